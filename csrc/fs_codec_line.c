@@ -1,0 +1,46 @@
+#include <string.h>
+
+#include "fs_codec.h"
+
+/* A line ends with \n. One that arrives may end with \r\n, as telnet sends it. */
+
+static ssize_t line_measure(const uint8_t *data, size_t len) {
+  const uint8_t *newline = len ? memchr(data, '\n', len) : NULL;
+  if (!newline) return (ssize_t)len + 1;
+  return newline == data + len - 1 ? (ssize_t)len : FS_ENEWLINE;
+}
+
+static void line_encode(uint8_t *dst, const uint8_t *data, size_t len) {
+  if (len) memcpy(dst, data, len);
+  /* Writes over the newline that the message brought along, or behind the message. */
+  dst[len && data[len - 1] == '\n' ? len - 1 : len] = '\n';
+}
+
+static ssize_t line_decode(const uint8_t *buf, size_t len, size_t message_bytes_max,
+                           fs_slice *payload) {
+  const uint8_t *newline = len ? memchr(buf, '\n', len) : NULL;
+  /* An unfinished line may still end in \r\n, which is no part of the message. */
+  if (!newline) return len > message_bytes_max + 1 ? FS_ETOOBIG : 0;
+  size_t text_len = (size_t)(newline - buf);
+  ssize_t taken = (ssize_t)text_len + 1;
+  if (text_len && newline[-1] == '\r') text_len--;
+  if (text_len > message_bytes_max) return FS_ETOOBIG;
+  *payload = (fs_slice){buf, text_len};
+  return taken;
+}
+
+static ssize_t line_rest(fs_slice kept, fs_slice more, size_t message_bytes_max, bool *whole) {
+  const uint8_t *newline = more.len ? memchr(more.data, '\n', more.len) : NULL;
+  *whole = newline != NULL;
+  if (newline) return newline - more.data + 1;
+  return kept.len + more.len > message_bytes_max + 1 ? FS_ETOOBIG : (ssize_t)more.len;
+}
+
+const fs_codec fs_codec_line = {
+    .name = "line",
+    .header_len = 1,
+    .measure = line_measure,
+    .encode = line_encode,
+    .decode = line_decode,
+    .rest = line_rest,
+};

@@ -1,0 +1,102 @@
+/* fs_conn.h: the connections and the table that finds them.
+ *
+ * Purpose:   one record per connection; handles that go stale instead of naming a successor.
+ * Ownership: the table owns the records; a record owns its descriptor, inbox and outbox.
+ * Threading: open, release and state changes by the reactor under its lock, so that any thread may
+ *            look a handle up under the lock. Counters are written by the reactor alone.
+ * Limits:    at most max connections; a slot's generation is 32 bits.
+ *
+ * Life: OPEN -> CLOSING (flushes what it has) -> SHUT (our side is shut, reads to the end) -> DEAD
+ * (descriptor closed, not yet reported) -> released. BROKEN can no longer send but still has bytes
+ * to read. Any state may go to DEAD at once.
+ */
+#ifndef FS_CONN_H
+#define FS_CONN_H
+
+#include "fs_inbox.h"
+#include "fs_list.h"
+#include "fs_outbox.h"
+#include "fs_sys.h"
+
+typedef enum fs_state {
+  FS_OPEN,
+  FS_CLOSING,
+  FS_SHUT,
+  FS_BROKEN,
+  FS_DEAD,
+} fs_state;
+
+/* Why a connection ended. */
+typedef enum fs_reason {
+  FS_REASON_PEER,     /* the peer closed */
+  FS_REASON_RESET,    /* the peer reset, or its host is gone */
+  FS_REASON_LOCAL,    /* this program closed it */
+  FS_REASON_SERVER,   /* the server closed */
+  FS_REASON_SLOW,     /* slow consumer */
+  FS_REASON_TOO_BIG,  /* a message above message_bytes_max */
+  FS_REASON_HANDLER,  /* a handler raised */
+  FS_REASON_MEMORY,   /* no memory for what it sent */
+  FS_REASON_COUNT,
+} fs_reason;
+
+/* Written by one thread, read by any. */
+typedef _Atomic uint64_t fs_counter;
+
+static inline void fs_count(fs_counter *counter, uint64_t n) {
+  uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+  atomic_store_explicit(counter, value + n, memory_order_relaxed);
+}
+
+typedef struct fs_conn {
+  uint64_t handle; /* generation << 32 | slot */
+  uint64_t number; /* 1, 2, 3 ... never used again */
+  int fd;
+  fs_state state;
+  fs_reason reason;
+  bool blocked;  /* the last send would have blocked; waits for FS_POLL_OUT */
+  bool hung_up;  /* end of stream or an error is waiting behind what can be read */
+  bool peer_eof; /* the end of the peer's stream was read */
+  bool stalled;  /* the inbox may hold whole frames that found no room */
+  bool close_wanted; /* by close_reason, from any thread: under the lock */
+  fs_reason close_reason;
+  fs_list link;         /* all that are not dead; then the dead, then the reported */
+  fs_list ready_link;   /* those that may have something to read */
+  fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
+  fs_list pending_link; /* those that can be flushed further */
+  fs_list linger_link;  /* those that are closing, in the order of their deadlines */
+  uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
+  uint64_t linger_deadline_ns;
+  fs_outbox outbox;
+  fs_inbox *inbox;
+  fs_addr peer;
+  bool settled;         /* messages_sent is final */
+  uint64_t opened_ns, first_seq, messages_sent;
+  fs_counter bytes_sent, bytes_received, messages_received, last_active_ns;
+} fs_conn;
+
+typedef struct fs_conns {
+  fs_conn **slots;
+  uint32_t *generations;
+  uint32_t *free_slots; /* a stack */
+  uint32_t free_count, max;
+  uint64_t last_number;
+  uint32_t count; /* taken slots, dead ones included */
+  fs_list all;
+} fs_conns;
+
+/* max >= 1. -ENOMEM: nothing is held. */
+int fs_conns_init(fs_conns *conns, uint32_t max);
+
+/* Every record is released already. */
+void fs_conns_fini(fs_conns *conns);
+
+/* A new record in state FS_OPEN with its number, or NULL: no slot is free, or no memory. */
+fs_conn *fs_conns_open(fs_conns *conns, int fd);
+
+/* The record of a handle, or NULL when its connection has been released. */
+fs_conn *fs_conns_find(const fs_conns *conns, uint64_t handle);
+
+/* Frees the record of a dead connection and its slot. */
+void fs_conns_release(fs_conns *conns, fs_conn *conn);
+
+#endif

@@ -1,0 +1,224 @@
+/* fs_reactor.h: the engine that serves one listening socket.
+ *
+ * Purpose:   accepts, reads, decodes, routes, flushes and closes; one turn at a time.
+ * Ownership: the reactor owns its log, connections, descriptors and buffers. Events and the bytes
+ *            that they point to are borrowed until the next turn.
+ * Threading: whoever holds the turn lock is the reactor; there is one at a time. The functions
+ *            under "Any thread" take the short lock instead and may be called at any time.
+ * Limits:    those of fs_config; beside them, per turn, FS_EVENTS_MAX events, FS_ARENA_BYTES read,
+ *            FS_READ_BYTES read and FS_FLUSH_BYTES sent per connection, so that no peer can keep
+ *            the others waiting.
+ *
+ * Two locks, always taken in this order: turn (long: held while waiting and while sending), then
+ * lock (short: never held over a system call that can take long). Everything in this struct says
+ * which one guards it.
+ */
+#ifndef FS_REACTOR_H
+#define FS_REACTOR_H
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "fs_conn.h"
+#include "fs_poll.h"
+
+enum {
+  FS_EVENTS_MAX = 4096,
+  FS_ARENA_BYTES = 1 << 20,
+  FS_READ_BYTES = 1 << 16,
+  FS_FLUSH_BYTES = 1 << 18,
+  FS_FLUSH_DUE_BYTES = 1 << 16, /* a publisher flushes when this much waits */
+  FS_IOV_MAX = 64,
+  FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */
+};
+
+typedef enum fs_relay { FS_RELAY_NONE, FS_RELAY_OTHERS, FS_RELAY_ALL } fs_relay;
+
+typedef struct fs_config {
+  const fs_codec *codec;
+  fs_relay relay;
+  size_t log_bytes, message_bytes_max, outbox_bytes_max;
+  uint64_t slow_grace_ns, linger_ns;
+  uint32_t connections_max;
+  int backlog;
+} fs_config;
+
+typedef enum fs_event_kind { FS_CONNECTED, FS_MESSAGE, FS_DISCONNECTED } fs_event_kind;
+
+typedef struct fs_event {
+  fs_event_kind kind;
+  fs_reason reason; /* of FS_DISCONNECTED */
+  uint64_t handle, number;
+  fs_slice message; /* of FS_MESSAGE */
+} fs_event;
+
+typedef struct fs_counters {
+  fs_counter accepted, accept_errors, messages_received, bytes_received, bytes_sent, sends;
+  fs_counter deliveries; /* messages handed to kernels, of connections that are released */
+  fs_counter wakeups, turns, ended[FS_REASON_COUNT];
+} fs_counters;
+
+/* What somebody waits for; see fs_reactor_met. */
+typedef enum fs_wait_kind { FS_WAIT_ROOM, FS_WAIT_DRAIN, FS_WAIT_COUNT, FS_WAIT_CLOSED } fs_wait_kind;
+
+typedef struct fs_waiter {
+  fs_list link;
+  fs_wait_kind kind;
+  int eventfd;          /* -1: the waiter drives the reactor itself and asks fs_reactor_met */
+  uint64_t a, b;        /* ROOM: bytes, handle or 0; DRAIN: head, serial; COUNT: connections */
+} fs_waiter;
+
+typedef struct fs_reactor {
+  fs_config config;
+  pthread_mutex_t turn, lock;
+  fs_log log;
+  fs_conns conns;  /* turn to walk, turn and lock to change, lock to look up */
+  fs_poll poll;    /* turn */
+  int listen_fd, wake_fd, timer_fd;
+  fs_addr address;
+
+  /* Under lock. */
+  fs_list dirty;
+  fs_list waiters;
+  uint64_t serial;
+  bool closing;
+  uint32_t open_count;
+
+  /* Under turn. */
+  fs_list ready, stalled, pending, lingering, dead, reported;
+  bool accept_ready;    /* somebody may wait in the backlog */
+  bool tail_stale;      /* a cursor that held the tail has moved */
+  uint32_t blocked_count;
+  uint64_t now_ns;      /* the time at the beginning of the turn */
+  uint64_t accept_at_ns; /* no accept before: descriptors had run out */
+  uint64_t deadline_ns; /* when fs_flush_expire is due; UINT64_MAX: never */
+  uint8_t *arena;
+  size_t arena_used;
+  fs_inbox *retired;
+  fs_event *events;
+  uint32_t event_count;
+
+  atomic_bool asleep;    /* a publisher has to write to wake_fd */
+  atomic_bool report;    /* make events of messages, too */
+  atomic_bool embedded;  /* fileno() is watched by somebody: asleep between turns, too */
+  _Atomic uint64_t flushed; /* the log's head at the last flush */
+  fs_counters counters;
+} fs_reactor;
+
+/* A reactor that listens on addr. -errno or -EINVAL: nothing is held. */
+int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr);
+
+/* After it is closed and no thread uses it any more. */
+void fs_reactor_free(fs_reactor *reactor);
+
+/* ---- The driver: one thread at a time ---- */
+
+/* One turn: waits up to timeout_ns (-1: for ever) unless there is work, then accepts, reads,
+ * decodes, routes, flushes and reports. Returns how many events are in reactor->events, or
+ * -EINTR. The turn lock stays held when events are returned: fs_reactor_consumed releases it. */
+int fs_reactor_turn(fs_reactor *reactor, int64_t timeout_ns);
+
+/* The events are copied: their bytes may go, and slots of connections that ended are free. */
+void fs_reactor_consumed(fs_reactor *reactor);
+
+/* ---- Any thread ---- */
+
+/* Appends one message for all but the connection exclude (0: for all); *seq is its number.
+ * Returns 1 when enough waits that somebody should flush, else 0. FS_EFULL: no room now, call
+ * fs_reactor_make_room. FS_ETOOBIG, FS_ENEWLINE, FS_ECLOSED, -ENOMEM. */
+int fs_reactor_publish(fs_reactor *reactor, const uint8_t *data, size_t len, uint64_t exclude,
+                       uint64_t *seq);
+
+/* Queues one message for one connection behind all that was published. FS_EGONE, FS_EOUTBOX (no
+ * room now), FS_ETOOBIG, FS_ENEWLINE, -ENOMEM. */
+int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len);
+
+/* Hands the kernel all it takes now, in this thread or, if the reactor is in a turn, in its. */
+int fs_reactor_flush(fs_reactor *reactor);
+
+/* Waits until the waiter's ROOM is there, applying the slow policy; timeout_ns -1: for ever.
+ * 0 or -ETIMEDOUT, -EINTR, FS_ECLOSED, FS_EGONE. */
+int fs_reactor_make_room(fs_reactor *reactor, size_t bytes, uint64_t handle, int64_t timeout_ns);
+
+/* Closes one connection in an orderly way. FS_EGONE when it has ended already. */
+int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason);
+
+/* Stops listening and closes every connection in an orderly way; turns finish it. Idempotent. */
+void fs_reactor_close(fs_reactor *reactor);
+
+/* Fills in a waiter. DRAIN captures what is queued now. */
+void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind, uint64_t a);
+
+/* Whether what the waiter waits for is so. Takes the lock. */
+bool fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter);
+
+/* Waits while another thread drives. 0, -ETIMEDOUT or -EINTR; the waiter may be waited for again. */
+int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns);
+
+/* One connection, at one moment. */
+typedef struct fs_conn_stats {
+  uint64_t number, age_ns, idle_ns, bytes_sent, bytes_received, messages_sent, messages_received;
+  uint64_t lag_bytes, lag_messages, outbox_bytes;
+} fs_conn_stats;
+
+/* FS_EGONE when the connection has ended and was reported. */
+int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats);
+
+/* Fills in as many open connections as fit; how many there are. */
+uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
+                                 uint32_t max);
+
+/* The address of a connection's peer. FS_EGONE as above. */
+int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer);
+
+/* Messages handed to kernels so far, and bytes that wait in the log and in outboxes. */
+void fs_reactor_totals(fs_reactor *reactor, uint64_t *deliveries, uint64_t *queued_bytes);
+
+/* Makes a sleeping reactor take a turn. */
+void fs_reactor_wake(fs_reactor *reactor);
+
+/* ---- Parts of the turn, shared by fs_reactor.c, fs_receive.c, fs_flush.c, fs_publish.c ---- */
+
+/* Polls for at most timeout_ns and notes who is ready. -EINTR on a signal. */
+int fs_reactor_poll(fs_reactor *reactor, int64_t timeout_ns);
+
+static inline void fs_reactor_enlist(fs_list *list, fs_list *link) {
+  if (fs_list_empty(link)) fs_list_push(list, link);
+}
+
+/* An event, for which there must be room. */
+fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_conn *conn);
+
+void fs_receive_accept(fs_reactor *reactor);
+void fs_receive_read(fs_reactor *reactor);
+
+/* Hands the kernels what they take. Under turn, not under lock. */
+void fs_flush_all(fs_reactor *reactor);
+
+/* Ends what may not wait longer: lingering connections, and slow consumers in whose way somebody
+ * waits. Sets deadline_ns to when it must be called again. */
+void fs_flush_expire(fs_reactor *reactor);
+
+/* What an error of a send or recv says about the peer. EPIPE: its end of stream came first. */
+static inline fs_reason fs_reason_of_error(int error) {
+  return error == 0 || error == -EPIPE ? FS_REASON_PEER : FS_REASON_RESET;
+}
+
+/* Begins an orderly close of an open connection: flush, shut our side, read to the end. */
+void fs_flush_close(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
+
+/* Ends a connection at once. The reason of a close that has begun stays. */
+void fs_flush_kill(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
+
+/* Messages of a connection that went to the kernel: what its cursor passed without the skipped,
+ * and its own. Under lock. */
+uint64_t fs_reactor_sent_count(fs_reactor *reactor, const fs_conn *conn);
+
+/* Appends a message under lock: see fs_reactor_publish. framed is what the codec measured. */
+int fs_publish_append(fs_reactor *reactor, fs_slice message, size_t framed, fs_conn *exclude,
+                      uint64_t *seq);
+
+/* Tells those who wait for something that is so now. */
+void fs_reactor_tell_waiters(fs_reactor *reactor);
+
+#endif

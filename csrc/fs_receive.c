@@ -1,0 +1,197 @@
+/* Receiving: accept, read, decode, route.
+ *
+ * Frames are decoded where they were received: in the reactor's arena, which all connections
+ * share. Only what is left over, an unfinished frame or frames that found no room, is copied to the
+ * connection's inbox. Events point into the arena, or into inboxes that were retired this turn.
+ */
+#include <errno.h>
+
+#include "fs_reactor.h"
+
+/* ---- Accept ---- */
+
+static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
+  pthread_mutex_lock(&r->lock);
+  fs_conn *conn = fs_conns_open(&r->conns, fd);
+  if (conn) {
+    fs_outbox_init(&conn->outbox, &r->log, r->config.outbox_bytes_max);
+    conn->first_seq = atomic_load(&r->log.head_seq);
+    conn->peer = *peer;
+    conn->opened_ns = r->now_ns;
+    atomic_store(&conn->last_active_ns, r->now_ns);
+    r->open_count++;
+  }
+  pthread_mutex_unlock(&r->lock);
+  if (!conn) {
+    fs_sys_close(fd);
+    fs_count(&r->counters.accept_errors, 1);
+    return;
+  }
+  fs_count(&r->counters.accepted, 1);
+  fs_reactor_report(r, FS_CONNECTED, conn);
+  if (fs_poll_add(&r->poll, fd, conn->handle) < 0) fs_flush_kill(r, conn, FS_REASON_MEMORY);
+}
+
+void fs_receive_accept(fs_reactor *r) {
+  while (r->accept_ready && r->conns.free_count > 0 && r->now_ns >= r->accept_at_ns &&
+         r->event_count < FS_EVENTS_MAX) {
+    fs_addr peer;
+    int fd = fs_sys_accept(r->listen_fd, &peer);
+    if (fd >= 0) {
+      welcome(r, fd, &peer);
+    } else if (fd == -EAGAIN) {
+      r->accept_ready = false;
+    } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
+      /* The caller waits in the backlog until there is a descriptor for it. */
+      fs_count(&r->counters.accept_errors, 1);
+      r->accept_at_ns = r->now_ns + FS_ACCEPT_PAUSE_NS;
+    } /* Any other error is that of a connection that ended in the backlog (accept(2)). */
+  }
+}
+
+/* ---- Decode and route ---- */
+
+/* False: no room for it now; nothing was done. */
+static bool deliver(fs_reactor *r, fs_conn *conn, fs_slice message) {
+  bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
+  if (report && r->event_count == FS_EVENTS_MAX) return false;
+  if (r->config.relay != FS_RELAY_NONE) {
+    size_t framed = (size_t)r->config.codec->measure(message.data, message.len);
+    uint64_t seq;
+    pthread_mutex_lock(&r->lock);
+    fs_conn *exclude = r->config.relay == FS_RELAY_OTHERS ? conn : NULL;
+    int result = fs_publish_append(r, message, framed, exclude, &seq);
+    pthread_mutex_unlock(&r->lock);
+    if (result < 0 && result != FS_ECLOSED) return false;
+  }
+  if (report) fs_reactor_report(r, FS_MESSAGE, conn)->message = message;
+  fs_count(&conn->messages_received, 1);
+  fs_count(&r->counters.messages_received, 1);
+  return true;
+}
+
+/* Routes the whole frames of buf. Returns the bytes they take, or FS_ETOOBIG. */
+static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t len) {
+  size_t taken = 0;
+  conn->stalled = false;
+  while (taken < len) {
+    fs_slice message;
+    ssize_t frame_len = r->config.codec->decode(buf + taken, len - taken,
+                                                r->config.message_bytes_max, &message);
+    if (frame_len < 0) return frame_len;
+    if (frame_len == 0) break;
+    if (!deliver(r, conn, message)) {
+      conn->stalled = true;
+      break;
+    }
+    taken += (size_t)frame_len;
+  }
+  return (ssize_t)taken;
+}
+
+/* Routes what the inbox holds and keeps the rest in a new one, since events point to the old. */
+static int route_kept(fs_reactor *r, fs_conn *conn) {
+  fs_inbox *kept = conn->inbox;
+  ssize_t taken = route(r, conn, kept->data, kept->len);
+  if (taken == 0) return 0;
+  fs_inbox_retire(&conn->inbox, &r->retired);
+  if (taken < 0) return (int)taken;
+  return fs_inbox_push(&conn->inbox, kept->data + taken, kept->len - (size_t)taken);
+}
+
+/* Takes bytes that have just arrived. */
+static int take(fs_reactor *r, fs_conn *conn, const uint8_t *data, size_t len) {
+  if (conn->inbox) {
+    fs_slice kept = {conn->inbox->data, conn->inbox->len};
+    bool whole;
+    ssize_t rest = r->config.codec->rest(kept, (fs_slice){data, len},
+                                         r->config.message_bytes_max, &whole);
+    if (rest < 0) return (int)rest;
+    int result = fs_inbox_push(&conn->inbox, data, (size_t)rest);
+    if (result < 0) return result;
+    data += rest;
+    len -= (size_t)rest;
+    if (whole && (result = route_kept(r, conn)) < 0) return result;
+    if (conn->inbox) return fs_inbox_push(&conn->inbox, data, len);
+  }
+  ssize_t taken = route(r, conn, data, len);
+  if (taken < 0) return (int)taken;
+  return fs_inbox_push(&conn->inbox, data + taken, len - (size_t)taken);
+}
+
+/* ---- Read ---- */
+
+/* What we neither want nor report: a peer that is being closed may go on talking for a while. */
+static void discard(fs_reactor *r, fs_conn *conn) {
+  uint8_t *scratch = r->arena + r->arena_used;
+  ssize_t received = fs_sys_recv(conn->fd, scratch, FS_ARENA_BYTES - r->arena_used);
+  if (received > 0) {
+    fs_reactor_enlist(&r->ready, &conn->ready_link);
+  } else if (received != -EAGAIN) {
+    conn->peer_eof = true;
+    if (conn->state == FS_SHUT || received < 0) fs_flush_kill(r, conn, FS_REASON_PEER);
+  }
+}
+
+static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
+  conn->peer_eof = true;
+  if (received < 0 || conn->state == FS_BROKEN)
+    fs_flush_kill(r, conn, fs_reason_of_error((int)received));
+  else
+    fs_flush_close(r, conn, FS_REASON_PEER);
+}
+
+/* A speaker whose messages find no room is read again when a flush has made progress. */
+static void set_aside(fs_reactor *r, fs_conn *conn) {
+  bool events_full = r->event_count == FS_EVENTS_MAX;
+  fs_reactor_enlist(events_full ? &r->ready : &r->stalled, &conn->ready_link);
+}
+
+static void fail(fs_reactor *r, fs_conn *conn, int error) {
+  fs_reason reason = error == FS_ETOOBIG ? FS_REASON_TOO_BIG : FS_REASON_MEMORY;
+  if (conn->state == FS_OPEN)
+    fs_flush_close(r, conn, reason);
+  else
+    fs_flush_kill(r, conn, reason);
+}
+
+static void read_one(fs_reactor *r, fs_conn *conn) {
+  int result = conn->stalled ? route_kept(r, conn) : 0;
+  if (result == 0 && conn->stalled) {
+    set_aside(r, conn);
+    return;
+  }
+  size_t asked = fs_min((size_t)FS_READ_BYTES, FS_ARENA_BYTES - r->arena_used);
+  uint8_t *place = r->arena + r->arena_used;
+  ssize_t received = result < 0 ? 0 : fs_sys_recv(conn->fd, place, asked);
+  if (received > 0) {
+    fs_count(&conn->bytes_received, (uint64_t)received);
+    fs_count(&r->counters.bytes_received, (uint64_t)received);
+    atomic_store_explicit(&conn->last_active_ns, r->now_ns, memory_order_relaxed);
+    r->arena_used += (size_t)received;
+    result = take(r, conn, place, (size_t)received);
+    /* Less than asked for means that nothing is left (epoll(7)), but for an end behind it. */
+    if (conn->stalled)
+      set_aside(r, conn);
+    else if ((size_t)received == asked || conn->hung_up)
+      fs_reactor_enlist(&r->ready, &conn->ready_link);
+  } else if (result == 0 && received != -EAGAIN) {
+    end_of_stream(r, conn, received);
+  }
+  if (result < 0) fail(r, conn, result);
+}
+
+void fs_receive_read(fs_reactor *r) {
+  fs_list batch;
+  fs_list_take(&batch, &r->ready);
+  FS_LIST_EACH(link, &batch) {
+    fs_conn *conn = fs_container_of(link, fs_conn, ready_link);
+    fs_list_remove(link);
+    if (FS_ARENA_BYTES - r->arena_used < FS_READ_BYTES / 4 || r->event_count == FS_EVENTS_MAX)
+      fs_list_push(&r->ready, link);
+    else if (conn->state == FS_CLOSING || conn->state == FS_SHUT)
+      discard(r, conn);
+    else
+      read_one(r, conn);
+  }
+}
