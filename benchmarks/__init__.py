@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.<scenario>` from the root of the repository."""

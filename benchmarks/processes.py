@@ -1,0 +1,134 @@
+"""The processes of a run, each pinned to a core, and the lines that are exchanged with them."""
+
+import json
+import os
+import resource
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.build import compiled
+from benchmarks.errors import BenchmarkError
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT = 30.0
+END_TIMEOUT = 10.0
+SPARE_DESCRIPTORS = 64
+"""What a process needs beside its connections: pipes, epoll, the listener, Python's own."""
+
+
+def cores() -> tuple[int, int]:
+    """The core of the server and the core of the clients; the same one where there is one only."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[min(1, len(usable) - 1)]
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raises the limit on open files, which the processes inherit, or BenchmarkError."""
+    needed = connections + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise BenchmarkError(
+            f"{connections} clients need {needed} open files, the limit is {hard}: "
+            f"ulimit -n {needed}, or fewer --clients"
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+class Partner:
+    """A process that answers each line on its stdin with one line of JSON."""
+
+    def __init__(self, name: str, command: list[str], core: int) -> None:
+        self.name = name
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - __exit__ closes it
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+        )
+        os.sched_setaffinity(self._process.pid, {core})
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends the process; at once if something went wrong."""
+        if error is not None:
+            self._process.kill()
+        self.end()
+        try:
+            self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
+
+    def tell(self, command: str) -> None:
+        """Sends a command; the answer is to be fetched."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(command.encode() + b"\n")
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def ask(self, command: str, timeout: float = START_TIMEOUT) -> dict[str, Any]:
+        """Sends a command and returns the answer."""
+        self.tell(command)
+        return self.answer(timeout)
+
+    def answer(self, timeout: float = START_TIMEOUT) -> dict[str, Any]:
+        """The next line that the process prints; BenchmarkError if it ends or stays silent."""
+        assert self._process.stdout is not None
+        readable = select.poll()
+        readable.register(self._process.stdout, select.POLLIN)
+        deadline = monotonic() + timeout
+        while b"\n" not in self._received:
+            if not readable.poll(max(0.0, deadline - monotonic()) * 1000):
+                raise BenchmarkError(f"{self.name} gave no answer within {timeout:g} s")
+            received = os.read(self._process.stdout.fileno(), 65536)
+            if not received:
+                raise self._ended()
+            self._received += received
+        line, _, self._received = self._received.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        """Closes stdin, which ends the process; it still reads and sends what is on its way."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def _ended(self) -> BenchmarkError:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        said = [line for line in lines if line.strip()]
+        return BenchmarkError(f"{self.name} ended: {said[-1] if said else 'without a word'}")
+
+
+def start_server(peer: str) -> Partner:
+    """A fresh process for the server of a peer (server.py)."""
+    return Partner(f"{peer} server", [sys.executable, "-m", "benchmarks.server", peer], cores()[0])
+
+
+def start_sink(port: int, clients: int, size: int, *, check: bool) -> Partner:
+    """A fresh process for all clients (csrc/sink.c)."""
+    numbers = [str(number) for number in (port, clients, size)]
+    command = [str(compiled("sink")), *numbers, "check" if check else "discard"]
+    return Partner("sink", command, cores()[1])
