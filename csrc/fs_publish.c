@@ -38,6 +38,25 @@ int fs_reactor_publish(fs_reactor *r, const uint8_t *data, size_t len, uint64_t 
   return atomic_load(&r->log.head) - atomic_load(&r->flushed) >= FS_FLUSH_DUE_BYTES;
 }
 
+int fs_reactor_publish_many(fs_reactor *r, const fs_slice *messages, size_t count, uint64_t *seq) {
+  size_t done = 0;
+  int result = 0;
+  for (size_t i = 0; i < count; i++) {
+    ssize_t framed = measure(r, messages[i].data, messages[i].len);
+    *seq = i;
+    if (framed < 0) return (int)framed;
+  }
+  pthread_mutex_lock(&r->lock);
+  for (; done < count && result == 0; done += result == 0) {
+    size_t framed = (size_t)measure(r, messages[done].data, messages[done].len);
+    result = fs_publish_append(r, messages[done], framed, NULL, seq);
+  }
+  pthread_mutex_unlock(&r->lock);
+  if (done == 0 && result != FS_EFULL) return result;
+  fs_reactor_wake(r);
+  return (int)done;
+}
+
 int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
   ssize_t framed = measure(r, data, len);
   if (framed < 0) return (int)framed;

@@ -129,6 +129,12 @@ void fs_reactor_consumed(fs_reactor *reactor);
 int fs_reactor_publish(fs_reactor *reactor, const uint8_t *data, size_t len, uint64_t exclude,
                        uint64_t *seq);
 
+/* Appends messages for all under one lock, as many as there is room for; how many, and *seq is the
+ * number of the last. FS_ETOOBIG, FS_ENEWLINE (*seq is then the index of the first such message):
+ * none was appended. FS_ECLOSED. */
+int fs_reactor_publish_many(fs_reactor *reactor, const fs_slice *messages, size_t count,
+                            uint64_t *seq);
+
 /* Queues one message for one connection behind all that was published. FS_EGONE, FS_EOUTBOX (no
  * room now), FS_ETOOBIG, FS_ENEWLINE, -ENOMEM. */
 int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len);

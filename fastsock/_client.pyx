@@ -1,0 +1,345 @@
+"""One connection of a client: framing and buffers in C, waiting without the GIL."""
+
+import threading
+
+from fastsock.errors import ConnectionClosed, MessageTooBig, ProtocolError
+
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EAGAIN, EINTR, EPIPE
+from libc.stdlib cimport free, realloc
+from libc.string cimport memmove
+
+from fastsock._convert cimport addr_object, fill_addr, raise_code, refuse_data, time_left, timeout_ns
+from fastsock._engine cimport *
+
+cdef extern from "<poll.h>" nogil:
+    short POLLIN
+    short POLLOUT
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: SHUT_RDWR
+    int shutdown(int fd, int how)
+
+
+cdef struct Buffer:
+    uint8_t *data
+    size_t start, end, cap
+
+
+cdef size_t buffer_len(const Buffer *buffer) noexcept nogil:
+    return buffer.end - buffer.start
+
+
+cdef int buffer_reserve(Buffer *buffer, size_t room) except -1:
+    """Makes room for that many bytes behind the end; what is kept may move."""
+    cdef size_t kept = buffer_len(buffer), cap
+    if buffer.cap - buffer.end >= room:
+        return 0
+    if buffer.start:
+        memmove(buffer.data, buffer.data + buffer.start, kept)
+        buffer.start = 0
+        buffer.end = kept
+    if buffer.cap - kept >= room:
+        return 0
+    cap = max(2 * buffer.cap, kept + room)
+    cdef uint8_t *data = <uint8_t *>realloc(buffer.data, cap)
+    if data is NULL:
+        raise MemoryError
+    buffer.data = data
+    buffer.cap = cap
+    return 0
+
+
+cdef size_t READ_BYTES = 1 << 16
+
+
+cdef class ClientCore:
+    """What :class:`fastsock.Client` is made of.
+
+    fd is closed by the last call that uses it, so that close() may come from any thread.
+    """
+
+    cdef int fd
+    cdef int users
+    cdef bint closing, ended
+    cdef const fs_codec *codec
+    cdef size_t message_bytes_max, outbox_bytes_max
+    cdef Buffer received, unsent
+    cdef object send_lock, recv_lock
+    cdef str end_reason
+
+    def __cinit__(self):
+        self.fd = -1
+        self.send_lock = threading.Lock()
+        self.recv_lock = threading.Lock()
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            fs_sys_close(self.fd)
+        free(self.received.data)
+        free(self.unsent.data)
+
+    def _open(self, family, sockaddr, framing, message_bytes_max, outbox_bytes_max, timeout):
+        """Connects; OSError says why it cannot, TimeoutError after timeout seconds."""
+        cdef fs_addr addr
+        cdef cbool pending = False
+        cdef int result
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        self.codec = &fs_codec_line if framing == "line" else &fs_codec_length
+        self.message_bytes_max = message_bytes_max
+        self.outbox_bytes_max = outbox_bytes_max
+        fill_addr(&addr, family, sockaddr)
+        result = fs_sys_connect(&addr, &pending)
+        if result < 0:
+            raise_code(result, "connect")
+        self.fd = result
+        if not pending:
+            return
+        if not self.wait(POLLOUT, limit, begun):
+            raise TimeoutError(f"not connected after {timeout} s")
+        result = fs_sys_connect_result(self.fd)
+        if result < 0:
+            raise_code(result, "connect")
+
+    cdef int enter(self) except -1:
+        if self.closing:
+            raise ConnectionClosed("the client is closed", "local")
+        self.users += 1
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.users -= 1
+        if self.closing and self.users == 0 and self.fd >= 0:
+            fs_sys_close(self.fd)
+            self.fd = -1
+
+    cdef bint wait(self, short events, int64_t limit, uint64_t begun) except -1:
+        """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
+        cdef int result
+        cdef int64_t left
+        while True:
+            left = time_left(limit, begun)
+            with nogil:
+                result = fs_sys_poll(self.fd, events, left)
+            if result >= 0:
+                return result > 0
+            if result != -EINTR:
+                raise_code(result, "poll")
+            PyErr_CheckSignals()
+
+    # ---- Sending ----
+
+    def send(self, data, *, timeout=None):
+        """Sends one message, bytes-like, of at most ``message_bytes_max`` bytes.
+
+        Returns when it is with the kernel. ``timeout`` is in seconds, None for ever. After a
+        TimeoutError what the kernel has not taken goes out before the next message, so the
+        message must not be sent again; only when ``outbox_bytes_max`` wait already is a message
+        refused, which the error says.
+
+        Raises ConnectionClosed, MessageTooBig, ValueError for a newline inside a line.
+        """
+        self.send_many((data,), timeout=timeout)
+
+    def send_many(self, messages, *, timeout=None):
+        """Sends the messages of an iterable, in order, with as few system calls as fit.
+
+        Raises as ``send`` does; all are checked before the first goes out.
+        """
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef size_t kept
+        with self.send_lock:
+            self.enter()
+            try:
+                self.make_room(limit, begun)
+                kept = buffer_len(&self.unsent)
+                try:
+                    for message in messages:
+                        self.encode(message)
+                except BaseException:
+                    self.unsent.end = self.unsent.start + kept
+                    raise
+                if not self.flush(0, limit, begun):
+                    raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
+                                       f" {timeout} s; they go out before the next message")
+            finally:
+                self.leave()
+
+    cdef int make_room(self, int64_t limit, uint64_t begun) except -1:
+        if buffer_len(&self.unsent) >= self.outbox_bytes_max:
+            if not self.flush(self.outbox_bytes_max - 1, limit, begun):
+                raise TimeoutError(f"message refused: {buffer_len(&self.unsent)} bytes of earlier"
+                                   " ones wait, outbox_bytes_max is reached")
+        return 0
+
+    cdef int encode(self, data) except -1:
+        cdef Py_buffer view
+        cdef ssize_t framed
+        if not PyObject_CheckBuffer(data):
+            refuse_data(data)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            framed = self.codec.measure(<const uint8_t *>view.buf, view.len)
+            if framed > <ssize_t>(self.message_bytes_max + self.codec.header_len):
+                framed = FS_ETOOBIG
+            if framed < 0:
+                raise_code(<int>framed, f"a message of {view.len} bytes")
+            buffer_reserve(&self.unsent, framed)
+            self.codec.encode(self.unsent.data + self.unsent.end, <const uint8_t *>view.buf,
+                              view.len)
+            self.unsent.end += framed
+        finally:
+            PyBuffer_Release(&view)
+        return 0
+
+    cdef bint flush(self, size_t keep, int64_t limit, uint64_t begun) except -1:
+        """Sends until at most keep bytes are left: True, or the time is over: False."""
+        cdef ssize_t sent
+        while buffer_len(&self.unsent) > keep:
+            sent = fs_sys_send(self.fd, self.unsent.data + self.unsent.start,
+                               buffer_len(&self.unsent))
+            if sent >= 0:
+                self.unsent.start += sent
+            elif sent != -EAGAIN:
+                self.raise_ended(<int>sent)
+            elif not self.wait(POLLOUT, limit, begun):
+                return False
+        return True
+
+    cdef int raise_ended(self, int error) except -1:
+        """error: of the failed call, 0 at the end of the peer's stream."""
+        if self.closing:
+            raise ConnectionClosed("the client is closed", "local")
+        self.ended = True
+        raise ConnectionClosed("closed by peer" if error == 0 or error == -EPIPE
+                               else "reset by peer", "peer")
+
+    # ---- Receiving ----
+
+    def recv(self, *, timeout=None):
+        """The next message, as bytes, without its framing.
+
+        ``timeout`` is in seconds, None for ever; TimeoutError when nothing whole has come by
+        then, and nothing is lost. At the end of the stream raises ConnectionClosed;
+        ProtocolError when the peer announces more than ``message_bytes_max``.
+        """
+        return self.recv_many(1, timeout=timeout)[0]
+
+    def recv_many(self, Py_ssize_t count_max, *, timeout=None):
+        """The next messages, a list of 1 to ``count_max``: waits for the first and takes, without
+        waiting, those that have arrived behind it. Raises as ``recv`` does."""
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef list messages = []
+        if count_max < 1:
+            raise ValueError(f"count_max must be at least 1, not {count_max}")
+        with self.recv_lock:
+            self.enter()
+            try:
+                while not self.decode(messages, count_max):
+                    if not self.receive(limit, begun):
+                        raise TimeoutError(f"no message after {timeout} s")
+            finally:
+                self.leave()
+        return messages
+
+    cdef bint decode(self, list messages, Py_ssize_t count_max) except -1:
+        cdef fs_slice message
+        cdef ssize_t taken
+        while len(messages) < count_max:
+            taken = self.codec.decode(self.received.data + self.received.start,
+                                      buffer_len(&self.received), self.message_bytes_max, &message)
+            if taken == 0:
+                break
+            if taken < 0:
+                if messages:
+                    break
+                raise MessageTooBig("the peer's message is longer than message_bytes_max ="
+                                    f" {self.message_bytes_max}")
+            messages.append(PyBytes_FromStringAndSize(<const char *>message.data, message.len))
+            self.received.start += taken
+        return len(messages) > 0
+
+    cdef bint receive(self, int64_t limit, uint64_t begun) except -1:
+        """Reads once more: True, or the time is over: False."""
+        cdef ssize_t received
+        if self.received.start == self.received.end:
+            self.received.start = self.received.end = 0
+        buffer_reserve(&self.received, READ_BYTES)
+        while True:
+            received = fs_sys_recv(self.fd, self.received.data + self.received.end,
+                                   self.received.cap - self.received.end)
+            if received > 0:
+                self.received.end += received
+                return True
+            if received != -EAGAIN:
+                self.raise_ended(<int>received)
+            if not self.wait(POLLIN, limit, begun):
+                return False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            return self.recv()
+        except ConnectionClosed as error:
+            if error.reason == "reset by peer":
+                raise
+            raise StopIteration from None
+
+    # ---- Closing and looking ----
+
+    def _close(self, timeout):
+        """Sends what waits, shuts our side, and reads to the peer's end, all within timeout."""
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        if self.closing or self.fd < 0:
+            return
+        self.users += 1
+        try:
+            if not self.ended:
+                self.flush(0, limit, begun)
+            self.closing = True
+            if fs_sys_shutdown_write(self.fd) == 0 and not self.ended:
+                self.discard(limit, begun)
+        except ConnectionClosed:
+            pass
+        finally:
+            self.closing = True
+            shutdown(self.fd, SHUT_RDWR)
+            self.leave()
+
+    cdef int discard(self, int64_t limit, uint64_t begun) except -1:
+        cdef uint8_t scratch[4096]
+        cdef ssize_t received
+        while True:
+            received = fs_sys_recv(self.fd, scratch, sizeof(scratch))
+            if received == 0 or (received < 0 and received != -EAGAIN):
+                return 0
+            if time_left(limit, begun) == 0:
+                return 0
+            if received == -EAGAIN and not self.wait(POLLIN, limit, begun):
+                return 0
+
+    def fileno(self):
+        """The descriptor of the socket; -1 after close. It may be waited on, not read."""
+        return self.fd
+
+    @property
+    def address(self):
+        """This side's address: ``(host, port)``, or the path of a UNIX socket, mostly ``""``."""
+        cdef fs_addr addr
+        cdef int result = fs_sys_local_addr(self.fd, &addr)
+        if result < 0:
+            raise_code(result, "getsockname")
+        return addr_object(&addr)

@@ -1,0 +1,603 @@
+"""The engine as Python objects: events, connections, and what a server does in C."""
+
+import enum
+
+from fastsock.errors import ConnectionClosed
+from fastsock.stats import ConnectionStats, ServerStats
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.errno cimport EINTR, ETIMEDOUT
+from libc.stdlib cimport free, malloc
+
+from fastsock._convert cimport (
+    addr_object,
+    fill_addr,
+    raise_code,
+    refuse_data,
+    time_left,
+    timeout_ns,
+)
+from fastsock._engine cimport *
+
+
+class Reason(enum.StrEnum):
+    """Why a connection ended, in words."""
+
+    PEER = "closed by peer"
+    RESET = "reset by peer"
+    LOCAL = "closed by this program"
+    SERVER = "server closed"
+    SLOW = "slow consumer"
+    TOO_BIG = "message too big"
+    HANDLER = "handler failed"
+    MEMORY = "out of memory or descriptors"
+
+
+# In the order of fs_reason.
+cdef tuple REASONS = tuple(Reason)
+assert len(REASONS) == FS_REASON_COUNT
+
+
+# ---- Events ----
+
+cdef class Event:
+    """Something that happened to a connection: ``Connected``, ``Message`` or ``Disconnected``."""
+
+    cdef readonly Connection conn
+
+    def __hash__(self):
+        return hash((type(self), self._key()))
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self._key() == (<Event>other)._key()
+
+    def _key(self):
+        return (self.conn,)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(map(repr, self._key()))})"
+
+
+@cython.final
+cdef class Connected(Event):
+    """A client has connected. ``conn`` is its connection."""
+
+    __match_args__ = ("conn",)
+
+    def __init__(self, Connection conn not None):
+        self.conn = conn
+
+
+@cython.final
+cdef class Message(Event):
+    """A client has sent ``data``, one message without its framing."""
+
+    __match_args__ = ("conn", "data")
+
+    cdef readonly bytes data
+
+    def __init__(self, Connection conn not None, bytes data not None):
+        self.conn = conn
+        self.data = data
+
+    def _key(self):
+        return (self.conn, self.data)
+
+
+@cython.final
+cdef class Disconnected(Event):
+    """A connection has ended; ``reason`` is a :class:`Reason`, a str that says why."""
+
+    __match_args__ = ("conn", "reason")
+
+    cdef readonly object reason
+
+    def __init__(self, Connection conn not None, reason):
+        self.conn = conn
+        self.reason = Reason(reason)
+
+    def _key(self):
+        return (self.conn, self.reason)
+
+
+# ---- Connections ----
+
+@cython.final
+cdef class Connection:
+    """One client of a server. Made by the server, never by the user.
+
+    ``number`` is 1, 2, 3 ... in the order of connecting, never used again. ``context`` is the
+    user's own: any object.
+    """
+
+    cdef Engine engine
+    cdef uint64_t handle
+    cdef readonly uint64_t number
+    cdef public object context
+    cdef object _peer
+
+    def __init__(self):
+        raise TypeError("connections are made by their server")
+
+    @property
+    def peer(self):
+        """The address of the other side: ``(host, port)``, or the path of a UNIX socket, which
+        for most clients is ``""``."""
+        if self._peer is None:
+            self._peer = self.engine.peer_of(self.handle)
+        return self._peer
+
+    def send(self, data):
+        """Queues one message for this client, behind all that was published before.
+
+        Raises ConnectionClosed when the connection has ended, SlowConsumer when it was ended
+        because the client does not take what waits for it, and what ``broadcast`` raises.
+        """
+        self.engine.send_to(self, data)
+
+    def close(self):
+        """Closes the connection when all that is queued for it is with its kernel. Idempotent."""
+        self.engine.close_one(self, FS_REASON_LOCAL)
+
+    def stats(self):
+        """Figures of this connection, as :class:`fastsock.ConnectionStats`; raises
+        ConnectionClosed after its end."""
+        return self.engine.connection_stats(self)
+
+    def __repr__(self):
+        return f"<Connection {self.number} {self.peer!r}>"
+
+
+cdef Connection make_connection(Engine engine, uint64_t handle, uint64_t number):
+    cdef Connection conn = Connection.__new__(Connection)
+    conn.engine = engine
+    conn.handle = handle
+    conn.number = number
+    return conn
+
+
+# ---- The engine ----
+
+cdef class Engine:
+    """What :class:`fastsock.MultiServer` is made of: one reactor and its connections."""
+
+    cdef fs_reactor *reactor
+    cdef dict connections_by_number
+    cdef list queued
+    cdef Py_ssize_t queued_at
+    cdef unsigned long driver
+
+    def __cinit__(self):
+        self.connections_by_number = {}
+        self.queued = []
+
+    def __dealloc__(self):
+        if self.reactor is not NULL:
+            fs_reactor_free(self.reactor)
+
+    def _open(self, family, sockaddr, framing, relay, slow_grace, log_bytes, message_bytes_max,
+              outbox_bytes_max, connections_max, linger, backlog):
+        """Binds and listens. The arguments are those of MultiServer, checked by it."""
+        cdef fs_config config
+        cdef fs_addr addr
+        cdef int result
+        config.codec = &fs_codec_line if framing == "line" else &fs_codec_length
+        config.relay = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RELAY_ALL}[relay]
+        config.slow_grace_ns = <uint64_t>(slow_grace * 1e9)
+        config.linger_ns = <uint64_t>(linger * 1e9)
+        config.log_bytes = log_bytes
+        config.message_bytes_max = message_bytes_max
+        config.outbox_bytes_max = outbox_bytes_max
+        config.connections_max = connections_max
+        config.backlog = backlog
+        fill_addr(&addr, family, sockaddr)
+        with nogil:
+            result = fs_reactor_new(&self.reactor, &config, &addr)
+        if result < 0:
+            raise_code(result, "listen")
+        self.reactor.report = True
+
+    # ---- Driving ----
+
+    cdef int claim(self) except -1:
+        cdef unsigned long me = PyThread_get_thread_ident()
+        if self.driver != 0:
+            raise RuntimeError("this thread drives the server already; a handler must not"
+                               if self.driver == me else
+                               "another thread drives the server; only one may")
+        self.driver = me
+        return 0
+
+    def _claim(self):
+        """Makes this thread the driver. RuntimeError where there is one."""
+        self.claim()
+
+    def _release(self):
+        self.driver = 0
+
+    @property
+    def _drives(self):
+        """Whether the calling thread is the driver."""
+        return self.driver == PyThread_get_thread_ident()
+
+    @property
+    def _driven(self):
+        return self.driver != 0
+
+    def _report_messages(self, report):
+        self.reactor.report = report
+
+    def _turn(self, int64_t timeout):
+        """One turn of at most timeout nanoseconds (-1: until something happens); its events."""
+        cdef int count
+        with nogil:
+            count = fs_reactor_turn(self.reactor, timeout)
+        if count == 0:
+            return []
+        if count < 0:
+            if count != -EINTR:
+                raise_code(count, "poll")
+            PyErr_CheckSignals()
+            return []
+        try:
+            return [self.event_object(&self.reactor.events[i]) for i in range(count)]
+        finally:
+            fs_reactor_consumed(self.reactor)
+
+    cdef Event event_object(self, const fs_event *event):
+        cdef Connection conn
+        cdef Message message
+        if event.kind == FS_MESSAGE:
+            message = Message.__new__(Message)
+            message.conn = self.connection_of(event.handle, event.number)
+            message.data = PyBytes_FromStringAndSize(<const char *>event.message.data,
+                                                     event.message.len)
+            return message
+        conn = self.connection_of(event.handle, event.number)
+        if event.kind == FS_CONNECTED:
+            return Connected(conn)
+        # Its record goes after this turn, and users ask who it was.
+        conn.peer
+        self.connections_by_number.pop(conn.number, None)
+        return Disconnected(conn, REASONS[<int>event.reason])
+
+    cdef Connection connection_of(self, uint64_t handle, uint64_t number):
+        conn = self.connections_by_number.get(number)
+        if conn is None:
+            conn = make_connection(self, handle, number)
+            self.connections_by_number[number] = conn
+        return <Connection>conn
+
+    def _take_events(self, int64_t timeout):
+        """Turns until there are events or the time is over; what was queued comes first."""
+        cdef uint64_t begun = fs_sys_now_ns()
+        if self.queued_at < len(self.queued):
+            events = self.queued[self.queued_at:]
+            self.queued = []
+            self.queued_at = 0
+            return events
+        while True:
+            events = self._turn(time_left(timeout, begun))
+            if events or time_left(timeout, begun) == 0 or self._closed:
+                return events
+
+    def poll(self, *, timeout=None):
+        """Waits until something has happened and returns the events, a list.
+
+        ``timeout`` is in seconds, None for ever, 0 to take what there is; then the list may be
+        empty. What was published is flushed meanwhile. Raises RuntimeError where another thread
+        drives the server.
+        """
+        cdef int64_t limit = timeout_ns(timeout)
+        self.claim()
+        try:
+            return self._take_events(limit)
+        finally:
+            self.driver = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while self.queued_at >= len(self.queued):
+            if self._closed:
+                raise StopIteration
+            self.queued = self.poll()
+            self.queued_at = 0
+        event = self.queued[self.queued_at]
+        self.queued_at += 1
+        return event
+
+    @property
+    def _closed(self):
+        """Whether the server is closed and every connection has ended and was reported."""
+        cdef fs_waiter waiter
+        fs_reactor_prepare(self.reactor, &waiter, FS_WAIT_CLOSED, 0)
+        return fs_reactor_met(self.reactor, &waiter)
+
+    def _close(self):
+        fs_reactor_close(self.reactor)
+
+    # ---- Publishing ----
+
+    def broadcast(self, data, *, Connection exclude=None):
+        """Publishes one message to every client, but for the connection ``exclude``.
+
+        data: bytes-like, of at most ``message_bytes_max`` bytes. Returns its sequence number.
+        Any thread may call it. A server that has no thread of its own flushes when 64 KiB wait,
+        and at the next ``poll`` or ``flush``. Where the log is full, waits until there is room.
+
+        Raises MessageTooBig, ValueError for a newline inside a line, ServerClosed.
+        """
+        cdef const unsigned char *buf
+        cdef size_t size
+        cdef Py_buffer view
+        if type(data) is bytes:
+            return self.publish(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data),
+                                exclude)
+        if not PyObject_CheckBuffer(data):
+            refuse_data(data)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.publish(<const uint8_t *>view.buf, view.len, exclude)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef object publish(self, const uint8_t *data, size_t size, Connection exclude):
+        cdef uint64_t seq = 0, handle = 0
+        cdef int result
+        if exclude is not None:
+            handle = exclude.handle
+            if exclude.engine is not self:
+                raise ValueError(f"exclude is a connection of another server: {exclude!r}")
+        while True:
+            result = fs_reactor_publish(self.reactor, data, size, handle, &seq)
+            if result == 0:
+                return seq
+            if result == 1:
+                with nogil:
+                    fs_reactor_flush(self.reactor)
+                return seq
+            if result != FS_EFULL and result != FS_EOUTBOX:
+                raise_code(result, f"a message of {size} bytes")
+            self.make_room(size, handle)
+
+    cdef int make_room(self, size_t size, uint64_t handle) except -1:
+        """Waits for room in the log, and in the outbox of the connection handle unless 0."""
+        cdef int result
+        while True:
+            with nogil:
+                result = fs_reactor_make_room(self.reactor, size, handle, -1)
+            if result == 0:
+                return 0
+            if result != -EINTR:
+                raise_code(result, "waiting for room")
+            PyErr_CheckSignals()
+
+    def broadcast_many(self, messages):
+        """Publishes the messages of an iterable, in order, under one lock where there is room.
+
+        Returns the sequence number of the last one, or None where there was none. All are checked
+        before the first is published. Raises as ``broadcast`` does.
+        """
+        cdef list views = []
+        cdef fs_slice *slices = NULL
+        cdef size_t count = 0, done = 0
+        cdef uint64_t seq = 0
+        cdef int result
+        cdef const unsigned char[::1] view
+        for message in messages:
+            if not PyObject_CheckBuffer(message):
+                refuse_data(message)
+            views.append(memoryview(message).cast("B"))
+        count = len(views)
+        if count == 0:
+            return None
+        slices = <fs_slice *>malloc(count * sizeof(fs_slice))
+        if slices is NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                view = views[i]
+                slices[i].len = view.shape[0]
+                slices[i].data = &view[0] if view.shape[0] else NULL
+            while done < count:
+                result = fs_reactor_publish_many(self.reactor, slices + done, count - done, &seq)
+                if result < 0:
+                    what = f"message {seq} of {slices[seq].len} bytes" if result != FS_ECLOSED \
+                        else "broadcast_many"
+                    raise_code(result, what)
+                done += result
+                if done < count:
+                    self.make_room(slices[done].len, 0)
+        finally:
+            free(slices)
+        if self.reactor.log.head - self.reactor.flushed >= FS_FLUSH_DUE_BYTES:
+            self.flush()
+        return seq
+
+    def send(self, conn, data):
+        """Queues one message for one client: a Connection, or its number.
+
+        It comes behind all that was published before. Raises ConnectionClosed when the connection
+        has ended or the number is unknown, and what ``broadcast`` raises.
+        """
+        if not isinstance(conn, Connection):
+            conn = self.connection(conn)
+        self.send_to(<Connection>conn, data)
+
+    def connection(self, number):
+        """The open connection of that number. Raises ConnectionClosed where there is none."""
+        conn = self.connections_by_number.get(number)
+        if conn is None:
+            raise ConnectionClosed(f"no connection has the number {number}", "local")
+        return conn
+
+    cdef int send_to(self, Connection conn, object data) except -1:
+        cdef Py_buffer view
+        cdef int result
+        if conn.engine is not self:
+            raise ValueError(f"{conn!r} is a connection of another server")
+        if not PyObject_CheckBuffer(data):
+            refuse_data(data)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            while True:
+                result = fs_reactor_send(self.reactor, conn.handle, <const uint8_t *>view.buf,
+                                         view.len)
+                if result == 0:
+                    return 0
+                if result != FS_EOUTBOX:
+                    raise_code(result, f"connection {conn.number}" if result == FS_EGONE
+                               else f"a message of {view.len} bytes")
+                self.make_room(view.len, conn.handle)
+        finally:
+            PyBuffer_Release(&view)
+
+    def flush(self):
+        """Hands the kernel, for every client, all that it takes now. Never waits.
+
+        A started server flushes by itself.
+        """
+        with nogil:
+            fs_reactor_flush(self.reactor)
+
+    cdef int close_one(self, Connection conn, fs_reason reason) except -1:
+        fs_reactor_close_conn(self.reactor, conn.handle, reason)
+        return 0
+
+    def _close_failed(self, Connection conn not None):
+        """Closes a connection whose handler has raised."""
+        self.close_one(conn, FS_REASON_HANDLER)
+
+    # ---- Waiting ----
+
+    def _wait(self, fs_wait_kind kind, uint64_t wanted, timeout):
+        """Waits for FS_WAIT_DRAIN, FS_WAIT_COUNT or FS_WAIT_CLOSED; False when time is over.
+
+        Drives the reactor where nobody else does; events are then queued for later.
+        """
+        cdef fs_waiter waiter
+        cdef int64_t limit = timeout_ns(timeout), left
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef bint drive = self.driver == 0, tried = False
+        fs_reactor_prepare(self.reactor, &waiter, kind, wanted)
+        if drive:
+            self.claim()
+        try:
+            while not fs_reactor_met(self.reactor, &waiter):
+                left = time_left(limit, begun)
+                if left == 0 and tried:
+                    return False
+                if drive:
+                    self.queued += self._turn(left)
+                else:
+                    self.await_driver(&waiter, left)
+                tried = True
+            return True
+        finally:
+            if drive:
+                self.driver = 0
+
+    cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1:
+        cdef int result
+        with nogil:
+            result = fs_reactor_wait(self.reactor, waiter, left)
+        if result < 0 and result != -EINTR and result != -ETIMEDOUT:
+            raise_code(result, "wait")
+        PyErr_CheckSignals()
+        return 0
+
+    def _wait_drained(self, timeout):
+        return self._wait(FS_WAIT_DRAIN, 0, timeout)
+
+    def _wait_count(self, count, timeout):
+        return self._wait(FS_WAIT_COUNT, count, timeout)
+
+    def _wait_closed(self, timeout):
+        return self._wait(FS_WAIT_CLOSED, 0, timeout)
+
+    # ---- Looking ----
+
+    @property
+    def address(self):
+        """Where the server listens: ``(host, port)`` with the real port, or a path."""
+        return addr_object(&self.reactor.address)
+
+    def fileno(self):
+        """A descriptor that is readable while ``poll(timeout=0)`` has something to do.
+
+        With it another event loop drives the server:
+        ``loop.add_reader(server.fileno(), on_ready)``, where ``on_ready`` polls.
+        """
+        self.reactor.embedded = True
+        return self.reactor.poll.fd
+
+    @property
+    def connections(self):
+        """The open connections, a tuple in the order of their numbers."""
+        cdef uint32_t count = 0, cap
+        cdef uint64_t *handles
+        while True:
+            cap = count + 16
+            handles = <uint64_t *>malloc(2 * cap * sizeof(uint64_t))
+            if handles is NULL:
+                raise MemoryError
+            try:
+                count = fs_reactor_open_handles(self.reactor, handles, handles + cap, cap)
+                if count <= cap:
+                    return tuple([self.connection_of(handles[i], handles[cap + i])
+                                  for i in range(count)])
+            finally:
+                free(handles)
+
+    cdef object peer_of(self, uint64_t handle):
+        cdef fs_addr peer
+        if fs_reactor_peer(self.reactor, handle, &peer) < 0:
+            return ""
+        return addr_object(&peer)
+
+    cdef object connection_stats(self, Connection conn):
+        cdef fs_conn_stats stats
+        cdef int result = fs_reactor_conn_stats(self.reactor, conn.handle, &stats)
+        if result < 0:
+            raise_code(result, f"connection {conn.number}")
+        return ConnectionStats(
+            number=stats.number, peer=conn.peer, age=stats.age_ns / 1e9, idle=stats.idle_ns / 1e9,
+            bytes_sent=stats.bytes_sent, bytes_received=stats.bytes_received,
+            messages_sent=stats.messages_sent, messages_received=stats.messages_received,
+            lag_bytes=stats.lag_bytes, lag_messages=stats.lag_messages,
+            outbox_bytes=stats.outbox_bytes)
+
+    def stats(self):
+        """Figures of the server and each of its connections, as :class:`fastsock.ServerStats`."""
+        cdef fs_counters *counters = &self.reactor.counters
+        cdef uint64_t deliveries, queued_bytes
+        fs_reactor_totals(self.reactor, &deliveries, &queued_bytes)
+        per_connection = []
+        for conn in self.connections:
+            try:
+                per_connection.append(conn.stats())
+            except ConnectionClosed:
+                continue
+        return ServerStats(
+            connections=tuple(per_connection),
+            accepted=counters.accepted, accept_errors=counters.accept_errors,
+            messages_published=self.reactor.log.head_seq - 1,
+            bytes_published=self.reactor.log.head,
+            deliveries=deliveries,
+            messages_received=counters.messages_received,
+            bytes_sent=counters.bytes_sent, bytes_received=counters.bytes_received,
+            queued_bytes=queued_bytes,
+            sends=counters.sends, turns=counters.turns, wakeups=counters.wakeups,
+            ended={REASONS[i]: counters.ended[i] for i in range(len(REASONS))
+                   if counters.ended[i]})

@@ -1,0 +1,201 @@
+# Every declaration of csrc that the extensions use, and nothing else.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "<stdbool.h>" nogil:
+    ctypedef bint cbool "bool"
+
+
+cdef extern from "fs_base.h" nogil:
+    enum:
+        FS_ETOOBIG
+        FS_ENEWLINE
+        FS_EFULL
+        FS_EGONE
+        FS_ECLOSED
+        FS_EOUTBOX
+
+
+cdef extern from "fs_sys.h" nogil:
+    ctypedef unsigned int socklen_t
+    ctypedef unsigned short sa_family_t
+
+    struct sockaddr:
+        sa_family_t sa_family
+
+    struct in_addr:
+        pass
+
+    struct in6_addr:
+        pass
+
+    struct sockaddr_in:
+        sa_family_t sin_family
+        unsigned short sin_port
+        in_addr sin_addr
+
+    struct sockaddr_in6:
+        sa_family_t sin6_family
+        unsigned short sin6_port
+        uint32_t sin6_flowinfo
+        in6_addr sin6_addr
+        uint32_t sin6_scope_id
+
+    struct sockaddr_un:
+        sa_family_t sun_family
+        char sun_path[108]
+
+    ctypedef struct fs_addr:
+        socklen_t len
+        sockaddr any
+        sockaddr_in in_ "in"
+        sockaddr_in6 in6
+        sockaddr_un un
+
+    int fs_sys_connect(const fs_addr *addr, cbool *pending)
+    int fs_sys_connect_result(int fd)
+    int fs_sys_local_addr(int fd, fs_addr *addr)
+    ssize_t fs_sys_send(int fd, const void *buf, size_t len)
+    ssize_t fs_sys_recv(int fd, void *buf, size_t len)
+    int fs_sys_shutdown_write(int fd)
+    void fs_sys_close(int fd)
+    int fs_sys_poll(int fd, short events, int64_t timeout_ns)
+    uint64_t fs_sys_now_ns()
+
+
+cdef extern from "fs_codec.h" nogil:
+    ctypedef struct fs_slice:
+        const uint8_t *data
+        size_t len
+
+    ctypedef struct fs_codec:
+        const char *name
+        size_t header_len
+        ssize_t (*measure)(const uint8_t *data, size_t len)
+        void (*encode)(uint8_t *dst, const uint8_t *data, size_t len)
+        ssize_t (*decode)(const uint8_t *buf, size_t len, size_t message_bytes_max,
+                          fs_slice *payload)
+
+    const fs_codec fs_codec_line
+    const fs_codec fs_codec_length
+
+
+cdef extern from "fs_conn.h" nogil:
+    ctypedef enum fs_reason:
+        FS_REASON_PEER
+        FS_REASON_RESET
+        FS_REASON_LOCAL
+        FS_REASON_SERVER
+        FS_REASON_SLOW
+        FS_REASON_TOO_BIG
+        FS_REASON_HANDLER
+        FS_REASON_MEMORY
+        FS_REASON_COUNT
+
+
+cdef extern from "fs_reactor.h" nogil:
+    enum:
+        FS_FLUSH_DUE_BYTES
+
+    ctypedef enum fs_relay:
+        FS_RELAY_NONE
+        FS_RELAY_OTHERS
+        FS_RELAY_ALL
+
+    ctypedef struct fs_config:
+        const fs_codec *codec
+        fs_relay relay
+        size_t log_bytes
+        size_t message_bytes_max
+        size_t outbox_bytes_max
+        uint64_t slow_grace_ns
+        uint64_t linger_ns
+        uint32_t connections_max
+        int backlog
+
+    ctypedef enum fs_event_kind:
+        FS_CONNECTED
+        FS_MESSAGE
+        FS_DISCONNECTED
+
+    ctypedef struct fs_event:
+        fs_event_kind kind
+        fs_reason reason
+        uint64_t handle
+        uint64_t number
+        fs_slice message
+
+    ctypedef struct fs_counters:
+        uint64_t accepted
+        uint64_t accept_errors
+        uint64_t messages_received
+        uint64_t bytes_received
+        uint64_t bytes_sent
+        uint64_t sends
+        uint64_t wakeups
+        uint64_t turns
+        uint64_t *ended
+
+    ctypedef struct fs_log:
+        uint64_t head
+        uint64_t tail
+        uint64_t head_seq
+
+    ctypedef struct fs_poll:
+        int fd
+
+    ctypedef enum fs_wait_kind:
+        FS_WAIT_ROOM
+        FS_WAIT_DRAIN
+        FS_WAIT_COUNT
+        FS_WAIT_CLOSED
+
+    ctypedef struct fs_waiter:
+        pass
+
+    ctypedef struct fs_reactor:
+        fs_log log
+        fs_poll poll
+        fs_addr address
+        fs_event *events
+        bint report
+        bint embedded
+        uint64_t flushed
+        uint32_t open_count
+        fs_counters counters
+
+    ctypedef struct fs_conn_stats:
+        uint64_t number
+        uint64_t age_ns
+        uint64_t idle_ns
+        uint64_t bytes_sent
+        uint64_t bytes_received
+        uint64_t messages_sent
+        uint64_t messages_received
+        uint64_t lag_bytes
+        uint64_t lag_messages
+        uint64_t outbox_bytes
+
+    int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr)
+    void fs_reactor_free(fs_reactor *reactor)
+    int fs_reactor_turn(fs_reactor *reactor, int64_t timeout_ns)
+    void fs_reactor_consumed(fs_reactor *reactor)
+    int fs_reactor_publish(fs_reactor *reactor, const uint8_t *data, size_t len,
+                           uint64_t exclude, uint64_t *seq)
+    int fs_reactor_publish_many(fs_reactor *reactor, const fs_slice *messages, size_t count,
+                                uint64_t *seq)
+    int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len)
+    int fs_reactor_flush(fs_reactor *reactor)
+    int fs_reactor_make_room(fs_reactor *reactor, size_t bytes, uint64_t handle,
+                             int64_t timeout_ns)
+    int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
+    void fs_reactor_close(fs_reactor *reactor)
+    void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind, uint64_t a)
+    bint fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter)
+    int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)
+    void fs_reactor_wake(fs_reactor *reactor)
+    int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats)
+    uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
+                                     uint32_t max)
+    int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
+    void fs_reactor_totals(fs_reactor *reactor, uint64_t *deliveries, uint64_t *queued_bytes)

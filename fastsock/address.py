@@ -1,0 +1,101 @@
+"""What the user calls an address, checked and resolved.
+
+An address is ``(host, port)`` for TCP over IPv4 and IPv6, or a path for a UNIX socket: a ``str``
+with a ``/`` in it, or a :class:`pathlib.Path`.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["Address", "Resolved", "check", "resolve", "show"]
+
+Address = tuple[str, int] | str | Path
+"""What users pass."""
+
+Resolved = tuple[int, tuple[str, int, int] | str]
+"""A family, and what the engine takes for it: (numeric host, port, scope id) or a path."""
+
+UNIX_PATH_BYTES_MAX = 107
+"""sun_path holds 108 bytes with its final NUL (unix(7))."""
+
+
+def check(address: object) -> tuple[str, int] | str:
+    """Returns the address in its plain form, ``(host, port)`` or a path.
+
+    Raises ValueError or TypeError with the form that would be right.
+    """
+    if isinstance(address, Path):
+        return _check_path(os.fspath(address))
+    if isinstance(address, str):
+        if "/" in address:
+            return _check_path(address)
+        raise ValueError(_not_a_path(address))
+    if not isinstance(address, Sequence) or len(address) != 2:
+        raise TypeError(f"address must be (host, port) or a path, not {address!r}")
+    host, port = address
+    if not isinstance(host, str):
+        raise TypeError(f"host must be a str such as '127.0.0.1', not {host!r}")
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port must be an int from 0 to 65535, not {port!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be from 0 to 65535, not {port}")
+    if not host:
+        raise ValueError("host must not be empty: '127.0.0.1' is this machine, '0.0.0.0' is any")
+    if "\0" in host:
+        raise ValueError(f"host must not contain NUL: {host!r}")
+    return host, port
+
+
+def resolve(address: object, *, passive: bool = False) -> list[Resolved]:
+    """Every stream address that ``address`` stands for, in the order to try them (RFC 6724).
+
+    ``passive`` asks for addresses to listen on. Raises OSError (socket.gaierror) naming a host
+    that is unknown.
+    """
+    plain = check(address)
+    if isinstance(plain, str):
+        return [(int(socket.AF_UNIX), plain)]
+    host, port = plain
+    flags = socket.AI_PASSIVE if passive else 0
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"unknown host {host!r}: {error.strerror}") from None
+    except UnicodeError:
+        raise ValueError(f"host is no valid name: {host!r}") from None
+    resolved: list[Resolved] = []
+    for family, _, _, _, sockaddr in found:
+        if family in (socket.AF_INET, socket.AF_INET6):
+            numeric = str(sockaddr[0]).partition("%")[0]
+            scope_id = int(sockaddr[3]) if len(sockaddr) == 4 else 0
+            resolved.append((int(family), (numeric, port, scope_id)))
+    return resolved
+
+
+def show(address: object) -> str:
+    """The address as people write it: ``127.0.0.1:9000``, ``[::1]:9000``, ``/tmp/socket``."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(address) or "(unnamed)"
+
+
+def _check_path(path: str) -> str:
+    size = len(os.fsencode(path))
+    if "\0" in path:
+        raise ValueError(f"path must not contain NUL: {path!r}")
+    if size > UNIX_PATH_BYTES_MAX:
+        raise ValueError(
+            f"path of a UNIX socket must be at most {UNIX_PATH_BYTES_MAX} bytes,"
+            f" not {size}: {path!r}"
+        )
+    return path
+
+
+def _not_a_path(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        return f"address must be a tuple: ({host.strip('[]')!r}, {port}), not {address!r}"
+    return f"address must be (host, port) or a path with a '/': './{address}', not {address!r}"

@@ -1,0 +1,45 @@
+"""The exceptions that fastsock raises beside those of the standard library."""
+
+__all__ = [
+    "ConnectionClosed",
+    "FastsockError",
+    "MessageTooBig",
+    "ProtocolError",
+    "ServerClosed",
+    "SlowConsumer",
+]
+
+
+class FastsockError(Exception):
+    """Base of the exceptions that are fastsock's own."""
+
+
+class ProtocolError(FastsockError):
+    """The bytes of a peer are not what its framing allows."""
+
+
+class MessageTooBig(ProtocolError, ValueError):
+    """A message is longer than ``message_bytes_max``."""
+
+
+class ServerClosed(FastsockError):
+    """The server was closed; it publishes nothing any more."""
+
+
+class ConnectionClosed(FastsockError, ConnectionError):
+    """The connection has ended.
+
+    ``reason`` says why, in words; ``by`` says who closed first: ``"peer"`` or ``"local"``.
+    """
+
+    def __init__(self, reason: str, by: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.by = by
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.reason, self.by)
+
+
+class SlowConsumer(ConnectionClosed):
+    """The connection was closed because its peer did not take what waited for it."""

@@ -1,0 +1,296 @@
+"""One server, many clients: the lecture's algorithm 11-5 without its limits."""
+
+import logging
+import math
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+from fastsock import address as addresses
+from fastsock._core import Connected, Connection, Disconnected, Engine, Event, Message
+
+__all__ = ["MultiServer"]
+
+log = logging.getLogger("fastsock")
+
+FRAMINGS = ("line", "length")
+RELAYS = (None, "others", "all")
+SLOW_POLICIES = ("disconnect",)
+CLOSE_MARGIN = 5.0
+"""Seconds beyond ``linger`` that close() waits for a thread that is busy in a handler."""
+
+OnConnect = TypeVar("OnConnect", bound=Callable[[Connection], object])
+OnMessage = TypeVar("OnMessage", bound=Callable[[Connection, bytes], object])
+OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Connection, str], object])
+
+
+class MultiServer(Engine):
+    """Serves any number of clients, and publishes to all of them at the speed of C.
+
+    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
+    server binds and listens at once. There are three ways to drive it, one at a time:
+
+    - inline: ``for event in server`` or ``server.poll()``, in this thread;
+    - handlers: ``@server.on_message`` and its like, then ``server.serve_forever()``;
+    - ``server.start()``: a thread of its own, with or without handlers.
+
+    Options, all keyword-only (``*_bytes`` in bytes, times in seconds):
+
+    framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes
+    relay              None, or whom the engine sends what a client says: "others" or "all"
+    slow_policy        "disconnect": who holds the others up has ``slow_grace`` to accept a byte
+    log_bytes          what may wait for the slowest client; a power of two, at least a page
+    message_bytes_max  the longest message, either way
+    outbox_bytes_max   what may wait for one client alone
+    connections_max    further callers wait in the backlog
+    linger             how long close() waits for peers to take what is theirs
+    backlog            callers that the kernel keeps for us (listen(2))
+
+    Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
+    be listened on.
+    """
+
+    def __init__(
+        self,
+        address: addresses.Address,
+        *,
+        framing: Literal["line", "length"] = "line",
+        relay: Literal["others", "all"] | None = None,
+        slow_policy: Literal["disconnect"] = "disconnect",
+        slow_grace: float = 1.0,
+        log_bytes: int = 1 << 22,
+        message_bytes_max: int = 1 << 16,
+        outbox_bytes_max: int = 1 << 20,
+        connections_max: int = 10_000,
+        linger: float = 1.0,
+        backlog: int = 4096,
+    ) -> None:
+        _check_choice("framing", framing, FRAMINGS)
+        _check_choice("relay", relay, RELAYS)
+        _check_choice("slow_policy", slow_policy, SLOW_POLICIES)
+        _check_seconds("slow_grace", slow_grace)
+        _check_seconds("linger", linger)
+        _check_count("message_bytes_max", message_bytes_max, (1 << 30) - 1)
+        _check_count("outbox_bytes_max", outbox_bytes_max, 1 << 40)
+        _check_count("connections_max", connections_max, 1 << 24)
+        _check_count("backlog", backlog, (1 << 31) - 1)
+        _check_log_bytes(log_bytes, message_bytes_max)
+        self._linger = float(linger)
+        self._thread: threading.Thread | None = None
+        self._on_connect: Callable[[Connection], object] | None = None
+        self._on_message: Callable[[Connection, bytes], object] | None = None
+        self._on_disconnect: Callable[[Connection, str], object] | None = None
+        self._path: str | None = None
+        self._listen(
+            address,
+            (framing, relay, slow_grace, log_bytes, message_bytes_max, outbox_bytes_max,
+             connections_max, linger, backlog),
+        )  # fmt: skip
+
+    def _listen(self, address: addresses.Address, options: tuple[object, ...]) -> None:
+        family, sockaddr = addresses.resolve(address, passive=True)[0]
+        if isinstance(sockaddr, str):
+            _remove_stale(sockaddr)
+        try:
+            self._open(family, sockaddr, *options)
+        except OSError as error:
+            shown = addresses.show(addresses.check(address))
+            raise OSError(
+                error.errno, f"cannot listen on {shown}: {os.strerror(error.errno or 0)}"
+            ) from None
+        if isinstance(sockaddr, str):
+            self._path = sockaddr
+
+    # ---- Handlers ----
+
+    def on_connect(self, handler: OnConnect) -> OnConnect:
+        """Decorator: ``handler(conn)`` runs when a client has connected."""
+        self._on_connect = handler
+        return handler
+
+    def on_message(self, handler: OnMessage) -> OnMessage:
+        """Decorator: ``handler(conn, data)`` runs for each message, ``data`` being bytes."""
+        self._on_message = handler
+        return handler
+
+    def on_disconnect(self, handler: OnDisconnect) -> OnDisconnect:
+        """Decorator: ``handler(conn, reason)`` runs when a connection has ended."""
+        self._on_disconnect = handler
+        return handler
+
+    def _dispatch(self, event: Event) -> None:
+        try:
+            match event:
+                case Message(conn, data):
+                    if self._on_message:
+                        self._on_message(conn, data)
+                case Connected(conn):
+                    if self._on_connect:
+                        self._on_connect(conn)
+                case Disconnected(conn, reason):
+                    if self._on_disconnect:
+                        self._on_disconnect(conn, reason)
+        except Exception:
+            log.exception("handler failed; closing connection %d", event.conn.number)
+            self._close_failed(event.conn)
+
+    # ---- Driving ----
+
+    def serve_forever(self) -> None:
+        """Runs the handlers in this thread until ``close()`` is called, by a handler or a thread.
+
+        An exception in a handler is logged to the ``fastsock`` logger and closes that connection.
+        Raises RuntimeError where another thread drives the server.
+        """
+        self._claim()
+        try:
+            self._serve()
+        finally:
+            self._release()
+
+    def _serve(self) -> None:
+        self._report_messages(self._on_message is not None)
+        while not self._closed:
+            for event in self._take_events(-1):
+                self._dispatch(event)
+
+    def start(self) -> Self:
+        """Runs the server in a thread of its own; returns the server.
+
+        Raises RuntimeError where it is driven already.
+        """
+        if self._thread or self._driven:
+            raise RuntimeError("the server is driven already; start() it instead, or once")
+        begun = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(begun,), name="fastsock", daemon=True
+        )
+        self._thread.start()
+        begun.wait()
+        return self
+
+    def _run(self, begun: threading.Event) -> None:
+        try:
+            self._claim()
+        finally:
+            begun.set()
+        try:
+            self._serve()
+        finally:
+            self._release()
+
+    def close(self) -> None:
+        """Stops listening and closes every connection in an orderly way. Idempotent.
+
+        What was published still goes out; whoever does not take it within ``linger`` is cut off.
+        Returns when all connections have ended, except in a handler: then the serving thread ends
+        them after it. Iteration goes on until every ``Disconnected`` is delivered.
+        """
+        self._close()
+        if self._path is not None:
+            Path(self._path).unlink(missing_ok=True)
+            self._path = None
+        if self._drives:
+            return
+        self._wait_closed(self._linger + CLOSE_MARGIN)
+        if self._thread:
+            self._thread.join(CLOSE_MARGIN)
+
+    stop = close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---- Waiting ----
+
+    def wait_connections(self, count: int, *, timeout: float | None = None) -> None:
+        """Waits until at least ``count`` clients are connected.
+
+        ``timeout`` is in seconds, None for ever; TimeoutError says how many there are then.
+        """
+        self._refuse_in_handler("wait_connections")
+        if not self._wait_count(count, timeout):
+            raise TimeoutError(
+                f"{len(self.connections)} of {count} clients are connected after {timeout} s"
+            )
+
+    def drain(self, *, timeout: float | None = None) -> None:
+        """Waits until all that was published and sent before is with the kernels of its clients.
+
+        Connections that end meanwhile no longer count. ``timeout`` is in seconds, None for ever;
+        TimeoutError says what still waits. RuntimeError in a handler, which keeps it from going.
+        """
+        self._refuse_in_handler("drain")
+        if not self._wait_drained(timeout):
+            raise TimeoutError(
+                f"{self.stats().queued_bytes} bytes are still queued after {timeout} s"
+            )
+
+    def _refuse_in_handler(self, name: str) -> None:
+        if self._drives:
+            raise RuntimeError(f"{name}() waits for the server, which waits for this handler")
+
+    def __repr__(self) -> str:
+        return f"<MultiServer {addresses.show(self.address)}>"
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not 0 <= value <= 1e9 or math.isnan(value):
+        raise ValueError(f"{name} must be from 0 to 1e9 seconds, not {value!r}")
+
+
+def _check_count(name: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} must be from 1 to {most}, not {value}")
+
+
+def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
+    _check_count("log_bytes", log_bytes, 1 << 40)
+    page = os.sysconf("SC_PAGESIZE")
+    if log_bytes & (log_bytes - 1) or log_bytes < page:
+        raise ValueError(f"log_bytes must be a power of two of at least {page}, not {log_bytes}")
+    least = 4 * (message_bytes_max + 4)
+    if log_bytes < least:
+        raise ValueError(
+            f"log_bytes must be at least {least}, four times message_bytes_max ="
+            f" {message_bytes_max} and its header, not {log_bytes}"
+        )
+
+
+def _remove_stale(path: str) -> None:
+    """Removes the socket file of a server that is gone: connecting to it is refused."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.settimeout(1.0)
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+        except OSError:
+            return

@@ -1,0 +1,54 @@
+"""What ``stats()`` returns: immutable records, taken at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["ConnectionStats", "ServerStats"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStats:
+    """Figures of one connection."""
+
+    number: int
+    peer: tuple[str, int] | str
+    age: float
+    """Seconds since it was accepted."""
+    idle: float
+    """Seconds since a byte went either way."""
+    bytes_sent: int
+    bytes_received: int
+    messages_sent: int
+    """Messages that are whole with its kernel."""
+    messages_received: int
+    lag_bytes: int
+    """Bytes of the log that it has still to take."""
+    lag_messages: int
+    """Messages of the log that it has not taken whole."""
+    outbox_bytes: int
+    """Bytes that wait for it alone: direct messages, and notes on what to leave out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStats:
+    """Figures of a server since it began."""
+
+    connections: tuple[ConnectionStats, ...]
+    accepted: int
+    accept_errors: int
+    messages_published: int
+    bytes_published: int
+    """Bytes appended to the log, framing included, whatever the number of clients."""
+    deliveries: int
+    """Messages handed to kernels, over all clients."""
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    queued_bytes: int
+    """What waits in the log and in outboxes now."""
+    sends: int
+    """System calls that sent something: bytes_sent / sends is how well messages were gathered."""
+    turns: int
+    wakeups: int
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """How many connections have ended, by reason."""
