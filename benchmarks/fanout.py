@@ -114,7 +114,7 @@ def rows(rounds: Rounds[Run], setup: Setup) -> list[dict[str, Any]]:
             **medians(runs),
             "lost": sum(run.lost for run in [rounds.checked[peer], *runs]),
             "corrupt": sum(run.corrupt for run in [rounds.checked[peer], *runs]),
-            "checked_messages": rounds.checked[peer].messages,
+            "verified_messages": rounds.checked[peer].messages,
             "repeats": len(runs),
             "spread": spread(rates[peer]),
             "of_limit": median_ratio(rates[peer], rates.get("limit")),
@@ -184,7 +184,7 @@ def title(setup: Setup, repeats: int) -> str:
         where = f"only core {server} to use, so server and clients share it"
     return (
         f"fanout, {setup.mode}: {setup.clients} clients, {setup.size} bytes, {setup.seconds:g} s, "
-        f"{repeats} repeats; {where}"
+        f"median of {repeats}; {where}"
     )
 
 

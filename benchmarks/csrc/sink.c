@@ -38,6 +38,7 @@ typedef struct {
   bool overlong;       /* the line in part is longer than a message, so its end was dropped */
   uint64_t bytes;      /* received since the mark */
   uint64_t next;       /* number of the message that is due */
+  uint64_t bad;        /* lines since the last good one that are no message */
   uint64_t lost, corrupt;
   size_t part_len;     /* of the unfinished line */
   char *part;          /* holds one message and its newline */
@@ -68,17 +69,25 @@ static uint64_t line_number(const char *line, uint64_t near) {
   return behind ? later - span : later;
 }
 
-/* A line that is not the one due: either a later one, so that some were lost, or a bad one. */
-static void judge(client *c, bool whole) {
-  uint64_t number = whole ? line_number(c->part, c->next) : c->next;
-  if (whole && number >= c->next && matches(c->part, number)) {
-    c->lost += number - c->next;
-    c->next = number + 1;
+/* The stream goes on with message number, not before the one that is due. What is between them is
+   lost, except where a bad line stands in its place. */
+static void go_on(client *c, uint64_t number) {
+  uint64_t missing = number - c->next;
+  if (missing > c->bad) c->lost += missing - c->bad;
+  c->next = number;
+  c->bad = 0;
+}
+
+static void judge(client *c, const char *line, bool whole) {
+  uint64_t number = whole ? line_number(line, c->next) : 0;
+  bool good = whole && matches(line, number);
+  if (good && number >= c->next) {
+    go_on(c, number);
+    c->next++;
     return;
   }
   c->corrupt++;
-  bool repeated = whole && number < c->next && matches(c->part, number);
-  if (!repeated) c->next++; /* it stands in the place of the one due */
+  if (!good) c->bad++;
 }
 
 static void take_part(client *c, const char *data, size_t len) {
@@ -92,7 +101,7 @@ static void take_part(client *c, const char *data, size_t len) {
 static void check_bytes(client *c, const char *data, size_t len) {
   while (len > 0) {
     if (c->part_len == 0 && len >= frame_len && matches(data, c->next)) {
-      c->next++;
+      c->next++, c->bad = 0;
       data += frame_len, len -= frame_len;
       continue;
     }
@@ -100,7 +109,7 @@ static void check_bytes(client *c, const char *data, size_t len) {
     size_t line_len = newline ? (size_t)(newline - data) + 1 : len;
     take_part(c, data, line_len);
     if (newline) {
-      judge(c, c->part_len == frame_len && !c->overlong);
+      judge(c, c->part, c->part_len == frame_len && !c->overlong);
       c->part_len = 0, c->overlong = false;
     }
     data += line_len, len -= line_len;
@@ -158,7 +167,7 @@ static void mark(uint64_t messages) {
   }
   for (size_t i = 0; i < client_count; i++) {
     client *c = &clients[i];
-    c->bytes = c->next = c->lost = c->corrupt = 0;
+    c->bytes = c->next = c->bad = c->lost = c->corrupt = 0;
   }
   wake_at(WAKE_FRAMES * frame_len);
   mark_cpu_s = cpu_s();
@@ -168,8 +177,8 @@ static void mark(uint64_t messages) {
 /* What the end of the stream tells, against the messages that were sent. */
 static void judge_end(client *c, uint64_t messages) {
   if (!checking) c->next = c->bytes / frame_len, c->part_len = c->bytes % frame_len;
-  if (c->part_len > 0) c->corrupt++, c->next++;
-  if (c->next < messages) c->lost += messages - c->next;
+  if (c->part_len > 0) c->corrupt++, c->bad++;
+  if (c->next <= messages) go_on(c, messages);
   else c->corrupt += c->next - messages;
 }
 
