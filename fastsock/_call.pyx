@@ -1,0 +1,123 @@
+"""What every wrapped system call shares: descriptors, buffers, interruptions and errors."""
+
+import os
+import sys
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT,
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.limits cimport INT_MAX
+from posix.uio cimport iovec
+
+cdef extern from "Python.h":
+    long PyLong_AsLongAndOverflow(object number, int *overflow) except? -1
+
+
+cdef int descriptor(object fd) except? -2:
+    """The descriptor as a C int; one that no C int can hold is -1, which the kernel refuses."""
+    cdef int overflow
+    cdef long number
+    try:
+        number = PyLong_AsLongAndOverflow(fd, &overflow)
+    except TypeError:
+        raise TypeError(f"a descriptor is an int (the fileno() of a socket), not {fd!r}") from None
+    return <int>number if 0 <= number <= INT_MAX and not overflow else -1
+
+
+cdef object failure(str call, ssize_t result, tuple arguments):
+    """The OSError for a call that returned -errno; Python picks the subclass."""
+    shown = ", ".join(map(repr, arguments))
+    return OSError(-result, f"{os.strerror(-result)}: {call}({shown})")
+
+
+cdef bint holds_objects(const char *format) noexcept:
+    """Whether items of a buffer format (PEP 3118) are references; field names stand in colons."""
+    cdef bint in_name = False
+    while format[0]:
+        if format[0] == b":":
+            in_name = not in_name
+        elif format[0] == b"O" and not in_name:
+            return True
+        format += 1
+    return False
+
+
+cdef int hold_items(object target, Py_buffer *view, int flags) except -1:
+    """Holds a buffer of unknown items; one of references is refused, bytes from outside would
+    make pointers of them."""
+    try:
+        PyObject_GetBuffer(target, view, flags | PyBUF_FORMAT)
+    except ValueError:  # numpy has no format for times
+        PyObject_GetBuffer(target, view, flags)
+        return 0
+    if view.format != NULL and holds_objects(view.format):
+        PyBuffer_Release(view)
+        kind = type(target).__name__
+        raise TypeError(f"a buffer of plain values is needed, this {kind} holds Python objects")
+    return 0
+
+
+cdef int hold(object target, Py_buffer *view, int flags) except -1:
+    try:
+        if type(target) is bytes or type(target) is bytearray:
+            PyObject_GetBuffer(target, view, flags)
+        else:
+            hold_items(target, view, flags)
+    except (BufferError, ValueError):
+        wanted = "a contiguous, writable buffer" if flags & PyBUF_WRITABLE else "a contiguous buffer"
+        kind = type(target).__name__
+        raise BufferError(f"{wanted} is needed, not this {kind} ({sys.exception()})") from None
+    return 0
+
+
+cdef int readable(object data, Py_buffer *view) except -1:
+    """Holds the bytes of data, whatever its item type, until PyBuffer_Release."""
+    return hold(data, view, PyBUF_SIMPLE)
+
+
+cdef int writable(object buffer, Py_buffer *view) except -1:
+    """Holds the bytes of buffer for writing until PyBuffer_Release."""
+    return hold(buffer, view, PyBUF_WRITABLE)
+
+
+cdef class Vector:
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.view_count):
+            PyBuffer_Release(&self.views[i])
+        PyMem_Free(self.views)
+        PyMem_Free(self.iov)
+
+
+cdef Vector vector_of(object owner, Py_ssize_t count):
+    """A vector of count empty iovecs, to be filled with memory that owner holds."""
+    cdef Vector empty = Vector.__new__(Vector)
+    empty.iov = <iovec *>PyMem_Calloc(count, sizeof(iovec))
+    if empty.iov == NULL:
+        raise MemoryError()
+    empty.count = count
+    empty.owner = owner
+    return empty
+
+
+cdef Vector vector(object buffers, bint writing):
+    """Holds every buffer of an iterable."""
+    cdef list items = list(buffers)
+    cdef Vector held = vector_of(None, len(items))
+    cdef Py_buffer *view
+    held.views = <Py_buffer *>PyMem_Calloc(held.count, sizeof(Py_buffer))
+    if held.views == NULL:
+        raise MemoryError()
+    for item in items:
+        view = &held.views[held.view_count]
+        hold(item, view, PyBUF_WRITABLE if writing else PyBUF_SIMPLE)
+        held.iov[held.view_count].iov_base = view.buf
+        held.iov[held.view_count].iov_len = view.len
+        held.view_count += 1
+    return held

@@ -1,0 +1,24 @@
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from typing_extensions import Buffer
+
+from fastsock._address import Address
+from fastsock._flags import MsgFlag
+
+_Ancillary: TypeAlias = Iterable[tuple[int, int, Buffer]]
+_Received: TypeAlias = list[tuple[int, int, bytes]]
+
+def sendmsg(
+    fd: int,
+    buffers: Iterable[Buffer],
+    ancillary: _Ancillary = (),
+    flags: int = 0,
+    address: Address | None = None,
+) -> int: ...
+def recvmsg(
+    fd: int, size: int, ancillary_size: int = 0, flags: int = 0
+) -> tuple[bytes, _Received, MsgFlag, Any]: ...
+def recvmsg_into(
+    fd: int, buffers: Iterable[Buffer], ancillary_size: int = 0, flags: int = 0
+) -> tuple[int, _Received, MsgFlag, Any]: ...
