@@ -27,7 +27,8 @@ def interleave(
 ) -> Rounds[Run]:
     """Calls `run(peer, check)` once to check each peer, then `repeats` times to time it.
 
-    Repeats go round and round, so that what disturbs the machine for a while disturbs all peers.
+    Repeats go to and fro, so that what disturbs the machine for a while disturbs all peers, and
+    no peer always comes after the same one.
     A peer that raises is left out from there on. `report` is told before each run what comes.
     """
     rounds: Rounds[Run] = Rounds()
@@ -49,7 +50,7 @@ def interleave(
         if (checked := attempt(peer, True)) is not None:
             rounds.checked[peer] = checked
     for repeat in range(1, repeats + 1):
-        for peer in peers:
+        for peer in peers if repeat % 2 else reversed(peers):
             report(f"{peer}, {repeat} of {repeats}")
             if (timed := attempt(peer, False)) is not None:
                 rounds.timed.setdefault(peer, []).append(timed)

@@ -71,6 +71,6 @@ def digits(value: float | None) -> str:
     """A number with three digits that count; nothing if there is no number."""
     if value is None:
         return ""
-    if value < 1:
+    if value < 0.1:
         return f"{value:.3g}"
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
