@@ -162,7 +162,8 @@ static void listen_anywhere(void) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listen_fd < 0 || bind(listen_fd, (struct sockaddr *)&address, len) < 0 ||
-      listen(listen_fd, BACKLOG) < 0 || getsockname(listen_fd, (struct sockaddr *)&address, &len) < 0)
+      listen(listen_fd, BACKLOG) < 0 ||
+      getsockname(listen_fd, (struct sockaddr *)&address, &len) < 0)
     die("listen: %s", strerror(errno));
   printf("{\"port\": %d}\n", ntohs(address.sin_port));
 }

@@ -56,7 +56,7 @@ static bool matches(const char *line, uint64_t number) {
   return memcmp(line, due, frame_len) == 0;
 }
 
-/* The number on a line, read as the one nearest to the number due: small messages hold few digits. */
+/* The number on a line, read as the one nearest to the one due: small messages hold few digits. */
 static uint64_t line_number(const char *line, uint64_t near) {
   size_t digits = message_digits(size);
   uint64_t number = 0, span = 1ull << (4 * digits);
