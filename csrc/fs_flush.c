@@ -28,9 +28,9 @@ static void break_off(fs_reactor *r, fs_conn *conn, int error) {
     fs_flush_kill(r, conn, fs_reason_of_error(error));
     return;
   }
-  conn->reason = fs_reason_of_error(error);
   pthread_mutex_lock(&r->lock);
   settle(r, conn);
+  conn->reason = fs_reason_of_error(error);
   conn->state = FS_BROKEN;
   fs_outbox_fini(&conn->outbox);
   r->open_count--;
@@ -142,8 +142,8 @@ static void flush_pending(fs_reactor *r, uint64_t head) {
 }
 
 /* The tail is where the cursor of the last one is. */
-static void move_tail(fs_reactor *r, uint64_t head) {
-  uint64_t tail = head;
+static void move_tail(fs_reactor *r) {
+  uint64_t tail = atomic_load(&r->log.head);
   FS_LIST_EACH(link, &r->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
     if (conn->state == FS_OPEN || conn->state == FS_CLOSING)
@@ -153,8 +153,15 @@ static void move_tail(fs_reactor *r, uint64_t head) {
   r->tail_stale = false;
 }
 
+/* Speakers that found no room are read again. */
+static void resume_stalled(fs_reactor *r) {
+  FS_LIST_EACH(link, &r->stalled) {
+    fs_list_remove(link);
+    fs_list_push(&r->ready, link);
+  }
+}
+
 void fs_flush_all(fs_reactor *r) {
-  uint64_t tail_before = atomic_load(&r->log.tail);
   uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
   take_dirty(r);
   uint64_t head = atomic_load(&r->log.head);
@@ -164,14 +171,11 @@ void fs_flush_all(fs_reactor *r) {
     atomic_store(&r->flushed, head);
     r->tail_stale = true;
   }
-  if (r->tail_stale) move_tail(r, head);
-  bool progress = atomic_load(&r->log.tail) != tail_before ||
-                  atomic_load(&r->counters.bytes_sent) != sent_before;
-  if (progress && !fs_list_empty(&r->stalled)) {
-    FS_LIST_EACH(link, &r->stalled) {
-      fs_list_remove(link);
-      fs_list_push(&r->ready, link);
-    }
+  if (r->tail_stale) {
+    move_tail(r);
+    resume_stalled(r);
+  } else if (atomic_load(&r->counters.bytes_sent) != sent_before) {
+    resume_stalled(r);
   }
 }
 
@@ -180,10 +184,10 @@ void fs_flush_all(fs_reactor *r) {
 void fs_flush_close(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   pthread_mutex_lock(&r->lock);
   conn->state = FS_CLOSING;
+  conn->reason = reason;
   conn->outbox.end = atomic_load(&r->log.head);
   r->open_count--;
   pthread_mutex_unlock(&r->lock);
-  conn->reason = reason;
   conn->linger_deadline_ns = r->now_ns + r->config.linger_ns;
   fs_list_push(&r->lingering, &conn->linger_link);
   fs_reactor_enlist(&r->pending, &conn->pending_link);
@@ -191,7 +195,6 @@ void fs_flush_close(fs_reactor *r, fs_conn *conn, fs_reason reason) {
 
 void fs_flush_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   if (conn->state == FS_DEAD) return;
-  if (conn->state == FS_OPEN) conn->reason = reason;
   if (conn->blocked) {
     /* What it did not take must not stay in the kernel on its behalf. */
     (void)fs_sys_reset_on_close(conn->fd);
@@ -200,7 +203,10 @@ void fs_flush_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   }
   pthread_mutex_lock(&r->lock);
   settle(r, conn);
-  if (conn->state == FS_OPEN) r->open_count--;
+  if (conn->state == FS_OPEN) {
+    conn->reason = reason;
+    r->open_count--;
+  }
   conn->state = FS_DEAD;
   fs_outbox_fini(&conn->outbox);
   fs_list_remove(&conn->dirty_link);
@@ -257,6 +263,8 @@ void fs_flush_expire(fs_reactor *r) {
   r->deadline_ns = UINT64_MAX;
   expire_lingering(r);
   expire_slow(r);
-  /* The tail that the dead have held moves with the next flush, which must come at once. */
-  if (r->tail_stale) r->deadline_ns = 0;
+  if (r->tail_stale) {
+    move_tail(r);
+    resume_stalled(r);
+  }
 }

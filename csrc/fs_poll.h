@@ -26,9 +26,8 @@ typedef struct fs_poll {
   fs_ready ready[FS_POLL_BATCH];
 } fs_poll;
 
-/* Each returns >= 0 or -errno. */
+/* Each returns >= 0 or -errno. Whoever made poll->fd so closes it. */
 int fs_poll_init(fs_poll *poll);
-void fs_poll_fini(fs_poll *poll);
 int fs_poll_add(fs_poll *poll, int fd, uint64_t tag);
 void fs_poll_remove(fs_poll *poll, int fd);
 

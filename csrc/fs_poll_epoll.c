@@ -11,16 +11,14 @@
  */
 #include <errno.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 #include "fs_poll.h"
-#include "fs_sys.h"
 
 int fs_poll_init(fs_poll *poll) {
   poll->fd = epoll_create1(EPOLL_CLOEXEC);
   return poll->fd < 0 ? -errno : 0;
 }
-
-void fs_poll_fini(fs_poll *poll) { fs_sys_close(poll->fd); }
 
 int fs_poll_add(fs_poll *poll, int fd, uint64_t tag) {
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,

@@ -218,12 +218,12 @@ static int flush_until_room(fs_reactor *r, const fs_waiter *waiter, int64_t time
   for (;;) {
     r->now_ns = fs_sys_now_ns();
     flush_until_taken(r);
-    if (fs_reactor_met(r, waiter)) return 0;
     fs_flush_expire(r);
+    if (fs_reactor_met(r, waiter)) return 0;
     if (r->now_ns >= until_ns) return -ETIMEDOUT;
     uint64_t next_ns = fs_min(r->deadline_ns, until_ns);
-    int64_t wait_ns = next_ns == UINT64_MAX ? -1 : next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
-    int result = fs_reactor_poll(r, wait_ns);
+    int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
+    int result = fs_reactor_poll(r, next_ns == UINT64_MAX ? -1 : wait_ns);
     if (result < 0) return result;
   }
 }

@@ -24,11 +24,13 @@ static int open_descriptors(fs_reactor *r, const fs_addr *addr) {
   return watch_own(r);
 }
 
+/* Idempotent. */
 static void close_descriptors(fs_reactor *r) {
-  if (r->poll.fd >= 0) fs_poll_fini(&r->poll);
-  if (r->wake_fd >= 0) fs_sys_close(r->wake_fd);
-  if (r->timer_fd >= 0) fs_sys_close(r->timer_fd);
-  if (r->listen_fd >= 0) fs_sys_close(r->listen_fd);
+  int *descriptors[] = {&r->poll.fd, &r->wake_fd, &r->timer_fd, &r->listen_fd};
+  for (size_t i = 0; i < sizeof descriptors / sizeof *descriptors; i++) {
+    if (*descriptors[i] >= 0) fs_sys_close(*descriptors[i]);
+    *descriptors[i] = -1;
+  }
 }
 
 static int allocate(fs_reactor *r) {
@@ -148,6 +150,7 @@ static int64_t bounded_timeout(const fs_reactor *r, int64_t timeout_ns) {
 /* Sleeping: say so, then look once more, then wait. A publisher publishes, then looks whether we
  * sleep. Both are sequentially consistent, so at least one of us sees the other. */
 static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
+  if (r->poll.fd < 0) return 0; /* closed; nothing can happen any more */
   r->now_ns = fs_sys_now_ns();
   if (timeout_ns != 0) {
     atomic_store(&r->asleep, true);
@@ -196,7 +199,7 @@ static void begin_closing(fs_reactor *r) {
 
 /* Another event loop sleeps for us: it must be woken by publishers, deadlines and what is left. */
 static void prepare_embedded(fs_reactor *r) {
-  if (!atomic_load(&r->embedded)) return;
+  if (!atomic_load(&r->embedded) || r->poll.fd < 0) return;
   int64_t wait_ns = bounded_timeout(r, -1);
   fs_sys_timer_set(r->timer_fd, wait_ns < 0 ? 0 : r->now_ns + (uint64_t)wait_ns);
   atomic_store(&r->asleep, true);
@@ -227,6 +230,7 @@ void fs_reactor_consumed(fs_reactor *r) {
   r->arena_used = 0;
   fs_inbox_free_all(&r->retired);
   release_reported(r);
+  if (r->closing && r->listen_fd < 0 && r->conns.count == 0) close_descriptors(r);
   fs_reactor_tell_waiters(r);
   prepare_embedded(r);
   pthread_mutex_unlock(&r->turn);

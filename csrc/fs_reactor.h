@@ -174,6 +174,9 @@ int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *s
 uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
                                  uint32_t max);
 
+/* Why a connection has ended or is ending, an fs_reason. FS_EGONE as above; -EAGAIN: it has not. */
+int fs_reactor_reason(fs_reactor *reactor, uint64_t handle);
+
 /* The address of a connection's peer. FS_EGONE as above. */
 int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer);
 

@@ -43,6 +43,14 @@ int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
   return conn ? 0 : FS_EGONE;
 }
 
+int fs_reactor_reason(fs_reactor *r, uint64_t handle) {
+  pthread_mutex_lock(&r->lock);
+  const fs_conn *conn = fs_conns_find(&r->conns, handle);
+  int result = !conn ? FS_EGONE : conn->state == FS_OPEN ? -EAGAIN : (int)conn->reason;
+  pthread_mutex_unlock(&r->lock);
+  return result;
+}
+
 uint32_t fs_reactor_open_handles(fs_reactor *r, uint64_t *handles, uint64_t *numbers,
                                  uint32_t max) {
   uint32_t count = 0;

@@ -2,7 +2,7 @@
 
 import os
 
-from fastsock.errors import ConnectionClosed, MessageTooBig, ServerClosed
+from fastsock.errors import MessageTooBig, ServerClosed
 
 from libc.string cimport memcpy, memset
 from fastsock._engine cimport *
@@ -70,8 +70,6 @@ cdef int raise_code(int code, object what) except -1:
                          " send lines one by one, or use framing='length'")
     if code == FS_ECLOSED:
         raise ServerClosed(f"{what}: the server is closed")
-    if code == FS_EGONE:
-        raise ConnectionClosed(f"{what} is closed", "local")
     raise OSError(-code, f"{what}: {os.strerror(-code)}")
 
 

@@ -2,7 +2,7 @@
 
 import enum
 
-from fastsock.errors import ConnectionClosed
+from fastsock.errors import ConnectionClosed, SlowConsumer
 from fastsock.stats import ConnectionStats, ServerStats
 
 cimport cython
@@ -116,12 +116,14 @@ cdef class Connection:
     """One client of a server. Made by the server, never by the user.
 
     ``number`` is 1, 2, 3 ... in the order of connecting, never used again. ``context`` is the
-    user's own: any object.
+    user's own: any object. ``reason`` is None until the connection has ended, then a
+    :class:`Reason`.
     """
 
     cdef Engine engine
     cdef uint64_t handle
     cdef readonly uint64_t number
+    cdef readonly object reason
     cdef public object context
     cdef object _peer
 
@@ -268,7 +270,8 @@ cdef class Engine:
         # Its record goes after this turn, and users ask who it was.
         conn.peer
         self.connections_by_number.pop(conn.number, None)
-        return Disconnected(conn, REASONS[<int>event.reason])
+        conn.reason = REASONS[<int>event.reason]
+        return Disconnected(conn, conn.reason)
 
     cdef Connection connection_of(self, uint64_t handle, uint64_t number):
         conn = self.connections_by_number.get(number)
@@ -284,7 +287,7 @@ cdef class Engine:
             events = self.queued[self.queued_at:]
             self.queued = []
             self.queued_at = 0
-            return events
+            return events + self._turn(0)
         while True:
             events = self._turn(time_left(timeout, begun))
             if events or time_left(timeout, begun) == 0 or self._closed:
@@ -456,12 +459,20 @@ cdef class Engine:
                                          view.len)
                 if result == 0:
                     return 0
+                if result == FS_EGONE:
+                    self.raise_ended(conn)
                 if result != FS_EOUTBOX:
-                    raise_code(result, f"connection {conn.number}" if result == FS_EGONE
-                               else f"a message of {view.len} bytes")
+                    raise_code(result, f"a message of {view.len} bytes")
                 self.make_room(view.len, conn.handle)
         finally:
             PyBuffer_Release(&view)
+
+    cdef int raise_ended(self, Connection conn) except -1:
+        cdef int reason = fs_reactor_reason(self.reactor, conn.handle)
+        why = conn.reason or (REASONS[reason] if reason >= 0 else Reason.LOCAL)
+        error = SlowConsumer if why is Reason.SLOW else ConnectionClosed
+        by = "peer" if why in (Reason.PEER, Reason.RESET) else "local"
+        raise error(f"connection {conn.number} has ended: {why}", by)
 
     def flush(self):
         """Hands the kernel, for every client, all that it takes now. Never waits.
@@ -534,7 +545,8 @@ cdef class Engine:
         return addr_object(&self.reactor.address)
 
     def fileno(self):
-        """A descriptor that is readable while ``poll(timeout=0)`` has something to do.
+        """A descriptor that is readable while ``poll(timeout=0)`` has something to do; -1 once
+        the server is closed.
 
         With it another event loop drives the server:
         ``loop.add_reader(server.fileno(), on_ready)``, where ``on_ready`` polls.
@@ -570,7 +582,7 @@ cdef class Engine:
         cdef fs_conn_stats stats
         cdef int result = fs_reactor_conn_stats(self.reactor, conn.handle, &stats)
         if result < 0:
-            raise_code(result, f"connection {conn.number}")
+            self.raise_ended(conn)
         return ConnectionStats(
             number=stats.number, peer=conn.peer, age=stats.age_ns / 1e9, idle=stats.idle_ns / 1e9,
             bytes_sent=stats.bytes_sent, bytes_received=stats.bytes_received,

@@ -197,5 +197,6 @@ cdef extern from "fs_reactor.h" nogil:
     int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats)
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
                                      uint32_t max)
+    int fs_reactor_reason(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
     void fs_reactor_totals(fs_reactor *reactor, uint64_t *deliveries, uint64_t *queued_bytes)

@@ -41,7 +41,7 @@ class Client(ClientCore):
         listens, TimeoutError.
         """
         if framing not in ("line", "length"):
-            raise ValueError(f"framing must be 'line' or 'length', not {framing!r}")
+            raise ValueError(f"framing must be one of 'line', 'length', not {framing!r}")
         error: OSError | None = None
         for family, sockaddr in addresses.resolve(address):
             client = cls.__new__(cls)

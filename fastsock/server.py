@@ -21,6 +21,8 @@ log = logging.getLogger("fastsock")
 FRAMINGS = ("line", "length")
 RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect",)
+EDIT_BYTES = 64
+"""More than the engine counts for one direct message beside its bytes."""
 CLOSE_MARGIN = 5.0
 """Seconds beyond ``linger`` that close() waits for a thread that is busy in a handler."""
 
@@ -76,16 +78,17 @@ class MultiServer(Engine):
         _check_seconds("slow_grace", slow_grace)
         _check_seconds("linger", linger)
         _check_count("message_bytes_max", message_bytes_max, (1 << 30) - 1)
-        _check_count("outbox_bytes_max", outbox_bytes_max, 1 << 40)
         _check_count("connections_max", connections_max, 1 << 24)
         _check_count("backlog", backlog, (1 << 31) - 1)
         _check_log_bytes(log_bytes, message_bytes_max)
+        _check_outbox_bytes(outbox_bytes_max, message_bytes_max)
         self._linger = float(linger)
         self._thread: threading.Thread | None = None
         self._on_connect: Callable[[Connection], object] | None = None
         self._on_message: Callable[[Connection, bytes], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
         self._path: str | None = None
+        self.framing = framing
         self._listen(
             address,
             (framing, relay, slow_grace, log_bytes, message_bytes_max, outbox_bytes_max,
@@ -167,10 +170,9 @@ class MultiServer(Engine):
         if self._thread or self._driven:
             raise RuntimeError("the server is driven already; start() it instead, or once")
         begun = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(begun,), name="fastsock", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(begun,), name="fastsock", daemon=True)
+        thread.start()
+        self._thread = thread
         begun.wait()
         return self
 
@@ -276,6 +278,16 @@ def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
         raise ValueError(
             f"log_bytes must be at least {least}, four times message_bytes_max ="
             f" {message_bytes_max} and its header, not {log_bytes}"
+        )
+
+
+def _check_outbox_bytes(outbox_bytes_max: int, message_bytes_max: int) -> None:
+    _check_count("outbox_bytes_max", outbox_bytes_max, 1 << 40)
+    least = message_bytes_max + EDIT_BYTES
+    if outbox_bytes_max < least:
+        raise ValueError(
+            f"outbox_bytes_max must be at least {least}, message_bytes_max = {message_bytes_max}"
+            f" and {EDIT_BYTES} for its keeping, not {outbox_bytes_max}"
         )
 
 

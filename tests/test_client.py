@@ -1,0 +1,249 @@
+"""Client, against servers of fastsock and plain listening sockets."""
+
+import socket
+import struct
+import threading
+
+import pytest
+from conftest import WAIT, read_exactly, read_to_end
+
+from fastsock import Client, ConnectionClosed, MessageTooBig, ServerClosed
+
+
+@pytest.fixture
+def plain():
+    """A client connected to a plain socket: (client, socket)."""
+    opened = []
+
+    def connect(**options):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = Client.connect(listener.getsockname(), timeout=WAIT, **options)
+            peer, _ = listener.accept()
+        peer.settimeout(WAIT)
+        opened.extend((client, peer))
+        return client, peer
+
+    yield connect
+    for thing in reversed(opened):
+        thing.close()
+
+
+def test_line_framing_both_ways(plain):
+    client, peer = plain()
+    client.send(b"hello")
+    client.send(bytearray(b"with newline\n"))
+    client.send(b"")
+    assert read_exactly(peer, 20) == b"hello\nwith newline\n\n"
+    peer.sendall(b"one\ntwo\r\n\nthree\nfo")
+    assert client.recv(timeout=WAIT) == b"one"
+    assert client.recv_many(10, timeout=WAIT) == [b"two", b"", b"three"]
+    peer.sendall(b"ur\n")
+    assert client.recv(timeout=WAIT) == b"four"
+
+
+def test_length_framing_both_ways(plain):
+    client, peer = plain(framing="length")
+    client.send_many([b"hello", b"", memoryview(b"a\nb")])
+    assert read_exactly(peer, 20) == b"\0\0\0\5hello\0\0\0\0\0\0\0\3a\nb"
+    for byte in b"\0\0\0\2hi\0\0\0\0":
+        peer.sendall(bytes([byte]))
+    assert client.recv(timeout=WAIT) == b"hi"
+    assert client.recv(timeout=WAIT) == b""
+
+
+def test_iteration_ends_with_the_stream(plain):
+    client, peer = plain()
+    peer.sendall(b"one\ntwo\nunfinished")
+    peer.shutdown(socket.SHUT_WR)
+    assert list(client) == [b"one", b"two"]
+    with pytest.raises(ConnectionClosed) as caught:
+        client.recv()
+    assert (caught.value.reason, caught.value.by) == ("closed by peer", "peer")
+
+
+def test_a_reset_is_told_from_an_end(plain):
+    client, peer = plain()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    with pytest.raises(ConnectionClosed, match="reset by peer"):
+        next(client)
+
+
+def test_recv_times_out_and_loses_nothing(plain):
+    client, peer = plain()
+    peer.sendall(b"be")
+    for timeout in (0, 0.01):
+        with pytest.raises(TimeoutError, match="no message after"):
+            client.recv(timeout=timeout)
+    peer.sendall(b"gun\n")
+    assert client.recv(timeout=WAIT) == b"begun"
+
+
+def test_a_message_of_every_size_arrives(serve):
+    server = serve(framing="length", message_bytes_max=1 << 20, log_bytes=1 << 23,
+                   outbox_bytes_max=1 << 22)  # fmt: skip
+    sizes = [0, 1, 4095, 4096, 65535, 65536, 65537, 1 << 20]
+
+    @server.on_message
+    def echo(conn, data):
+        conn.send(data)
+
+    server.start()
+    with Client.connect(server.address, framing="length", message_bytes_max=1 << 20) as client:
+        for size in sizes:
+            data = bytes(i * 31 & 255 for i in range(1000)) * (size // 1000 + 1)
+            client.send(data[:size])
+            assert client.recv(timeout=WAIT) == data[:size]
+
+
+def test_send_times_out_and_goes_on_where_it_was(plain):
+    client, peer = plain(message_bytes_max=1 << 24, outbox_bytes_max=1 << 16)
+    big = bytes(range(48, 58)) * (1 << 20)
+    with pytest.raises(TimeoutError, match="go out before the next message"):
+        client.send(big, timeout=0.05)
+    with pytest.raises(TimeoutError, match="message refused"):
+        client.send(b"refused", timeout=0)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(read_to_end(peer)))
+    reader.start()
+    client.send(b"after", timeout=WAIT)
+    client.close()
+    reader.join(WAIT)
+    assert received == [big + b"\nafter\n"]
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "text"),
+    [
+        ("text", TypeError, "bytes-like, not str: encode it"),
+        (7, TypeError, "bytes-like, not int"),
+        (b"a\nb", ValueError, "newline inside"),
+        (b"x" * 65537, MessageTooBig, "of 65537 bytes is longer than message_bytes_max"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_and_nothing_goes_out(plain, serve, data, error, text):
+    client, peer = plain()
+    server = serve()
+    calls = (
+        client.send,
+        lambda data: client.send_many([b"good", data]),
+        server.broadcast,
+        lambda data: server.broadcast_many([b"good", data]),
+    )
+    for call in calls:
+        with pytest.raises(error, match=text):
+            call(data)
+    client.close()
+    assert read_to_end(peer) == b""
+    assert server.stats().messages_published == 0
+
+
+def test_a_longest_message_is_not_too_big(plain):
+    client, peer = plain()
+    client.send(b"x" * 65536)
+    assert read_exactly(peer, 65537) == b"x" * 65536 + b"\n"
+    peer.sendall(b"y" * 65536 + b"\r\n" + b"z" * 65537 + b"\n")
+    assert client.recv(timeout=WAIT) == b"y" * 65536
+    with pytest.raises(MessageTooBig, match="65536"):
+        client.recv(timeout=WAIT)
+
+
+@pytest.mark.parametrize("prefix", [b"\xff\xff\xff\xff", b"\0\1\0\1"])
+def test_an_announced_length_above_the_limit_is_an_error(plain, prefix):
+    client, peer = plain(framing="length")
+    peer.sendall(prefix + b"x")
+    with pytest.raises(MessageTooBig):
+        client.recv(timeout=WAIT)
+
+
+def test_close_ends_a_call_that_waits_in_another_thread(plain):
+    client, _ = plain(linger=0.1)
+    outcome = []
+
+    def wait():
+        try:
+            client.recv()
+        except ConnectionClosed as error:
+            outcome.append((str(error), error.by))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    client.close()
+    thread.join(WAIT)
+    assert outcome == [("the client is closed", "local")]
+    client.close()
+    assert client.fileno() == -1
+    for call in (client.recv, lambda: client.send(b"late")):
+        with pytest.raises(ConnectionClosed, match="the client is closed"):
+            call()
+
+
+def test_one_thread_sends_while_another_receives(serve):
+    server = serve(log_bytes=1 << 19)
+    server.on_message(lambda conn, data: conn.send(data))
+    server.start()
+    texts = [b"%d" % i for i in range(20_000)]
+    with Client.connect(server.address) as client:
+        sender = threading.Thread(target=client.send_many, args=(texts,))
+        sender.start()
+        got = []
+        while len(got) < len(texts):
+            got += client.recv_many(1000, timeout=WAIT)
+        sender.join(WAIT)
+    assert got == texts
+
+
+def test_addresses_of_both_sides(serve):
+    server = serve()
+    with Client.connect(("localhost", server.address[1])) as client:
+        assert client.peer == server.address
+        assert client.address[0] == "127.0.0.1"
+        assert client.fileno() >= 0
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "text"),
+    [
+        ("localhost:9000", ValueError, r"must be a tuple: \('localhost', 9000\)"),
+        ("[::1]:9000", ValueError, r"must be a tuple: \('::1', 9000\)"),
+        ("name", ValueError, "a path with a '/': './name'"),
+        (("127.0.0.1", 65536), ValueError, "port must be from 0 to 65535, not 65536"),
+        (("127.0.0.1", -1), ValueError, "port must be from 0 to 65535, not -1"),
+        (("127.0.0.1", "80"), TypeError, "port must be an int"),
+        ((b"127.0.0.1", 80), TypeError, "host must be a str"),
+        (("", 80), ValueError, "host must not be empty"),
+        (("a\0b", 80), ValueError, "NUL"),
+        (9000, TypeError, r"must be \(host, port\) or a path, not 9000"),
+        (("127.0.0.1",), TypeError, r"must be \(host, port\) or a path"),
+        ("/" + "x" * 108, ValueError, "at most 107 bytes, not 109"),
+        (("no-such-host.invalid", 80), OSError, "unknown host 'no-such-host.invalid'"),
+        (("x" * 64 + ".invalid", 80), (ValueError, OSError), "host"),
+    ],
+)
+def test_wrong_addresses_are_explained(address, error, text):
+    from fastsock import MultiServer
+
+    for call in (MultiServer, Client.connect):
+        with pytest.raises(error, match=text):
+            call(address)
+
+
+def test_nobody_listens(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = closed.getsockname()
+        with pytest.raises(ConnectionRefusedError, match=f"cannot connect to 127.0.0.1:{address[1]}"):
+            Client.connect(address, timeout=WAIT)
+    with pytest.raises(FileNotFoundError, match="cannot connect to .*socket"):
+        Client.connect(tmp_path / "socket")
+
+
+def test_options_are_checked():
+    with pytest.raises(ValueError, match="framing must be one of 'line', 'length', not 'lines'"):
+        Client.connect(("127.0.0.1", 9), framing="lines")
+    with pytest.raises(TypeError, match=r"use Client.connect\(address\)"):
+        Client()
+
+
+def test_the_server_closed_error_is_no_connection_error():
+    assert not issubclass(ServerClosed, ConnectionError)
