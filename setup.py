@@ -50,6 +50,7 @@ setup(
         build_dir=f"build/cython-{build}",
         compiler_directives={
             "language_level": 3,
+            "auto_pickle": False,
             "boundscheck": False,
             "wraparound": False,
             "embedsignature": True,

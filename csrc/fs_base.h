@@ -17,13 +17,13 @@
 
 /* Functions return >= 0, -errno, or one of these. */
 enum {
-  FS_ETOOBIG = -5001,   /* a frame or message above its limit */
-  FS_ENEWLINE = -5002,  /* a message for line framing with a newline inside */
-  FS_EFULL = -5003,     /* no room in a log now; nothing was appended */
-  FS_EGONE = -5004,     /* the connection is not open any more */
-  FS_EBUSY = -5005,     /* another thread drives the reactor */
-  FS_ECLOSED = -5006,   /* the reactor is closed */
-  FS_EOUTBOX = -5007,   /* the outbox of the connection is at its limit */
+  FS_ETOOBIG = -5001,  /* a frame or message above its limit */
+  FS_ENEWLINE = -5002, /* a message for line framing with a newline inside */
+  FS_EFULL = -5003,    /* no room in a log now; nothing was appended */
+  FS_EGONE = -5004,    /* the connection is not open any more */
+  FS_EBUSY = -5005,    /* another thread drives the reactor */
+  FS_ECLOSED = -5006,  /* the reactor is closed */
+  FS_EOUTBOX = -5007,  /* the outbox of the connection is at its limit */
 };
 
 #define fs_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))

@@ -28,14 +28,14 @@ typedef enum fs_state {
 
 /* Why a connection ended. */
 typedef enum fs_reason {
-  FS_REASON_PEER,     /* the peer closed */
-  FS_REASON_RESET,    /* the peer reset, or its host is gone */
-  FS_REASON_LOCAL,    /* this program closed it */
-  FS_REASON_SERVER,   /* the server closed */
-  FS_REASON_SLOW,     /* slow consumer */
-  FS_REASON_TOO_BIG,  /* a message above message_bytes_max */
-  FS_REASON_HANDLER,  /* a handler raised */
-  FS_REASON_MEMORY,   /* no memory for what it sent */
+  FS_REASON_PEER,    /* the peer closed */
+  FS_REASON_RESET,   /* the peer reset, or its host is gone */
+  FS_REASON_LOCAL,   /* this program closed it */
+  FS_REASON_SERVER,  /* the server closed */
+  FS_REASON_SLOW,    /* slow consumer */
+  FS_REASON_TOO_BIG, /* a message above message_bytes_max */
+  FS_REASON_HANDLER, /* a handler raised */
+  FS_REASON_MEMORY,  /* no memory for what it sent */
   FS_REASON_COUNT,
 } fs_reason;
 
@@ -53,10 +53,10 @@ typedef struct fs_conn {
   int fd;
   fs_state state;
   fs_reason reason;
-  bool blocked;  /* the last send would have blocked; waits for FS_POLL_OUT */
-  bool hung_up;  /* end of stream or an error is waiting behind what can be read */
-  bool peer_eof; /* the end of the peer's stream was read */
-  bool stalled;  /* the inbox may hold whole frames that found no room */
+  bool blocked;      /* the last send would have blocked; waits for FS_POLL_OUT */
+  bool hung_up;      /* end of stream or an error is waiting behind what can be read */
+  bool peer_eof;     /* the end of the peer's stream was read */
+  bool stalled;      /* the inbox may hold whole frames that found no room */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
   fs_reason close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */
@@ -69,7 +69,7 @@ typedef struct fs_conn {
   fs_outbox outbox;
   fs_inbox *inbox;
   fs_addr peer;
-  bool settled;         /* messages_sent is final */
+  bool settled; /* messages_sent is final */
   uint64_t opened_ns, first_seq, messages_sent;
   fs_counter bytes_sent, bytes_received, messages_received, last_active_ns;
 } fs_conn;

@@ -44,8 +44,8 @@ static inline void fs_list_take(fs_list *dst, fs_list *src) {
 }
 
 /* Safe against removal of the current link only. */
-#define FS_LIST_EACH(link, list)                                                             \
-  for (fs_list *link = (list)->next, *link##_next = link->next; link != (list);              \
+#define FS_LIST_EACH(link, list)                                                \
+  for (fs_list *link = (list)->next, *link##_next = link->next; link != (list); \
        link = link##_next, link##_next = link->next)
 
 #endif

@@ -17,9 +17,9 @@
 enum { FS_LOG_BYTES_PER_INDEX = 64 };
 
 typedef struct fs_log {
-  uint8_t *base;        /* cap bytes mapped twice in a row: no range minds the seam */
-  size_t cap;           /* a power of two, at least a page */
-  uint64_t *index;      /* where message seq begins, at seq & index_mask */
+  uint8_t *base;   /* cap bytes mapped twice in a row: no range minds the seam */
+  size_t cap;      /* a power of two, at least a page */
+  uint64_t *index; /* where message seq begins, at seq & index_mask */
   uint64_t index_mask;
   _Atomic uint64_t head, tail;         /* byte offsets: the next to write, the oldest kept */
   _Atomic uint64_t head_seq, tail_seq; /* the next message's number, that of the one at tail */

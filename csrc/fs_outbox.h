@@ -34,8 +34,8 @@ typedef struct fs_edit {
 typedef struct fs_outbox {
   fs_log *log;
   _Atomic uint64_t cursor; /* what lies before it is with the kernel */
-  uint64_t end;       /* the stream ends here; UINT64_MAX while the connection is open */
-  size_t insert_sent; /* bytes of the first edit's message that are with the kernel */
+  uint64_t end;            /* the stream ends here; UINT64_MAX while the connection is open */
+  size_t insert_sent;      /* bytes of the first edit's message that are with the kernel */
   fs_edit *edits;
   uint32_t first, cap; /* cap is a power of two */
   atomic_uint count;

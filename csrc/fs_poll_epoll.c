@@ -21,8 +21,7 @@ int fs_poll_init(fs_poll *poll) {
 }
 
 int fs_poll_add(fs_poll *poll, int fd, uint64_t tag) {
-  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                              .data.u64 = tag};
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = tag};
   return epoll_ctl(poll->fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 

@@ -59,21 +59,26 @@ typedef struct fs_counters {
 } fs_counters;
 
 /* What somebody waits for; see fs_reactor_met. */
-typedef enum fs_wait_kind { FS_WAIT_ROOM, FS_WAIT_DRAIN, FS_WAIT_COUNT, FS_WAIT_CLOSED } fs_wait_kind;
+typedef enum fs_wait_kind {
+  FS_WAIT_ROOM,
+  FS_WAIT_DRAIN,
+  FS_WAIT_COUNT,
+  FS_WAIT_CLOSED
+} fs_wait_kind;
 
 typedef struct fs_waiter {
   fs_list link;
   fs_wait_kind kind;
-  int eventfd;          /* -1: the waiter drives the reactor itself and asks fs_reactor_met */
-  uint64_t a, b;        /* ROOM: bytes, handle or 0; DRAIN: head, serial; COUNT: connections */
+  int eventfd;   /* -1: the waiter drives the reactor itself and asks fs_reactor_met */
+  uint64_t a, b; /* ROOM: bytes, handle or 0; DRAIN: head, serial; COUNT: connections */
 } fs_waiter;
 
 typedef struct fs_reactor {
   fs_config config;
   pthread_mutex_t turn, lock;
   fs_log log;
-  fs_conns conns;  /* turn to walk, turn and lock to change, lock to look up */
-  fs_poll poll;    /* turn */
+  fs_conns conns; /* turn to walk, turn and lock to change, lock to look up */
+  fs_poll poll;   /* turn */
   int listen_fd, wake_fd, timer_fd;
   fs_addr address;
 
@@ -86,21 +91,21 @@ typedef struct fs_reactor {
 
   /* Under turn. */
   fs_list ready, stalled, pending, lingering, dead, reported;
-  bool accept_ready;    /* somebody may wait in the backlog */
-  bool tail_stale;      /* a cursor that held the tail has moved */
+  bool accept_ready; /* somebody may wait in the backlog */
+  bool tail_stale;   /* a cursor that held the tail has moved */
   uint32_t blocked_count;
-  uint64_t now_ns;      /* the time at the beginning of the turn */
+  uint64_t now_ns;       /* the time at the beginning of the turn */
   uint64_t accept_at_ns; /* no accept before: descriptors had run out */
-  uint64_t deadline_ns; /* when fs_flush_expire is due; UINT64_MAX: never */
+  uint64_t deadline_ns;  /* when fs_flush_expire is due; UINT64_MAX: never */
   uint8_t *arena;
   size_t arena_used;
   fs_inbox *retired;
   fs_event *events;
   uint32_t event_count;
 
-  atomic_bool asleep;    /* a publisher has to write to wake_fd */
-  atomic_bool report;    /* make events of messages, too */
-  atomic_bool embedded;  /* fileno() is watched by somebody: asleep between turns, too */
+  atomic_bool asleep;       /* a publisher has to write to wake_fd */
+  atomic_bool report;       /* make events of messages, too */
+  atomic_bool embedded;     /* fileno() is watched by somebody: asleep between turns, too */
   _Atomic uint64_t flushed; /* the log's head at the last flush */
   fs_counters counters;
 } fs_reactor;
@@ -158,7 +163,8 @@ void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kin
 /* Whether what the waiter waits for is so. Takes the lock. */
 bool fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter);
 
-/* Waits while another thread drives. 0, -ETIMEDOUT or -EINTR; the waiter may be waited for again. */
+/* Waits while another thread drives. 0, -ETIMEDOUT or -EINTR; the waiter may be waited for again.
+ */
 int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns);
 
 /* One connection, at one moment. */

@@ -76,8 +76,8 @@ static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t le
   conn->stalled = false;
   while (taken < len) {
     fs_slice message;
-    ssize_t frame_len = r->config.codec->decode(buf + taken, len - taken,
-                                                r->config.message_bytes_max, &message);
+    ssize_t frame_len =
+        r->config.codec->decode(buf + taken, len - taken, r->config.message_bytes_max, &message);
     if (frame_len < 0) return frame_len;
     if (frame_len == 0) break;
     if (!deliver(r, conn, message)) {
@@ -104,8 +104,8 @@ static int take(fs_reactor *r, fs_conn *conn, const uint8_t *data, size_t len) {
   if (conn->inbox) {
     fs_slice kept = {conn->inbox->data, conn->inbox->len};
     bool whole;
-    ssize_t rest = r->config.codec->rest(kept, (fs_slice){data, len},
-                                         r->config.message_bytes_max, &whole);
+    ssize_t rest =
+        r->config.codec->rest(kept, (fs_slice){data, len}, r->config.message_bytes_max, &whole);
     if (rest < 0) return (int)rest;
     int result = fs_inbox_push(&conn->inbox, data, (size_t)rest);
     if (result < 0) return result;

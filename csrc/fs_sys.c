@@ -118,8 +118,8 @@ int fs_sys_timerfd(void) {
 }
 
 void fs_sys_timer_set(int timerfd, uint64_t deadline_ns) {
-  struct itimerspec spec = {
-      .it_value = {.tv_sec = (time_t)(deadline_ns / 1000000000), .tv_nsec = deadline_ns % 1000000000}};
+  struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                                         .tv_nsec = deadline_ns % 1000000000}};
   int result = timerfd_settime(timerfd, TFD_TIMER_ABSTIME, &spec, NULL);
   FS_ASSERT(result == 0);
 }

@@ -232,7 +232,9 @@ def test_nobody_listens(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = closed.getsockname()
-        with pytest.raises(ConnectionRefusedError, match=f"cannot connect to 127.0.0.1:{address[1]}"):
+        with pytest.raises(
+            ConnectionRefusedError, match=f"cannot connect to 127.0.0.1:{address[1]}"
+        ):
             Client.connect(address, timeout=WAIT)
     with pytest.raises(FileNotFoundError, match="cannot connect to .*socket"):
         Client.connect(tmp_path / "socket")

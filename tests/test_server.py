@@ -193,7 +193,7 @@ def test_fileno_lets_another_loop_drive_the_server(serve):
         def on_ready():
             for event in server.poll(timeout=0):
                 match event:
-                    case Message(conn, data):
+                    case Message(_, data):
                         server.broadcast(data.upper())
                     case Disconnected():
                         done.set_result(None)

@@ -1,0 +1,69 @@
+# make demo and make test set up all they need: a virtual environment in .venv, the requirements
+# in it, and the C extensions, built in place. FASTSOCK_BUILD=debug|asan|cov changes the build.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx) setup.py
+ASAN_LIB := build/asan/lib
+
+.PHONY: build demo test ctest pytest tools debug asan cov bench check wheel clean
+
+build: build/built
+
+demo: build
+	$(BIN)/fastsock-chat demo
+
+test: ctest pytest
+
+ctest:
+	$(MAKE) --no-print-directory -C tests/c
+
+pytest: build tools
+	$(BIN)/python -m pytest
+
+# Programs of other packages that the tests talk to.
+tools:
+	@tests/tools.sh
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fastsock needs Python 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" "Cython>=3.1"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	touch $@
+
+build/built: .venv/ready $(SOURCES)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+debug:
+	FASTSOCK_BUILD=debug $(MAKE) --always-make build/built
+
+# The Python tests against extensions with AddressSanitizer and UBSan, built beside the others.
+asan: .venv/ready tools
+	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
+	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. .
+
+cov: .venv/ready
+	FASTSOCK_BUILD=cov $(BIN)/python setup.py --quiet build --build-base build/cov --build-lib build/cov/lib
+	cd tests && PYTHONPATH=$(CURDIR)/build/cov/lib $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. .
+	$(BIN)/gcovr --root . --filter csrc/ build/cov
+
+bench: build
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+check: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest --ignore-disjoint-bases --allowlist tests/typing/stubtest.txt fastsock._core fastsock._client
+	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
+
+wheel: .venv/ready
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist .venv fastsock/*.so *.egg-info
