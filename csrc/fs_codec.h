@@ -35,6 +35,6 @@ typedef struct fs_codec {
   ssize_t (*rest)(fs_slice kept, fs_slice more, size_t message_bytes_max, bool *whole);
 } fs_codec;
 
-extern const fs_codec fs_codec_line, fs_codec_length;
+extern const fs_codec fs_codec_line, fs_codec_length, fs_codec_raw;
 
 #endif

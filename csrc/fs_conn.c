@@ -21,6 +21,7 @@ void fs_conns_fini(fs_conns *conns) {
   free(conns->slots);
   free(conns->generations);
   free(conns->free_slots);
+  *conns = (fs_conns){0};
 }
 
 fs_conn *fs_conns_open(fs_conns *conns, int fd) {
@@ -36,7 +37,9 @@ fs_conn *fs_conns_open(fs_conns *conns, int fd) {
   fs_list_init(&conn->ready_link);
   fs_list_init(&conn->dirty_link);
   fs_list_init(&conn->pending_link);
-  fs_list_init(&conn->linger_link);
+  fs_list_init(&conn->gap_link);
+  fs_timer_init(&conn->linger, FS_TIMER_LINGER);
+  fs_timer_init(&conn->idle, FS_TIMER_IDLE);
   fs_list_push(&conns->all, &conn->link);
   return conn;
 }
@@ -49,7 +52,12 @@ fs_conn *fs_conns_find(const fs_conns *conns, uint64_t handle) {
 
 void fs_conns_release(fs_conns *conns, fs_conn *conn) {
   uint32_t slot = (uint32_t)conn->handle;
-  FS_ASSERT(conn->state == FS_DEAD && !conn->inbox && !conn->outbox.edits);
+  FS_ASSERT(conn->state == FS_DEAD && !conn->inbox);
+  while (conn->main.next) {
+    fs_sub *gone = conn->main.next;
+    conn->main.next = gone->next;
+    free(gone);
+  }
   fs_list_remove(&conn->link);
   free(conn);
   conns->slots[slot] = NULL;

@@ -13,10 +13,10 @@
 #ifndef FS_CONN_H
 #define FS_CONN_H
 
+#include "fs_channel.h"
 #include "fs_inbox.h"
-#include "fs_list.h"
-#include "fs_outbox.h"
 #include "fs_sys.h"
+#include "fs_timer.h"
 
 typedef enum fs_state {
   FS_OPEN,
@@ -36,6 +36,7 @@ typedef enum fs_reason {
   FS_REASON_TOO_BIG, /* a message above message_bytes_max */
   FS_REASON_HANDLER, /* a handler raised */
   FS_REASON_MEMORY,  /* no memory for what it sent */
+  FS_REASON_IDLE,    /* nothing was heard of it for idle_timeout */
   FS_REASON_COUNT,
 } fs_reason;
 
@@ -63,15 +64,17 @@ typedef struct fs_conn {
   fs_list ready_link;   /* those that may have something to read */
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
   fs_list pending_link; /* those that can be flushed further */
-  fs_list linger_link;  /* those that are closing, in the order of their deadlines */
-  uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
-  uint64_t linger_deadline_ns;
-  fs_outbox outbox;
+  fs_list gap_link;     /* those that have lost messages, not yet reported */
+  fs_timer linger, idle;
+  uint64_t blocked_ns;    /* since when it has accepted no byte; 0: it takes what it is given */
+  fs_sub main;            /* the first of its subscriptions */
+  fs_sub *current;        /* the one that is being sent; left at the end of a message only */
+  uint32_t joining_count; /* subscriptions that the reactor has not seen yet: under the lock */
   fs_inbox *inbox;
   fs_addr peer;
-  bool settled; /* messages_sent is final */
-  uint64_t opened_ns, first_seq, messages_sent;
-  fs_counter bytes_sent, bytes_received, messages_received, last_active_ns;
+  uint64_t opened_ns;
+  uint64_t settled_count; /* messages that went to the kernel by subscriptions that ended */
+  fs_counter bytes_sent, bytes_received, messages_received, dropped, last_sent_ns, last_received_ns;
 } fs_conn;
 
 typedef struct fs_conns {
@@ -87,7 +90,7 @@ typedef struct fs_conns {
 /* max >= 1. -ENOMEM: nothing is held. */
 int fs_conns_init(fs_conns *conns, uint32_t max);
 
-/* Every record is released already. */
+/* Every record is released already. Also right for one that init has failed for. */
 void fs_conns_fini(fs_conns *conns);
 
 /* A new record in state FS_OPEN with its number, or NULL: no slot is free, or no memory. */
@@ -96,7 +99,7 @@ fs_conn *fs_conns_open(fs_conns *conns, int fd);
 /* The record of a handle, or NULL when its connection has been released. */
 fs_conn *fs_conns_find(const fs_conns *conns, uint64_t handle);
 
-/* Frees the record of a dead connection and its slot. */
+/* Frees the record of a dead connection, its subscriptions and its slot. */
 void fs_conns_release(fs_conns *conns, fs_conn *conn);
 
 #endif

@@ -1,20 +1,19 @@
-/* Flushing: what the log and the outboxes hold goes to the kernels; then connections end.
+/* Flushing: what the logs and the outboxes hold goes to the kernels.
  *
- * A flush of the log walks all connections, a flush of direct messages only those that have some.
- * The head is read once per walk: all edits below it were recorded before it was published, so a
- * connection without edits is flushed without a lock.
+ * A flush of a log walks all who read it, a flush of direct messages only those that have some.
+ * All edits below a head, or before an end moved, were recorded before it could be read: so who
+ * reads head and end first, and then sees no edit, may send up to there without the lock.
  */
 #include "fs_reactor.h"
 
-/* ---- Sending ---- */
+typedef enum flow {
+  FLOW_DONE,    /* nothing is left */
+  FLOW_MORE,    /* something is left, and the kernel may take it */
+  FLOW_BLOCKED, /* the kernel takes nothing more */
+  FLOW_BROKEN,  /* the connection is not what it was */
+} flow;
 
-/* Notes how many messages went to the kernel, while the log still knows. */
-static void settle(fs_reactor *r, fs_conn *conn) {
-  if (conn->settled) return;
-  conn->messages_sent = fs_reactor_sent_count(r, conn);
-  conn->settled = true;
-  fs_count(&r->counters.deliveries, conn->messages_sent);
-}
+/* ---- One subscription ---- */
 
 static void block(fs_reactor *r, fs_conn *conn, bool progress) {
   conn->blocked = true;
@@ -22,47 +21,25 @@ static void block(fs_reactor *r, fs_conn *conn, bool progress) {
   if (progress || conn->blocked_ns == 0) conn->blocked_ns = r->now_ns;
 }
 
-/* It cannot send any more; what it had sent us before that may still be read. */
-static void break_off(fs_reactor *r, fs_conn *conn, int error) {
-  if (conn->peer_eof || conn->state != FS_OPEN) {
-    fs_flush_kill(r, conn, fs_reason_of_error(error));
-    return;
-  }
-  pthread_mutex_lock(&r->lock);
-  settle(r, conn);
-  conn->reason = fs_reason_of_error(error);
-  conn->state = FS_BROKEN;
-  fs_outbox_fini(&conn->outbox);
-  r->open_count--;
-  pthread_mutex_unlock(&r->lock);
-  r->tail_stale = true;
-  conn->hung_up = true;
-  conn->linger_deadline_ns = r->now_ns + r->config.linger_ns;
-  fs_list_push(&r->lingering, &conn->linger_link);
-  fs_reactor_enlist(&r->ready, &conn->ready_link);
-}
-
-/* Sends up to FS_FLUSH_BYTES; *offered is what there was to send. */
-static ssize_t send_log(fs_conn *conn, uint64_t head, size_t *offered) {
-  fs_outbox *box = &conn->outbox;
-  uint64_t limit = fs_min(head, box->end);
-  *offered = limit > box->cursor ? fs_min((size_t)(limit - box->cursor), FS_FLUSH_BYTES) : 0;
+static ssize_t send_log(fs_conn *conn, fs_outbox *box, uint64_t limit, size_t max,
+                        size_t *offered) {
+  *offered = limit > box->cursor ? fs_min((size_t)(limit - box->cursor), max) : 0;
   if (*offered == 0) return 0;
   ssize_t sent = fs_sys_send(conn->fd, fs_log_at(box->log, box->cursor), *offered);
   if (sent > 0) box->cursor += (uint64_t)sent;
   return sent;
 }
 
-static ssize_t send_edited(fs_reactor *r, fs_conn *conn, size_t *offered) {
+static ssize_t send_edited(fs_reactor *r, fs_conn *conn, fs_outbox *box, size_t max,
+                           size_t *offered) {
   struct iovec iov[FS_IOV_MAX];
   pthread_mutex_lock(&r->lock);
-  int used = fs_outbox_gather(&conn->outbox, atomic_load(&r->log.head), FS_FLUSH_BYTES, iov,
-                              FS_IOV_MAX, offered);
+  int used = fs_outbox_gather(box, atomic_load(&box->log->head), max, iov, FS_IOV_MAX, offered);
   pthread_mutex_unlock(&r->lock);
   ssize_t sent = used ? fs_sys_sendv(conn->fd, iov, used) : 0;
   if (sent < 0) return sent;
   pthread_mutex_lock(&r->lock);
-  fs_outbox_advance(&conn->outbox, (size_t)sent);
+  fs_outbox_advance(box, (size_t)sent);
   pthread_mutex_unlock(&r->lock);
   return sent;
 }
@@ -71,86 +48,112 @@ static void count_sent(fs_reactor *r, fs_conn *conn, size_t sent) {
   fs_count(&conn->bytes_sent, sent);
   fs_count(&r->counters.bytes_sent, sent);
   fs_count(&r->counters.sends, 1);
-  atomic_store_explicit(&conn->last_active_ns, r->now_ns, memory_order_relaxed);
+  atomic_store_explicit(&conn->last_sent_ns, r->now_ns, memory_order_relaxed);
 }
 
-/* All that a closing connection had is with the kernel. */
-static void flushed_closing(fs_reactor *r, fs_conn *conn) {
-  if (conn->peer_eof || fs_sys_shutdown_write(conn->fd) < 0) {
-    fs_flush_kill(r, conn, conn->reason);
-    return;
-  }
-  pthread_mutex_lock(&r->lock);
-  settle(r, conn);
-  conn->state = FS_SHUT;
-  pthread_mutex_unlock(&r->lock);
-  r->tail_stale = true;
-  fs_reactor_enlist(&r->ready, &conn->ready_link);
+static bool has_more(const fs_outbox *box) {
+  uint64_t limit = fs_min(atomic_load(&box->log->head), atomic_load(&box->end));
+  return box->cursor < limit || atomic_load(&box->count);
 }
 
-static bool has_more(const fs_conn *conn, uint64_t head) {
-  return conn->outbox.cursor < fs_min(head, conn->outbox.end) || atomic_load(&conn->outbox.count);
-}
-
-static void flush_one(fs_reactor *r, fs_conn *conn, uint64_t head) {
-  if (conn->blocked || (conn->state != FS_OPEN && conn->state != FS_CLOSING)) return;
-  uint64_t before = conn->outbox.cursor;
+/* Sends up to max bytes of one subscription. */
+static flow flush_sub(fs_reactor *r, fs_conn *conn, fs_sub *sub, size_t max) {
+  fs_outbox *box = &sub->box;
+  uint64_t before = box->cursor, head = atomic_load(&box->log->head);
+  uint64_t limit = fs_min(head, atomic_load(&box->end));
   size_t offered;
-  bool edited = atomic_load(&conn->outbox.count) > 0;
-  ssize_t sent = edited ? send_edited(r, conn, &offered) : send_log(conn, head, &offered);
+  bool edited = atomic_load(&box->count) > 0;
+  ssize_t sent =
+      edited ? send_edited(r, conn, box, max, &offered) : send_log(conn, box, limit, max, &offered);
   if (sent < 0 && sent != -EAGAIN) {
-    break_off(r, conn, (int)sent);
-    return;
+    fs_close_broken(r, conn, (int)sent);
+    return FLOW_BROKEN;
   }
-  if (before != conn->outbox.cursor && before == atomic_load(&r->log.tail)) r->tail_stale = true;
+  if (before != box->cursor && before == atomic_load(&box->log->tail))
+    sub->channel->tail_stale = true;
   if (sent > 0) count_sent(r, conn, (size_t)sent);
   if (offered > 0 && sent < (ssize_t)offered) {
     block(r, conn, sent > 0);
-    return;
+    return FLOW_BLOCKED;
   }
-  conn->blocked_ns = 0;
-  if (has_more(conn, head))
-    fs_reactor_enlist(&r->pending, &conn->pending_link);
-  else if (conn->state == FS_CLOSING)
-    flushed_closing(r, conn);
+  return has_more(box) ? FLOW_MORE : FLOW_DONE;
 }
 
-/* ---- The walk ---- */
+/* ---- One connection ---- */
 
-/* What other threads asked for: messages to single connections, and closes. */
+/* The subscription after sub, which is reaped if its stream has ended. */
+static fs_sub *next_sub(fs_reactor *r, fs_conn *conn, fs_sub *sub) {
+  fs_sub *next = sub->next ? sub->next : &conn->main;
+  if (sub != &conn->main && sub->gap_count == 0) fs_subscribe_reap(r, conn, sub);
+  return next;
+}
+
+/* Sends from each subscription in turn, and leaves none in the middle of a message. */
+static flow flush_subs(fs_reactor *r, fs_conn *conn) {
+  bool more = false;
+  uint32_t visits = 1;
+  for (const fs_sub *sub = conn->main.next; sub; sub = sub->next) visits++;
+  for (; visits > 0; visits--) {
+    flow result = flush_sub(r, conn, conn->current, FS_FLUSH_BYTES);
+    pthread_mutex_lock(&r->lock);
+    size_t rest = result == FLOW_MORE ? fs_outbox_message_rest(&conn->current->box) : 0;
+    pthread_mutex_unlock(&r->lock);
+    if (rest) result = flush_sub(r, conn, conn->current, rest);
+    if (result == FLOW_BLOCKED || result == FLOW_BROKEN) return result;
+    more |= result == FLOW_MORE;
+    conn->current = next_sub(r, conn, conn->current);
+  }
+  return more ? FLOW_MORE : FLOW_DONE;
+}
+
+void fs_flush_one(fs_reactor *r, fs_conn *conn) {
+  if (conn->blocked || (conn->state != FS_OPEN && conn->state != FS_CLOSING)) return;
+  flow result =
+      conn->main.next ? flush_subs(r, conn) : flush_sub(r, conn, &conn->main, FS_FLUSH_BYTES);
+  if (result == FLOW_BLOCKED || result == FLOW_BROKEN) return;
+  conn->blocked_ns = 0;
+  if (result == FLOW_MORE)
+    fs_reactor_enlist(&r->pending, &conn->pending_link);
+  else if (conn->state == FS_CLOSING)
+    fs_close_flushed(r, conn);
+}
+
+/* ---- All of them ---- */
+
+/* What other threads asked for: messages to single connections, subscriptions, closes. */
 static void take_dirty(fs_reactor *r) {
   for (;;) {
     pthread_mutex_lock(&r->lock);
     fs_list *link = r->dirty.next;
     bool empty = link == &r->dirty;
-    if (!empty) fs_list_remove(link);
+    fs_conn *conn = fs_container_of(link, fs_conn, dirty_link);
+    if (!empty) {
+      fs_list_remove(link);
+      fs_subscribe_join(r, conn);
+    }
     pthread_mutex_unlock(&r->lock);
     if (empty) return;
-    fs_conn *conn = fs_container_of(link, fs_conn, dirty_link);
     fs_reactor_enlist(&r->pending, &conn->pending_link);
-    if (conn->close_wanted && conn->state == FS_OPEN) fs_flush_close(r, conn, conn->close_reason);
+    if (conn->close_wanted && conn->state == FS_OPEN) fs_close_begin(r, conn, conn->close_reason);
   }
 }
 
-static void flush_pending(fs_reactor *r, uint64_t head) {
+static void flush_pending(fs_reactor *r) {
   fs_list batch;
   fs_list_take(&batch, &r->pending);
   FS_LIST_EACH(link, &batch) {
     fs_list_remove(link);
-    flush_one(r, fs_container_of(link, fs_conn, pending_link), head);
+    fs_flush_one(r, fs_container_of(link, fs_conn, pending_link));
   }
 }
 
-/* The tail is where the cursor of the last one is. */
-static void move_tail(fs_reactor *r) {
-  uint64_t tail = atomic_load(&r->log.head);
-  FS_LIST_EACH(link, &r->conns.all) {
-    fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (conn->state == FS_OPEN || conn->state == FS_CLOSING)
-      tail = fs_min(tail, conn->outbox.cursor);
-  }
-  fs_log_trim(&r->log, tail);
-  r->tail_stale = false;
+static void flush_channel(fs_reactor *r, fs_channel *channel) {
+  uint64_t head = atomic_load(&channel->log.head);
+  if (head == atomic_load(&channel->flushed)) return;
+  FS_LIST_EACH(link, &channel->subs)
+  fs_flush_one(r, fs_container_of(link, fs_sub, channel_link)->conn);
+  atomic_store(&channel->flushed, head);
+  channel->tail_stale = true;
 }
 
 /* Speakers that found no room are read again. */
@@ -161,110 +164,24 @@ static void resume_stalled(fs_reactor *r) {
   }
 }
 
+bool fs_flush_move_tails(fs_reactor *r) {
+  bool moved = false;
+  for (uint32_t i = 0; i < r->channel_count; i++) {
+    if (!r->channels[i]->tail_stale) continue;
+    pthread_mutex_lock(&r->lock);
+    fs_channel_move_tail(r->channels[i]);
+    pthread_mutex_unlock(&r->lock);
+    moved = true;
+  }
+  if (moved) resume_stalled(r);
+  return moved;
+}
+
 void fs_flush_all(fs_reactor *r) {
   uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
   take_dirty(r);
-  uint64_t head = atomic_load(&r->log.head);
-  flush_pending(r, head);
-  if (head != atomic_load(&r->flushed)) {
-    FS_LIST_EACH(link, &r->conns.all) flush_one(r, fs_container_of(link, fs_conn, link), head);
-    atomic_store(&r->flushed, head);
-    r->tail_stale = true;
-  }
-  if (r->tail_stale) {
-    move_tail(r);
-    resume_stalled(r);
-  } else if (atomic_load(&r->counters.bytes_sent) != sent_before) {
-    resume_stalled(r);
-  }
-}
-
-/* ---- Ending ---- */
-
-void fs_flush_close(fs_reactor *r, fs_conn *conn, fs_reason reason) {
-  pthread_mutex_lock(&r->lock);
-  conn->state = FS_CLOSING;
-  conn->reason = reason;
-  conn->outbox.end = atomic_load(&r->log.head);
-  r->open_count--;
-  pthread_mutex_unlock(&r->lock);
-  conn->linger_deadline_ns = r->now_ns + r->config.linger_ns;
-  fs_list_push(&r->lingering, &conn->linger_link);
-  fs_reactor_enlist(&r->pending, &conn->pending_link);
-}
-
-void fs_flush_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
-  if (conn->state == FS_DEAD) return;
-  if (conn->blocked) {
-    /* What it did not take must not stay in the kernel on its behalf. */
-    (void)fs_sys_reset_on_close(conn->fd);
-    conn->blocked = false;
-    r->blocked_count--;
-  }
-  pthread_mutex_lock(&r->lock);
-  settle(r, conn);
-  if (conn->state == FS_OPEN) {
-    conn->reason = reason;
-    r->open_count--;
-  }
-  conn->state = FS_DEAD;
-  fs_outbox_fini(&conn->outbox);
-  fs_list_remove(&conn->dirty_link);
-  fs_list_remove(&conn->link);
-  pthread_mutex_unlock(&r->lock);
-  fs_sys_close(conn->fd);
-  fs_inbox_retire(&conn->inbox, &r->retired);
-  fs_list_remove(&conn->ready_link);
-  fs_list_remove(&conn->pending_link);
-  fs_list_remove(&conn->linger_link);
-  fs_list_push(&r->dead, &conn->link);
-  r->tail_stale = true;
-}
-
-static void expire_lingering(fs_reactor *r) {
-  FS_LIST_EACH(link, &r->lingering) {
-    fs_conn *conn = fs_container_of(link, fs_conn, linger_link);
-    if (conn->linger_deadline_ns > r->now_ns) {
-      r->deadline_ns = fs_min(r->deadline_ns, conn->linger_deadline_ns);
-      return;
-    }
-    fs_flush_kill(r, conn, conn->reason);
-  }
-}
-
-/* Whether somebody waits for room in the log, or in the outbox of conn (NULL: in any outbox). */
-static bool room_wanted(fs_reactor *r, const fs_conn *conn) {
-  bool wanted = !conn && !fs_list_empty(&r->stalled);
-  pthread_mutex_lock(&r->lock);
-  FS_LIST_EACH(link, &r->waiters) {
-    const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
-    if (waiter->kind == FS_WAIT_ROOM) wanted |= !conn || waiter->b == conn->handle;
-  }
-  pthread_mutex_unlock(&r->lock);
-  return wanted;
-}
-
-/* The slow policy "disconnect": who holds others up has slow_grace to accept a byte. */
-static void expire_slow(fs_reactor *r) {
-  if (r->blocked_count == 0 || !room_wanted(r, NULL)) return;
-  uint64_t tail = atomic_load(&r->log.tail);
-  FS_LIST_EACH(link, &r->conns.all) {
-    fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (!conn->blocked || (conn->outbox.cursor != tail && !room_wanted(r, conn))) continue;
-    uint64_t deadline_ns = conn->blocked_ns + r->config.slow_grace_ns;
-    if (deadline_ns > r->now_ns)
-      r->deadline_ns = fs_min(r->deadline_ns, deadline_ns);
-    else
-      fs_flush_kill(r, conn, FS_REASON_SLOW);
-  }
-}
-
-void fs_flush_expire(fs_reactor *r) {
-  r->deadline_ns = UINT64_MAX;
-  expire_lingering(r);
-  expire_slow(r);
-  if (r->tail_stale) {
-    move_tail(r);
-    resume_stalled(r);
-  }
+  flush_pending(r);
+  for (uint32_t i = 0; i < r->channel_count; i++) flush_channel(r, r->channels[i]);
+  bool progress = atomic_load(&r->counters.bytes_sent) != sent_before;
+  if (!fs_flush_move_tails(r) && progress) resume_stalled(r);
 }

@@ -78,6 +78,27 @@ uint64_t fs_log_seq_at(const fs_log *log, uint64_t offset) {
   return low;
 }
 
+static uint64_t offset_of(const fs_log *log, uint64_t seq) {
+  bool committed = seq < atomic_load(&log->head_seq);
+  return committed ? log->index[seq & log->index_mask] : atomic_load(&log->head);
+}
+
+uint64_t fs_log_boundary_at(const fs_log *log, uint64_t offset) {
+  if (offset >= atomic_load(&log->head)) return offset;
+  uint64_t seq = fs_log_seq_at(log, offset);
+  return log->index[seq & log->index_mask] == offset ? offset : offset_of(log, seq + 1);
+}
+
+uint64_t fs_log_newest_half(const fs_log *log) {
+  uint64_t head = atomic_load(&log->head), head_seq = atomic_load(&log->head_seq);
+  uint64_t tail = atomic_load(&log->tail), tail_seq = atomic_load(&log->tail_seq);
+  uint64_t by_bytes = tail, by_count = tail;
+  if (head - tail > log->cap / 2) by_bytes = fs_log_boundary_at(log, head - log->cap / 2);
+  uint64_t half_count = (log->index_mask + 1) / 2;
+  if (head_seq - tail_seq > half_count) by_count = offset_of(log, head_seq - half_count);
+  return fs_max(by_bytes, by_count);
+}
+
 void fs_log_trim(fs_log *log, uint64_t offset) {
   if (offset <= atomic_load_explicit(&log->tail, memory_order_relaxed)) return;
   FS_ASSERT(offset <= atomic_load(&log->head));

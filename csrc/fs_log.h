@@ -43,6 +43,12 @@ static inline const uint8_t *fs_log_at(const fs_log *log, uint64_t offset) {
 /* The number of the message that holds the byte at offset; head_seq at the head. */
 uint64_t fs_log_seq_at(const fs_log *log, uint64_t offset);
 
+/* The first offset from offset on where a message begins, or the head. tail <= offset <= head. */
+uint64_t fs_log_boundary_at(const fs_log *log, uint64_t offset);
+
+/* Where the newest half of what the log can hold begins, at a message. Under the lock. */
+uint64_t fs_log_newest_half(const fs_log *log);
+
 /* Gives up everything before offset; what lies behind the tail is left alone. */
 void fs_log_trim(fs_log *log, uint64_t offset);
 

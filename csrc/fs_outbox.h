@@ -28,19 +28,20 @@ typedef struct fs_edit {
   uint64_t serial;   /* rises over the whole reactor, so that drain knows older from newer */
   fs_insert *insert; /* NULL: skip skip_len bytes of the log instead */
   size_t skip_len;
-  uint32_t skip_count; /* messages that skip_len covers */
+  uint64_t skip_count; /* messages that skip_len covers */
 } fs_edit;
 
 typedef struct fs_outbox {
   fs_log *log;
   _Atomic uint64_t cursor; /* what lies before it is with the kernel */
-  uint64_t end;            /* the stream ends here; UINT64_MAX while the connection is open */
+  _Atomic uint64_t end;    /* the stream ends here; UINT64_MAX while it goes on */
   size_t insert_sent;      /* bytes of the first edit's message that are with the kernel */
   fs_edit *edits;
   uint32_t first, cap; /* cap is a power of two */
   atomic_uint count;
   size_t queued_bytes, bytes_max;
-  uint64_t skipped_count, inserted_count; /* messages that the stream has passed so */
+  uint64_t first_seq; /* of the first message that the stream might carry */
+  uint64_t skipped_count, inserted_count, dropped_count; /* messages that it has passed so */
 } fs_outbox;
 
 /* Begins at the head of the log. */
@@ -70,6 +71,22 @@ int fs_outbox_gather(const fs_outbox *box, uint64_t head, size_t max, struct iov
 
 /* The kernel took len of the gathered bytes. Frees messages that are gone; passes skips. */
 void fs_outbox_advance(fs_outbox *box, size_t len);
+
+/* How many bytes are left of the message whose first bytes are with the kernel: 0 at a boundary,
+ * where the stream may be left for another. */
+size_t fs_outbox_message_rest(const fs_outbox *box);
+
+/* Gives up all messages of the log before offset target, which begins one, but for the rest of a
+ * message that has begun and for inserted ones, which stay in order. *lost counts the messages
+ * that the peer will not get and would have. -ENOMEM: nothing changed. */
+int fs_outbox_jump(fs_outbox *box, uint64_t target, uint64_t *lost);
+
+/* A stream that was to end goes on at the log's head. Fails as skip does. */
+int fs_outbox_resume(fs_outbox *box, uint64_t serial);
+
+/* Messages that are whole with the kernel: what the cursor passed without the skipped and dropped,
+ * and the inserted. */
+uint64_t fs_outbox_sent_count(const fs_outbox *box);
 
 /* Whether everything up to head, and every edit of at most this serial, is with the kernel. */
 bool fs_outbox_reached(const fs_outbox *box, uint64_t head, uint64_t serial);

@@ -39,20 +39,31 @@ static int allocate(fs_reactor *r) {
   if (!r->arena || !r->events) return -ENOMEM;
   int result = fs_conns_init(&r->conns, r->config.connections_max);
   if (result < 0) return result;
-  result = fs_log_init(&r->log, r->config.log_bytes);
-  if (result < 0) fs_conns_fini(&r->conns);
-  return result;
+  return fs_reactor_add_channel(r, r->config.log_bytes, r->config.policy, r->config.slow_grace_ns);
 }
 
 static void init_fields(fs_reactor *r, const fs_config *config) {
   r->config = *config;
   r->poll.fd = r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
-  fs_list *lists[] = {&r->dirty,   &r->waiters,   &r->ready, &r->stalled,
-                      &r->pending, &r->lingering, &r->dead,  &r->reported};
+  fs_list *lists[] = {&r->dirty,   &r->waiters, &r->ready, &r->stalled,
+                      &r->pending, &r->gapped,  &r->dead,  &r->reported};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) fs_list_init(lists[i]);
+  fs_wheel_init(&r->wheel, fs_sys_now_ns());
   pthread_mutex_init(&r->turn, NULL);
   pthread_mutex_init(&r->lock, NULL);
+}
+
+/* Whatever of it there is. */
+static void release(fs_reactor *r) {
+  close_descriptors(r);
+  for (uint32_t i = 0; i < r->channel_count; i++) fs_channel_free(r->channels[i]);
+  fs_conns_fini(&r->conns);
+  pthread_mutex_destroy(&r->turn);
+  pthread_mutex_destroy(&r->lock);
+  free(r->arena);
+  free(r->events);
+  free(r);
 }
 
 int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr) {
@@ -62,19 +73,11 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *
   if (!r) return -ENOMEM;
   init_fields(r, config);
   int error = allocate(r);
-  if (error < 0) goto fail;
-  error = open_descriptors(r, addr);
-  if (error == 0) {
+  if (error >= 0) error = open_descriptors(r, addr);
+  if (error < 0)
+    release(r);
+  else
     *result = r;
-    return 0;
-  }
-  close_descriptors(r);
-  fs_log_fini(&r->log);
-  fs_conns_fini(&r->conns);
-fail:
-  free(r->arena);
-  free(r->events);
-  free(r);
   return error;
 }
 
@@ -87,19 +90,12 @@ static void release_reported(fs_reactor *r) {
 
 void fs_reactor_free(fs_reactor *r) {
   FS_LIST_EACH(link, &r->conns.all)
-  fs_flush_kill(r, fs_container_of(link, fs_conn, link), FS_REASON_SERVER);
+  fs_close_kill(r, fs_container_of(link, fs_conn, link), FS_REASON_SERVER);
   release_reported(r);
   fs_list_take(&r->reported, &r->dead);
   release_reported(r);
   fs_inbox_free_all(&r->retired);
-  close_descriptors(r);
-  fs_log_fini(&r->log);
-  fs_conns_fini(&r->conns);
-  pthread_mutex_destroy(&r->turn);
-  pthread_mutex_destroy(&r->lock);
-  free(r->arena);
-  free(r->events);
-  free(r);
+  release(r);
 }
 
 /* ---- Waiting ---- */
@@ -129,10 +125,13 @@ static bool can_accept(const fs_reactor *r) {
 
 /* Whether a turn would find something to do without waiting. */
 static bool has_work(fs_reactor *r) {
-  if (!fs_list_empty(&r->ready) || !fs_list_empty(&r->pending) || !fs_list_empty(&r->dead))
-    return true;
+  const fs_list *work[] = {&r->ready, &r->pending, &r->gapped, &r->dead};
+  for (size_t i = 0; i < sizeof work / sizeof *work; i++)
+    if (!fs_list_empty(work[i])) return true;
   if (can_accept(r) || r->now_ns >= r->deadline_ns) return true;
-  if (atomic_load(&r->log.head) != atomic_load(&r->flushed)) return true;
+  for (uint32_t i = 0; i < r->channel_count; i++)
+    if (atomic_load(&r->channels[i]->log.head) != atomic_load(&r->channels[i]->flushed))
+      return true;
   pthread_mutex_lock(&r->lock);
   bool closing = r->closing && r->listen_fd >= 0, dirty = !fs_list_empty(&r->dirty);
   pthread_mutex_unlock(&r->lock);
@@ -147,16 +146,30 @@ static int64_t bounded_timeout(const fs_reactor *r, int64_t timeout_ns) {
   return timeout_ns < 0 || bound < (uint64_t)timeout_ns ? (int64_t)bound : timeout_ns;
 }
 
+/* Looks at the descriptors for busy_poll_us before it is worth sleeping. */
+static int spin(fs_reactor *r, int64_t timeout_ns) {
+  uint64_t spin_ns = r->config.busy_poll_ns, until_ns = r->now_ns + spin_ns;
+  if (timeout_ns >= 0) until_ns = fs_min(until_ns, r->now_ns + (uint64_t)timeout_ns);
+  int count = 0;
+  while (count == 0 && r->now_ns < until_ns && !has_work(r)) {
+    count = fs_reactor_poll(r, 0);
+    r->now_ns = fs_sys_now_ns();
+  }
+  return count;
+}
+
 /* Sleeping: say so, then look once more, then wait. A publisher publishes, then looks whether we
  * sleep. Both are sequentially consistent, so at least one of us sees the other. */
 static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
   if (r->poll.fd < 0) return 0; /* closed; nothing can happen any more */
   r->now_ns = fs_sys_now_ns();
+  int result = timeout_ns != 0 && r->config.busy_poll_ns ? spin(r, timeout_ns) : 0;
+  if (result != 0) return result;
   if (timeout_ns != 0) {
     atomic_store(&r->asleep, true);
     if (has_work(r)) timeout_ns = 0;
   }
-  int result = fs_reactor_poll(r, timeout_ns == 0 ? 0 : bounded_timeout(r, timeout_ns));
+  result = fs_reactor_poll(r, timeout_ns == 0 ? 0 : bounded_timeout(r, timeout_ns));
   atomic_store(&r->asleep, false);
   r->now_ns = fs_sys_now_ns();
   return result;
@@ -172,10 +185,30 @@ fs_event *fs_reactor_report(fs_reactor *r, fs_event_kind kind, const fs_conn *co
   return event;
 }
 
+/* What was lost is told before the end of the connection that lost it. */
+static void report_gaps(fs_reactor *r) {
+  FS_LIST_EACH(link, &r->gapped) {
+    fs_conn *conn = fs_container_of(link, fs_conn, gap_link);
+    for (fs_sub *sub = &conn->main; sub; sub = sub->next) {
+      if (sub->gap_count == 0) continue;
+      if (r->event_count == FS_EVENTS_MAX) return;
+      fs_event *event = fs_reactor_report(r, FS_GAP, conn);
+      event->channel = sub->channel->number;
+      event->lost = sub->gap_count;
+      sub->gap_count = 0;
+    }
+    fs_list_remove(link);
+    /* A subscription that has ended waited for this. */
+    if (conn->main.next && conn->state != FS_DEAD)
+      fs_reactor_enlist(&r->pending, &conn->pending_link);
+  }
+}
+
 static void report_dead(fs_reactor *r) {
   FS_LIST_EACH(link, &r->dead) {
     if (r->event_count == FS_EVENTS_MAX) return;
     fs_conn *conn = fs_container_of(link, fs_conn, link);
+    if (!fs_list_empty(&conn->gap_link)) continue;
     fs_reactor_report(r, FS_DISCONNECTED, conn);
     fs_count(&r->counters.ended[conn->reason], 1);
     fs_list_remove(link);
@@ -193,7 +226,7 @@ static void begin_closing(fs_reactor *r) {
   r->accept_ready = false;
   FS_LIST_EACH(link, &r->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (conn->state == FS_OPEN) fs_flush_close(r, conn, FS_REASON_SERVER);
+    if (conn->state == FS_OPEN) fs_close_begin(r, conn, FS_REASON_SERVER);
   }
 }
 
@@ -204,6 +237,24 @@ static void prepare_embedded(fs_reactor *r) {
   fs_sys_timer_set(r->timer_fd, wait_ns < 0 ? 0 : r->now_ns + (uint64_t)wait_ns);
   atomic_store(&r->asleep, true);
   if (has_work(r)) fs_sys_notify(r->wake_fd);
+}
+
+int fs_reactor_add_channel(fs_reactor *r, size_t log_bytes, fs_policy policy,
+                           uint64_t slow_grace_ns) {
+  fs_channel *channel;
+  int result = fs_channel_new(&channel, log_bytes, policy, slow_grace_ns);
+  if (result < 0) return result;
+  pthread_mutex_lock(&r->lock);
+  uint32_t number = r->channel_count;
+  if (number < FS_CHANNELS_MAX) {
+    channel->number = number;
+    r->channels[number] = channel;
+    atomic_store(&r->channel_count, number + 1);
+  }
+  pthread_mutex_unlock(&r->lock);
+  if (number < FS_CHANNELS_MAX) return (int)number;
+  fs_channel_free(channel);
+  return FS_EFULL;
 }
 
 int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
@@ -217,7 +268,8 @@ int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
   fs_receive_accept(r);
   fs_receive_read(r);
   fs_flush_all(r);
-  fs_flush_expire(r);
+  fs_expire(r);
+  report_gaps(r);
   report_dead(r);
   fs_count(&r->counters.turns, 1);
   int count = (int)r->event_count;

@@ -37,24 +37,30 @@ typedef enum fs_relay { FS_RELAY_NONE, FS_RELAY_OTHERS, FS_RELAY_ALL } fs_relay;
 typedef struct fs_config {
   const fs_codec *codec;
   fs_relay relay;
+  fs_policy policy; /* of the main channel, and of outboxes */
   size_t log_bytes, message_bytes_max, outbox_bytes_max;
   uint64_t slow_grace_ns, linger_ns;
+  uint64_t idle_timeout_ns, heartbeat_ns; /* 0: none */
+  uint64_t busy_poll_ns;                  /* how long to spin before sleeping */
   uint32_t connections_max;
   int backlog;
 } fs_config;
 
-typedef enum fs_event_kind { FS_CONNECTED, FS_MESSAGE, FS_DISCONNECTED } fs_event_kind;
+typedef enum fs_event_kind { FS_CONNECTED, FS_MESSAGE, FS_GAP, FS_DISCONNECTED } fs_event_kind;
 
 typedef struct fs_event {
   fs_event_kind kind;
   fs_reason reason; /* of FS_DISCONNECTED */
   uint64_t handle, number;
   fs_slice message; /* of FS_MESSAGE */
+  uint32_t channel; /* of FS_GAP */
+  uint64_t lost;    /* of FS_GAP: messages */
 } fs_event;
 
 typedef struct fs_counters {
   fs_counter accepted, accept_errors, messages_received, bytes_received, bytes_sent, sends;
-  fs_counter deliveries; /* messages handed to kernels, of connections that are released */
+  fs_counter deliveries; /* messages handed to kernels by subscriptions that ended */
+  fs_counter dropped;
   fs_counter wakeups, turns, ended[FS_REASON_COUNT];
 } fs_counters;
 
@@ -69,18 +75,25 @@ typedef enum fs_wait_kind {
 typedef struct fs_waiter {
   fs_list link;
   fs_wait_kind kind;
-  int eventfd;   /* -1: the waiter drives the reactor itself and asks fs_reactor_met */
-  uint64_t a, b; /* ROOM: bytes, handle or 0; DRAIN: head, serial; COUNT: connections */
+  int eventfd;  /* -1: the waiter drives the reactor itself and asks fs_reactor_met */
+  size_t bytes; /* ROOM: for so many in the log of channel */
+  uint32_t channel;
+  uint64_t handle; /* ROOM: and in the outbox of this connection, unless 0 */
+  uint32_t count;  /* COUNT: so many open connections */
+  uint64_t serial; /* DRAIN: all edits up to this one, and all logs up to their heads */
+  uint32_t channel_count;
+  uint64_t heads[FS_CHANNELS_MAX];
 } fs_waiter;
 
 typedef struct fs_reactor {
   fs_config config;
   pthread_mutex_t turn, lock;
-  fs_log log;
   fs_conns conns; /* turn to walk, turn and lock to change, lock to look up */
   fs_poll poll;   /* turn */
   int listen_fd, wake_fd, timer_fd;
   fs_addr address;
+  fs_channel *channels[FS_CHANNELS_MAX]; /* lock to add; the first is the main one */
+  _Atomic uint32_t channel_count;
 
   /* Under lock. */
   fs_list dirty;
@@ -90,23 +103,22 @@ typedef struct fs_reactor {
   uint32_t open_count;
 
   /* Under turn. */
-  fs_list ready, stalled, pending, lingering, dead, reported;
+  fs_list ready, stalled, pending, gapped, dead, reported;
+  fs_wheel wheel;
   bool accept_ready; /* somebody may wait in the backlog */
-  bool tail_stale;   /* a cursor that held the tail has moved */
   uint32_t blocked_count;
   uint64_t now_ns;       /* the time at the beginning of the turn */
   uint64_t accept_at_ns; /* no accept before: descriptors had run out */
-  uint64_t deadline_ns;  /* when fs_flush_expire is due; UINT64_MAX: never */
+  uint64_t deadline_ns;  /* when fs_expire is due; UINT64_MAX: never */
   uint8_t *arena;
   size_t arena_used;
   fs_inbox *retired;
   fs_event *events;
   uint32_t event_count;
 
-  atomic_bool asleep;       /* a publisher has to write to wake_fd */
-  atomic_bool report;       /* make events of messages, too */
-  atomic_bool embedded;     /* fileno() is watched by somebody: asleep between turns, too */
-  _Atomic uint64_t flushed; /* the log's head at the last flush */
+  atomic_bool asleep;   /* a publisher has to write to wake_fd */
+  atomic_bool report;   /* make events of messages, too */
+  atomic_bool embedded; /* fileno() is watched by somebody: asleep between turns, too */
   fs_counters counters;
 } fs_reactor;
 
@@ -128,17 +140,30 @@ void fs_reactor_consumed(fs_reactor *reactor);
 
 /* ---- Any thread ---- */
 
-/* Appends one message for all but the connection exclude (0: for all); *seq is its number.
- * Returns 1 when enough waits that somebody should flush, else 0. FS_EFULL: no room now, call
- * fs_reactor_make_room. FS_ETOOBIG, FS_ENEWLINE, FS_ECLOSED, -ENOMEM. */
-int fs_reactor_publish(fs_reactor *reactor, const uint8_t *data, size_t len, uint64_t exclude,
-                       uint64_t *seq);
+/* Adds a channel; its number, or -errno, -EINVAL, FS_EFULL: there are FS_CHANNELS_MAX. */
+int fs_reactor_add_channel(fs_reactor *reactor, size_t log_bytes, fs_policy policy,
+                           uint64_t slow_grace_ns);
+
+/* From now on the connection gets what is published to the channel; until now. Doing it twice does
+ * nothing. FS_EGONE, -ENOMEM, FS_EOUTBOX (no room to note where the stream goes on). */
+int fs_reactor_subscribe(fs_reactor *reactor, uint32_t channel, uint64_t handle);
+int fs_reactor_unsubscribe(fs_reactor *reactor, uint32_t channel, uint64_t handle);
+
+/* Appends one message for all who read the channel but the connection exclude (0: for all); *seq
+ * is its number. Returns 1 when enough waits that somebody should flush, else 0. FS_EFULL,
+ * FS_EOUTBOX: no room now, call fs_reactor_make_room. FS_ETOOBIG, FS_ENEWLINE, FS_ECLOSED,
+ * -ENOMEM. */
+int fs_reactor_publish(fs_reactor *reactor, uint32_t channel, const uint8_t *data, size_t len,
+                       uint64_t exclude, uint64_t *seq);
 
 /* Appends messages for all under one lock, as many as there is room for; how many, and *seq is the
  * number of the last. FS_ETOOBIG, FS_ENEWLINE (*seq is then the index of the first such message):
  * none was appended. FS_ECLOSED. */
-int fs_reactor_publish_many(fs_reactor *reactor, const fs_slice *messages, size_t count,
-                            uint64_t *seq);
+int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slice *messages,
+                            size_t count, uint64_t *seq);
+
+/* Whether so much waits that somebody should flush. */
+bool fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel);
 
 /* Queues one message for one connection behind all that was published. FS_EGONE, FS_EOUTBOX (no
  * room now), FS_ETOOBIG, FS_ENEWLINE, -ENOMEM. */
@@ -147,9 +172,11 @@ int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, s
 /* Hands the kernel all it takes now, in this thread or, if the reactor is in a turn, in its. */
 int fs_reactor_flush(fs_reactor *reactor);
 
-/* Waits until the waiter's ROOM is there, applying the slow policy; timeout_ns -1: for ever.
- * 0 or -ETIMEDOUT, -EINTR, FS_ECLOSED, FS_EGONE. */
-int fs_reactor_make_room(fs_reactor *reactor, size_t bytes, uint64_t handle, int64_t timeout_ns);
+/* Waits until a message of len bytes has room in the channel's log, and in the outbox of the
+ * connection handle unless that is 0, applying the slow policy; timeout_ns -1: for ever. 0 or
+ * -ETIMEDOUT, -EINTR. It is also over when there is nothing to wait for any more. */
+int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
+                         int64_t timeout_ns);
 
 /* Closes one connection in an orderly way. FS_EGONE when it has ended already. */
 int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason);
@@ -157,8 +184,8 @@ int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason
 /* Stops listening and closes every connection in an orderly way; turns finish it. Idempotent. */
 void fs_reactor_close(fs_reactor *reactor);
 
-/* Fills in a waiter. DRAIN captures what is queued now. */
-void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind, uint64_t a);
+/* Begins a waiter, whose fields of its kind the caller sets; DRAIN captures what is queued now. */
+void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind);
 
 /* Whether what the waiter waits for is so. Takes the lock. */
 bool fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter);
@@ -170,7 +197,7 @@ int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns);
 /* One connection, at one moment. */
 typedef struct fs_conn_stats {
   uint64_t number, age_ns, idle_ns, bytes_sent, bytes_received, messages_sent, messages_received;
-  uint64_t lag_bytes, lag_messages, outbox_bytes;
+  uint64_t lag_bytes, lag_messages, outbox_bytes, dropped;
 } fs_conn_stats;
 
 /* FS_EGONE when the connection has ended and was reported. */
@@ -186,13 +213,17 @@ int fs_reactor_reason(fs_reactor *reactor, uint64_t handle);
 /* The address of a connection's peer. FS_EGONE as above. */
 int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer);
 
-/* Messages handed to kernels so far, and bytes that wait in the log and in outboxes. */
-void fs_reactor_totals(fs_reactor *reactor, uint64_t *deliveries, uint64_t *queued_bytes);
+/* Over all channels and connections; queued_bytes wait in logs and outboxes. */
+typedef struct fs_totals {
+  uint64_t deliveries, messages_published, bytes_published, queued_bytes;
+} fs_totals;
+
+void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals);
 
 /* Makes a sleeping reactor take a turn. */
 void fs_reactor_wake(fs_reactor *reactor);
 
-/* ---- Parts of the turn, shared by fs_reactor.c, fs_receive.c, fs_flush.c, fs_publish.c ---- */
+/* ---- Parts of the turn, shared by its files ---- */
 
 /* Polls for at most timeout_ns and notes who is ready. -EINTR on a signal. */
 int fs_reactor_poll(fs_reactor *reactor, int64_t timeout_ns);
@@ -207,12 +238,19 @@ fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_co
 void fs_receive_accept(fs_reactor *reactor);
 void fs_receive_read(fs_reactor *reactor);
 
-/* Hands the kernels what they take. Under turn, not under lock. */
+/* Hands the kernels what they take. Under turn, not under lock; so are all that follow. */
 void fs_flush_all(fs_reactor *reactor);
+void fs_flush_one(fs_reactor *reactor, fs_conn *conn);
 
-/* Ends what may not wait longer: lingering connections, and slow consumers in whose way somebody
- * waits. Sets deadline_ns to when it must be called again. */
-void fs_flush_expire(fs_reactor *reactor);
+/* Frees the logs up to their last readers, where one has moved; whether there was one. */
+bool fs_flush_move_tails(fs_reactor *reactor);
+
+/* Does what is due: ends lingering and idle connections, sends heartbeats, and applies the slow
+ * policies where somebody waits for room. Sets deadline_ns to when it must be called again. */
+void fs_expire(fs_reactor *reactor);
+
+/* Sets the timer of idle_timeout and heartbeat, if there is one. */
+void fs_expire_watch_idle(fs_reactor *reactor, fs_conn *conn);
 
 /* What an error of a send or recv says about the peer. EPIPE: its end of stream came first. */
 static inline fs_reason fs_reason_of_error(int error) {
@@ -220,18 +258,35 @@ static inline fs_reason fs_reason_of_error(int error) {
 }
 
 /* Begins an orderly close of an open connection: flush, shut our side, read to the end. */
-void fs_flush_close(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
+void fs_close_begin(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
+
+/* All that a closing connection had is with the kernel. */
+void fs_close_flushed(fs_reactor *reactor, fs_conn *conn);
+
+/* It cannot send any more; what its peer had sent before that may still be read. */
+void fs_close_broken(fs_reactor *reactor, fs_conn *conn, int error);
 
 /* Ends a connection at once. The reason of a close that has begun stays. */
-void fs_flush_kill(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
-
-/* Messages of a connection that went to the kernel: what its cursor passed without the skipped,
- * and its own. Under lock. */
-uint64_t fs_reactor_sent_count(fs_reactor *reactor, const fs_conn *conn);
+void fs_close_kill(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
 
 /* Appends a message under lock: see fs_reactor_publish. framed is what the codec measured. */
-int fs_publish_append(fs_reactor *reactor, fs_slice message, size_t framed, fs_conn *exclude,
-                      uint64_t *seq);
+int fs_publish_append(fs_reactor *reactor, fs_channel *channel, fs_slice message, size_t framed,
+                      fs_conn *exclude, uint64_t *seq);
+
+/* Queues an empty message. Under lock. FS_EOUTBOX, -ENOMEM: nothing changed. */
+int fs_publish_heartbeat(fs_reactor *reactor, fs_conn *conn);
+
+/* The connection's subscription to a channel, or NULL. Under lock. */
+fs_sub *fs_subscribe_find(fs_channel *channel, fs_conn *conn);
+
+/* Takes over the connection's subscriptions that the reactor has not seen yet. Under both. */
+void fs_subscribe_join(fs_reactor *reactor, fs_conn *conn);
+
+/* Frees a subscription whose stream has ended. Under turn, not under lock. */
+void fs_subscribe_reap(fs_reactor *reactor, fs_conn *conn, fs_sub *sub);
+
+/* Whether a waiter's ROOM is there, or can never be. Under lock. */
+bool fs_wait_room_met(fs_reactor *reactor, const fs_waiter *waiter);
 
 /* Tells those who wait for something that is so now. */
 void fs_reactor_tell_waiters(fs_reactor *reactor);

@@ -14,11 +14,13 @@ static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_open(&r->conns, fd);
   if (conn) {
-    fs_outbox_init(&conn->outbox, &r->log, r->config.outbox_bytes_max);
-    conn->first_seq = atomic_load(&r->log.head_seq);
+    fs_sub_init(&conn->main, conn, r->channels[0], r->config.outbox_bytes_max);
+    fs_list_push(&r->channels[0]->subs, &conn->main.channel_link);
+    conn->current = &conn->main;
     conn->peer = *peer;
     conn->opened_ns = r->now_ns;
-    atomic_store(&conn->last_active_ns, r->now_ns);
+    atomic_store(&conn->last_sent_ns, r->now_ns);
+    atomic_store(&conn->last_received_ns, r->now_ns);
     r->open_count++;
   }
   pthread_mutex_unlock(&r->lock);
@@ -28,8 +30,9 @@ static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
     return;
   }
   fs_count(&r->counters.accepted, 1);
+  fs_expire_watch_idle(r, conn);
   fs_reactor_report(r, FS_CONNECTED, conn);
-  if (fs_poll_add(&r->poll, fd, conn->handle) < 0) fs_flush_kill(r, conn, FS_REASON_MEMORY);
+  if (fs_poll_add(&r->poll, fd, conn->handle) < 0) fs_close_kill(r, conn, FS_REASON_MEMORY);
 }
 
 void fs_receive_accept(fs_reactor *r) {
@@ -60,7 +63,7 @@ static bool deliver(fs_reactor *r, fs_conn *conn, fs_slice message) {
     uint64_t seq;
     pthread_mutex_lock(&r->lock);
     fs_conn *exclude = r->config.relay == FS_RELAY_OTHERS ? conn : NULL;
-    int result = fs_publish_append(r, message, framed, exclude, &seq);
+    int result = fs_publish_append(r, r->channels[0], message, framed, exclude, &seq);
     pthread_mutex_unlock(&r->lock);
     if (result < 0 && result != FS_ECLOSED) return false;
   }
@@ -129,16 +132,16 @@ static void discard(fs_reactor *r, fs_conn *conn) {
     fs_reactor_enlist(&r->ready, &conn->ready_link);
   } else if (received != -EAGAIN) {
     conn->peer_eof = true;
-    if (conn->state == FS_SHUT || received < 0) fs_flush_kill(r, conn, FS_REASON_PEER);
+    if (conn->state == FS_SHUT || received < 0) fs_close_kill(r, conn, FS_REASON_PEER);
   }
 }
 
 static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
   conn->peer_eof = true;
   if (received < 0 || conn->state == FS_BROKEN)
-    fs_flush_kill(r, conn, fs_reason_of_error((int)received));
+    fs_close_kill(r, conn, fs_reason_of_error((int)received));
   else
-    fs_flush_close(r, conn, FS_REASON_PEER);
+    fs_close_begin(r, conn, FS_REASON_PEER);
 }
 
 /* A speaker whose messages find no room is read again when a flush has made progress. */
@@ -150,9 +153,9 @@ static void set_aside(fs_reactor *r, fs_conn *conn) {
 static void fail(fs_reactor *r, fs_conn *conn, int error) {
   fs_reason reason = error == FS_ETOOBIG ? FS_REASON_TOO_BIG : FS_REASON_MEMORY;
   if (conn->state == FS_OPEN)
-    fs_flush_close(r, conn, reason);
+    fs_close_begin(r, conn, reason);
   else
-    fs_flush_kill(r, conn, reason);
+    fs_close_kill(r, conn, reason);
 }
 
 static void read_one(fs_reactor *r, fs_conn *conn) {
@@ -167,7 +170,7 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
   if (received > 0) {
     fs_count(&conn->bytes_received, (uint64_t)received);
     fs_count(&r->counters.bytes_received, (uint64_t)received);
-    atomic_store_explicit(&conn->last_active_ns, r->now_ns, memory_order_relaxed);
+    atomic_store_explicit(&conn->last_received_ns, r->now_ns, memory_order_relaxed);
     r->arena_used += (size_t)received;
     result = take(r, conn, place, (size_t)received);
     /* Less than asked for means that nothing is left (epoll(7)), but for an end behind it. */

@@ -2,11 +2,23 @@
  * may be one step apart from each other; each of them is whole. */
 #include "fs_reactor.h"
 
-uint64_t fs_reactor_sent_count(fs_reactor *r, const fs_conn *conn) {
-  if (conn->settled) return conn->messages_sent;
-  const fs_outbox *box = &conn->outbox;
-  uint64_t passed = fs_log_seq_at(&r->log, box->cursor) - conn->first_seq;
-  return passed - box->skipped_count + box->inserted_count;
+/* Messages of a connection that went to the kernel. Under lock. */
+static uint64_t sent_count(const fs_conn *conn) {
+  uint64_t count = conn->settled_count;
+  for (const fs_sub *sub = &conn->main; sub; sub = sub->next)
+    if (!fs_list_empty(&sub->channel_link)) count += fs_outbox_sent_count(&sub->box);
+  return count;
+}
+
+static void add_lag(const fs_conn *conn, fs_conn_stats *stats) {
+  for (const fs_sub *sub = &conn->main; sub; sub = sub->next) {
+    const fs_outbox *box = &sub->box;
+    if (fs_list_empty(&sub->channel_link)) continue;
+    uint64_t end = fs_min(atomic_load(&box->log->head), atomic_load(&box->end));
+    stats->lag_bytes += end - box->cursor;
+    stats->lag_messages += fs_log_seq_at(box->log, end) - fs_log_seq_at(box->log, box->cursor);
+    stats->outbox_bytes += box->queued_bytes;
+  }
 }
 
 int fs_reactor_conn_stats(fs_reactor *r, uint64_t handle, fs_conn_stats *stats) {
@@ -14,31 +26,20 @@ int fs_reactor_conn_stats(fs_reactor *r, uint64_t handle, fs_conn_stats *stats) 
   pthread_mutex_lock(&r->lock);
   const fs_conn *conn = fs_conns_find(&r->conns, handle);
   if (conn) {
-    const fs_outbox *box = &conn->outbox;
-    bool flowing = conn->state == FS_OPEN || conn->state == FS_CLOSING;
-    uint64_t end = fs_min(atomic_load(&r->log.head), box->end);
+    uint64_t active_ns =
+        fs_max(atomic_load(&conn->last_sent_ns), atomic_load(&conn->last_received_ns));
     *stats = (fs_conn_stats){
         .number = conn->number,
-        .age_ns = now_ns - conn->opened_ns,
-        .idle_ns = now_ns - fs_min(now_ns, atomic_load(&conn->last_active_ns)),
+        .age_ns = now_ns - fs_min(now_ns, conn->opened_ns),
+        .idle_ns = now_ns - fs_min(now_ns, active_ns),
         .bytes_sent = atomic_load(&conn->bytes_sent),
         .bytes_received = atomic_load(&conn->bytes_received),
-        .messages_sent = fs_reactor_sent_count(r, conn),
+        .messages_sent = sent_count(conn),
         .messages_received = atomic_load(&conn->messages_received),
-        .lag_bytes = flowing ? end - box->cursor : 0,
-        .lag_messages =
-            flowing ? fs_log_seq_at(&r->log, end) - fs_log_seq_at(&r->log, box->cursor) : 0,
-        .outbox_bytes = box->queued_bytes,
+        .dropped = atomic_load(&conn->dropped),
     };
+    add_lag(conn, stats);
   }
-  pthread_mutex_unlock(&r->lock);
-  return conn ? 0 : FS_EGONE;
-}
-
-int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
-  pthread_mutex_lock(&r->lock);
-  const fs_conn *conn = fs_conns_find(&r->conns, handle);
-  if (conn) *peer = conn->peer;
   pthread_mutex_unlock(&r->lock);
   return conn ? 0 : FS_EGONE;
 }
@@ -68,15 +69,20 @@ uint32_t fs_reactor_open_handles(fs_reactor *r, uint64_t *handles, uint64_t *num
   return count;
 }
 
-void fs_reactor_totals(fs_reactor *r, uint64_t *deliveries, uint64_t *queued_bytes) {
+void fs_reactor_totals(fs_reactor *r, fs_totals *totals) {
   pthread_mutex_lock(&r->lock);
-  *deliveries = atomic_load(&r->counters.deliveries);
-  *queued_bytes = 0;
+  *totals = (fs_totals){.deliveries = atomic_load(&r->counters.deliveries)};
   FS_LIST_EACH(link, &r->conns.all) {
     const fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (!conn->settled) *deliveries += fs_reactor_sent_count(r, conn);
-    *queued_bytes += conn->outbox.queued_bytes;
+    totals->deliveries += sent_count(conn) - conn->settled_count;
+    for (const fs_sub *sub = &conn->main; sub; sub = sub->next)
+      totals->queued_bytes += sub->box.queued_bytes;
   }
-  *queued_bytes += atomic_load(&r->log.head) - atomic_load(&r->log.tail);
+  for (uint32_t i = 0; i < r->channel_count; i++) {
+    const fs_log *log = &r->channels[i]->log;
+    totals->messages_published += atomic_load(&log->head_seq) - 1;
+    totals->bytes_published += atomic_load(&log->head);
+    totals->queued_bytes += atomic_load(&log->head) - atomic_load(&log->tail);
+  }
   pthread_mutex_unlock(&r->lock);
 }

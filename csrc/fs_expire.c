@@ -1,0 +1,135 @@
+/* What time does: lingering closes end, idle connections are closed or hear a heartbeat, and slow
+ * consumers in whose way somebody waits meet the policy of their channel. */
+#include "fs_reactor.h"
+
+/* Full outboxes that one turn looks at; others have their turn when these are dealt with. */
+enum { WANTED_MAX = 64 };
+
+/* ---- Timers ---- */
+
+static uint64_t due_ns(fs_counter *since, uint64_t period_ns) {
+  return period_ns ? atomic_load_explicit(since, memory_order_relaxed) + period_ns : UINT64_MAX;
+}
+
+void fs_expire_watch_idle(fs_reactor *r, fs_conn *conn) {
+  uint64_t deadline_ns = fs_min(due_ns(&conn->last_received_ns, r->config.idle_timeout_ns),
+                                due_ns(&conn->last_sent_ns, r->config.heartbeat_ns));
+  if (deadline_ns != UINT64_MAX) fs_wheel_set(&r->wheel, &conn->idle, deadline_ns);
+}
+
+static void send_heartbeat(fs_reactor *r, fs_conn *conn) {
+  pthread_mutex_lock(&r->lock);
+  /* Without room there is enough to send already. */
+  (void)fs_publish_heartbeat(r, conn);
+  pthread_mutex_unlock(&r->lock);
+  /* Whether or not the kernel takes it now: the next one is due a period later. */
+  atomic_store_explicit(&conn->last_sent_ns, r->now_ns, memory_order_relaxed);
+  fs_reactor_enlist(&r->pending, &conn->pending_link);
+}
+
+static void check_idle(fs_reactor *r, fs_conn *conn) {
+  if (conn->state != FS_OPEN) return;
+  if (r->now_ns >= due_ns(&conn->last_received_ns, r->config.idle_timeout_ns)) {
+    fs_close_begin(r, conn, FS_REASON_IDLE);
+    return;
+  }
+  if (r->now_ns >= due_ns(&conn->last_sent_ns, r->config.heartbeat_ns)) send_heartbeat(r, conn);
+  fs_expire_watch_idle(r, conn);
+}
+
+static void expire_timers(fs_reactor *r) {
+  fs_timer *timer;
+  while ((timer = fs_wheel_pop(&r->wheel, r->now_ns))) {
+    if (timer->kind == FS_TIMER_IDLE) {
+      check_idle(r, fs_container_of(timer, fs_conn, idle));
+    } else {
+      fs_conn *conn = fs_container_of(timer, fs_conn, linger);
+      fs_close_kill(r, conn, conn->reason);
+    }
+  }
+}
+
+/* ---- Slow consumers ---- */
+
+static void drop_oldest(fs_reactor *r, fs_sub *sub) {
+  fs_conn *conn = sub->conn;
+  uint64_t lost;
+  pthread_mutex_lock(&r->lock);
+  uint64_t target = fs_min(fs_log_newest_half(&sub->channel->log), atomic_load(&sub->box.end));
+  int result = fs_outbox_jump(&sub->box, target, &lost);
+  pthread_mutex_unlock(&r->lock);
+  if (result < 0) {
+    fs_close_kill(r, conn, FS_REASON_MEMORY);
+    return;
+  }
+  sub->channel->tail_stale = true;
+  sub->gap_count += lost;
+  fs_count(&conn->dropped, lost);
+  fs_count(&r->counters.dropped, lost);
+  if (lost) fs_reactor_enlist(&r->gapped, &conn->gap_link);
+}
+
+static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
+  uint64_t deadline_ns = conn->blocked_ns + slow_grace_ns;
+  if (deadline_ns > r->now_ns)
+    r->deadline_ns = fs_min(r->deadline_ns, deadline_ns);
+  else
+    fs_close_kill(r, conn, FS_REASON_SLOW);
+}
+
+/* Somebody waits for room in the channel's log: who holds the tail and takes nothing? */
+static void press_readers(fs_reactor *r, fs_channel *channel) {
+  uint64_t tail = atomic_load(&channel->log.tail);
+  if (channel->policy == FS_POLICY_BLOCK) return;
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (!sub->conn->blocked || sub->box.cursor != tail) continue;
+    if (channel->policy == FS_POLICY_DROP_OLDEST)
+      drop_oldest(r, sub);
+    else
+      disconnect_if_overdue(r, sub->conn, channel->slow_grace_ns);
+  }
+}
+
+/* Where room is wanted: in the logs of these channels, in the outboxes of these connections. */
+typedef struct wants {
+  bool channels[FS_CHANNELS_MAX];
+  uint64_t handles[WANTED_MAX];
+  uint32_t handle_count;
+} wants;
+
+/* Listed under the lock, so that it can be acted on without. */
+static void list_wants(fs_reactor *r, wants *wanted) {
+  pthread_mutex_lock(&r->lock);
+  FS_LIST_EACH(link, &r->waiters) {
+    const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
+    if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
+    if (!fs_log_reserve(&r->channels[waiter->channel]->log, waiter->bytes))
+      wanted->channels[waiter->channel] = true;
+    else if (wanted->handle_count < WANTED_MAX)
+      wanted->handles[wanted->handle_count++] = waiter->handle;
+  }
+  pthread_mutex_unlock(&r->lock);
+}
+
+static void expire_slow(fs_reactor *r) {
+  wants wanted = {.handle_count = 0};
+  if (r->blocked_count == 0) return;
+  list_wants(r, &wanted);
+  wanted.channels[0] |= !fs_list_empty(&r->stalled);
+  for (uint32_t i = 0; i < r->channel_count; i++)
+    if (wanted.channels[i]) press_readers(r, r->channels[i]);
+  /* A direct message is never dropped: under drop_oldest, too, its reader has slow_grace. */
+  for (uint32_t i = 0; i < wanted.handle_count && r->config.policy != FS_POLICY_BLOCK; i++) {
+    fs_conn *conn = fs_conns_find(&r->conns, wanted.handles[i]);
+    if (conn && conn->blocked) disconnect_if_overdue(r, conn, r->config.slow_grace_ns);
+  }
+}
+
+void fs_expire(fs_reactor *r) {
+  r->deadline_ns = UINT64_MAX;
+  expire_timers(r);
+  expire_slow(r);
+  fs_flush_move_tails(r);
+  r->deadline_ns = fs_min(r->deadline_ns, fs_wheel_next_ns(&r->wheel));
+}

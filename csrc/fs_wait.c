@@ -1,0 +1,153 @@
+/* Waiting for the reactor: for room, for what was published to be gone, for connections, for the
+ * end; and the turns that only flush, by which a publisher helps itself. */
+#include <poll.h>
+
+#include "fs_reactor.h"
+
+void fs_reactor_prepare(fs_reactor *r, fs_waiter *waiter, fs_wait_kind kind) {
+  waiter->kind = kind;
+  waiter->eventfd = -1;
+  fs_list_init(&waiter->link);
+  if (kind != FS_WAIT_DRAIN) return;
+  pthread_mutex_lock(&r->lock);
+  waiter->channel_count = r->channel_count;
+  for (uint32_t i = 0; i < waiter->channel_count; i++)
+    waiter->heads[i] = atomic_load(&r->channels[i]->log.head);
+  waiter->serial = r->serial;
+  pthread_mutex_unlock(&r->lock);
+}
+
+bool fs_wait_room_met(fs_reactor *r, const fs_waiter *waiter) {
+  fs_conn *conn = waiter->handle ? fs_conns_find(&r->conns, waiter->handle) : NULL;
+  if (r->closing || (waiter->handle && (!conn || conn->state != FS_OPEN))) return true;
+  fs_channel *channel = r->channels[waiter->channel];
+  fs_sub *sub = conn ? fs_subscribe_find(channel, conn) : NULL;
+  return fs_log_reserve(&channel->log, waiter->bytes) &&
+         (!sub || fs_outbox_has_room(&sub->box, waiter->bytes));
+}
+
+static bool conn_drained(const fs_waiter *waiter, const fs_conn *conn) {
+  for (const fs_sub *sub = &conn->main; sub; sub = sub->next) {
+    uint32_t number = sub->channel->number;
+    bool detached = fs_list_empty(&sub->channel_link), newer = number >= waiter->channel_count;
+    if (detached || newer) continue;
+    if (!fs_outbox_reached(&sub->box, waiter->heads[number], waiter->serial)) return false;
+  }
+  return conn->joining_count == 0;
+}
+
+static bool drain_met(fs_reactor *r, const fs_waiter *waiter) {
+  FS_LIST_EACH(link, &r->conns.all)
+  if (!conn_drained(waiter, fs_container_of(link, fs_conn, link))) return false;
+  return true;
+}
+
+static bool met(fs_reactor *r, const fs_waiter *waiter) {
+  switch (waiter->kind) {
+    case FS_WAIT_ROOM:
+      return fs_wait_room_met(r, waiter);
+    case FS_WAIT_DRAIN:
+      return drain_met(r, waiter);
+    case FS_WAIT_COUNT:
+      return r->open_count >= waiter->count || r->closing;
+    case FS_WAIT_CLOSED:
+      return r->closing && r->listen_fd < 0 && r->conns.count == 0;
+  }
+  FS_ASSERT(!"a kind of its own");
+}
+
+bool fs_reactor_met(fs_reactor *r, const fs_waiter *waiter) {
+  pthread_mutex_lock(&r->lock);
+  bool result = met(r, waiter);
+  pthread_mutex_unlock(&r->lock);
+  return result;
+}
+
+void fs_reactor_tell_waiters(fs_reactor *r) {
+  pthread_mutex_lock(&r->lock);
+  FS_LIST_EACH(link, &r->waiters) {
+    fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
+    if (waiter->eventfd >= 0 && met(r, waiter)) fs_sys_notify(waiter->eventfd);
+  }
+  pthread_mutex_unlock(&r->lock);
+}
+
+static void enter(fs_reactor *r, fs_waiter *waiter) {
+  pthread_mutex_lock(&r->lock);
+  fs_list_push(&r->waiters, &waiter->link);
+  pthread_mutex_unlock(&r->lock);
+}
+
+static void leave(fs_reactor *r, fs_waiter *waiter) {
+  pthread_mutex_lock(&r->lock);
+  fs_list_remove(&waiter->link);
+  pthread_mutex_unlock(&r->lock);
+}
+
+int fs_reactor_wait(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
+  int fd = fs_sys_eventfd();
+  if (fd < 0) return fd;
+  waiter->eventfd = fd;
+  enter(r, waiter);
+  /* The reactor takes one turn, so that it sees the waiter, and tells it if all is so already. */
+  fs_reactor_wake(r);
+  int result = fs_reactor_met(r, waiter) ? 1 : fs_sys_poll(fd, POLLIN, timeout_ns);
+  leave(r, waiter);
+  fs_sys_close(fd);
+  waiter->eventfd = -1;
+  return result > 0 ? 0 : result == 0 ? -ETIMEDOUT : result;
+}
+
+/* ---- Turns that only flush ---- */
+
+static void flush_until_taken(fs_reactor *r) {
+  if (r->blocked_count) (void)fs_reactor_poll(r, 0);
+  do fs_flush_all(r);
+  while (!fs_list_empty(&r->pending));
+}
+
+int fs_reactor_flush(fs_reactor *r) {
+  if (pthread_mutex_trylock(&r->turn) != 0) {
+    /* Who is in a turn flushes before it sleeps, and is woken if it sleeps already. */
+    fs_reactor_wake(r);
+    return 0;
+  }
+  r->now_ns = fs_sys_now_ns();
+  flush_until_taken(r);
+  fs_reactor_tell_waiters(r);
+  pthread_mutex_unlock(&r->turn);
+  return 0;
+}
+
+/* The publisher is the reactor for a while: it flushes and applies the slow policy, and leaves
+ * what arrives for the next whole turn. */
+static int flush_until_room(fs_reactor *r, const fs_waiter *waiter, int64_t timeout_ns) {
+  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+  for (;;) {
+    r->now_ns = fs_sys_now_ns();
+    flush_until_taken(r);
+    fs_expire(r);
+    if (fs_reactor_met(r, waiter)) return 0;
+    if (r->now_ns >= until_ns) return -ETIMEDOUT;
+    uint64_t next_ns = fs_min(r->deadline_ns, until_ns);
+    int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
+    int result = fs_reactor_poll(r, next_ns == UINT64_MAX ? -1 : wait_ns);
+    if (result < 0) return result;
+  }
+}
+
+int fs_reactor_make_room(fs_reactor *r, uint32_t channel, size_t len, uint64_t handle,
+                         int64_t timeout_ns) {
+  fs_waiter waiter;
+  fs_reactor_prepare(r, &waiter, FS_WAIT_ROOM);
+  waiter.bytes = len + r->config.codec->header_len;
+  waiter.channel = channel;
+  waiter.handle = handle;
+  if (pthread_mutex_trylock(&r->turn) != 0) return fs_reactor_wait(r, &waiter, timeout_ns);
+  enter(r, &waiter);
+  int result = flush_until_room(r, &waiter, timeout_ns);
+  leave(r, &waiter);
+  fs_reactor_tell_waiters(r);
+  pthread_mutex_unlock(&r->turn);
+  return result;
+}
