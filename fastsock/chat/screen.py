@@ -1,0 +1,133 @@
+"""Where a conversation is typed and shown: the contract, and the plain form for pipes."""
+
+import os
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+
+from fastsock.chat.text import TEXT_BYTES_MAX
+from fastsock.fifo import Gate, Splitter
+
+__all__ = ["SIGNALS", "ChatError", "PlainScreen", "Screen", "Stopped"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the program in an orderly way."""
+
+READ_BYTES = 1 << 16
+
+
+class ChatError(Exception):
+    """What ends a command with status 1; its text is the line that the user reads."""
+
+
+class Stopped(BaseException):
+    """A signal asks the program to end. No Exception, so that nothing takes it for a failure."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.status = 128 + signum
+
+
+class Screen(ABC):
+    """Shows lines and hands over what is typed.
+
+    Whatever shows may be called from any thread, and so may ``stop``. A screen that cannot show any
+    more stops by itself and says why in ``failure``.
+    """
+
+    interactive: bool
+    """Whether a person types: the end of the input then ends the conversation."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self.failure = ""
+
+    @abstractmethod
+    def said(self, text: str, speaker: int | None = None) -> None:
+        """Shows what somebody has said, in the colour of speaker where there are colours."""
+
+    @abstractmethod
+    def note(self, text: str) -> None:
+        """Shows what has happened."""
+
+    @abstractmethod
+    def error(self, text: str) -> None:
+        """Tells the typist what is wrong with what was typed."""
+
+    @abstractmethod
+    def converse(self, on_line: Callable[[bytes], None], commands: Collection[str] = ()) -> None:
+        """Calls on_line(text) for each line that is typed, until the input ends or ``stop``.
+
+        commands are the names behind a slash that on_line knows, for a prompt that completes them.
+        Raises Stopped when a signal or Ctrl-C asks for the end. For the main thread.
+        """
+
+    def stop(self, failure: str = "") -> None:
+        """Ends ``converse`` and ``wait``, now and later. The first failure is kept."""
+        self.failure = self.failure or failure
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def wait(self) -> None:
+        """Waits until somebody calls ``stop``."""
+        self._stopped.wait()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees what it holds; nothing is typed or shown after it."""
+
+
+class PlainScreen(Screen):
+    """Lines on stdin and stdout, errors on stderr; ``notes`` is the descriptor for notes.
+
+    Each line is written at once. A reader of stdout that does not read holds the conversation up,
+    as in any pipe.
+    """
+
+    interactive = False
+
+    def __init__(self, notes: int) -> None:
+        super().__init__()
+        self._notes = notes
+        self._gate = Gate()
+        self._lock = threading.Lock()
+
+    def said(self, text: str, speaker: int | None = None) -> None:
+        self._write(1, text)
+
+    def note(self, text: str) -> None:
+        self._write(self._notes, text)
+
+    def error(self, text: str) -> None:
+        self._write(2, f"fastsock-chat: {text}")
+
+    def _write(self, fd: int, line: str) -> None:
+        data = f"{line}\n".encode(errors="replace")
+        try:
+            with self._lock:
+                while data:
+                    data = data[os.write(fd, data) :]
+        except OSError as error:
+            self.stop(f"cannot write to {('stdout', 'stderr')[fd - 1]}: {error.strerror}")
+
+    def converse(self, on_line: Callable[[bytes], None], commands: Collection[str] = ()) -> None:
+        lines = Splitter(TEXT_BYTES_MAX)
+        while not self.stopped and self._gate.wait(0):
+            data = os.read(0, READ_BYTES)
+            for line in lines.feed(data) if data else lines.finish():
+                if self.stopped:
+                    return
+                on_line(line)
+            if not data:
+                return
+
+    def stop(self, failure: str = "") -> None:
+        super().stop(failure)
+        self._gate.shut()
+
+    def close(self) -> None:
+        self._gate.close()

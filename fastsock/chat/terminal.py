@@ -1,0 +1,185 @@
+"""The screen in a terminal: a prompt at the bottom, the conversation above it.
+
+One asyncio loop in the main thread runs the prompt, prints, and hears signals. Lines to show come
+from any thread; they wait in a bounded queue while the terminal takes its time. What a typed line
+asks for may block, so it runs in a thread, and the prompt comes back after it.
+"""
+
+import asyncio
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.validation import ValidationError, Validator
+from rich.console import Console
+from rich.text import Text
+
+from fastsock.chat.screen import SIGNALS, Screen, Stopped
+from fastsock.chat.text import command_of
+
+__all__ = ["TerminalScreen"]
+
+LINES_MAX = 1000
+COLOURS = ("cyan", "magenta", "green", "yellow", "bright_blue", "bright_red", "bright_cyan",
+           "bright_magenta", "bright_green", "bright_yellow")  # fmt: skip
+
+
+class TerminalScreen(Screen):
+    """A prompt with history and completion, below lines with a colour for each speaker."""
+
+    interactive = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._changed = threading.Condition()
+        self._waiting: deque[Text] = deque()
+        self._ready = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._conversing: asyncio.Task[None] | None = None
+        self._signal: Stopped | None = None
+
+    # ---- Showing ----
+
+    def said(self, text: str, speaker: int | None = None) -> None:
+        self._show(Text(text, "" if speaker is None else COLOURS[speaker % len(COLOURS)]))
+
+    def note(self, text: str) -> None:
+        self._show(Text(text, "dim"))
+
+    def error(self, text: str) -> None:
+        self._show(Text(text, "bold red"))
+
+    def _show(self, line: Text) -> None:
+        """Above the prompt; waits where too many lines wait already."""
+        with self._changed:
+            while self._loop is not None and len(self._waiting) >= LINES_MAX:
+                self._changed.wait()
+            self._waiting.append(line)
+            if self._loop is None:
+                self._print()
+            else:
+                self._loop.call_soon_threadsafe(self._ready.set)
+
+    def _print(self) -> None:
+        """Prints what waits, in one go."""
+        with self._changed:
+            lines = Text("\n").join(self._waiting)
+            count = len(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+        if count:
+            try:
+                self._console.print(lines, soft_wrap=True)
+            except OSError as error:
+                self.stop(f"cannot write to the terminal: {error.strerror}")
+
+    async def _print_above(self) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            await run_in_terminal(self._print)
+
+    # ---- Typing ----
+
+    def converse(self, on_line: Callable[[bytes], None], commands: Collection[str] = ()) -> None:
+        handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        try:
+            asyncio.run(self._converse(on_line, commands, handlers))
+        except asyncio.CancelledError:
+            pass  # by stop
+        finally:
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
+        if self._signal:
+            raise self._signal
+
+    async def _converse(
+        self,
+        on_line: Callable[[bytes], None],
+        commands: Collection[str],
+        handlers: Mapping[signal.Signals, object],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for signum, handler in handlers.items():
+            if callable(handler):
+                loop.add_signal_handler(signum, self._interrupt, Stopped(signum))
+        self._conversing = asyncio.current_task()
+        printing = loop.create_task(self._print_above())
+        with self._changed:
+            self._loop = loop
+        try:
+            if not self.stopped:
+                await self._read(on_line, commands)
+        finally:
+            with self._changed:
+                self._loop = None
+                self._print()
+            printing.cancel()
+
+    async def _read(self, on_line: Callable[[bytes], None], commands: Collection[str]) -> None:
+        session: PromptSession[str] = PromptSession(
+            "> ",
+            completer=WordCompleter([f"/{name}" for name in commands], sentence=True),
+            validator=_KnownCommand(commands),
+            validate_while_typing=False,
+        )
+        while True:
+            try:
+                line = await session.prompt_async(handle_sigint=False)
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                raise Stopped(signal.SIGINT) from None
+            if line.strip():
+                await asyncio.wrap_future(_in_thread(on_line, line.encode(errors="replace")))
+
+    def _interrupt(self, stopped: Stopped) -> None:
+        self._signal = stopped
+        self.stop()
+
+    def stop(self, failure: str = "") -> None:
+        super().stop(failure)
+        with self._changed:
+            if self._loop is not None and self._conversing is not None:
+                self._loop.call_soon_threadsafe(self._conversing.cancel)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class _KnownCommand(Validator):
+    """A mistyped command must not go out to everybody."""
+
+    def __init__(self, commands: Collection[str]) -> None:
+        self._commands = commands
+
+    def validate(self, document: Document) -> None:
+        name, _ = command_of(document.text) or ("", "")
+        if name and name not in self._commands:
+            raise ValidationError(
+                message=f"no command /{name}; to send it as text, put a space in front"
+            )
+
+
+def _in_thread(function: Callable[[bytes], None], line: bytes) -> Future[None]:
+    """Calls function(line) in a thread that an end of the program does not wait for."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+
+    def call() -> None:
+        try:
+            function(line)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=call, name="typed", daemon=True).start()
+    return future

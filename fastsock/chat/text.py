@@ -1,0 +1,44 @@
+"""What may be said and shown: the rules that the lecture's peers and a terminal ask for."""
+
+import re
+
+__all__ = ["END", "TEXT_BYTES_MAX", "command_of", "escaped", "is_end", "printable", "speaker_of"]
+
+TEXT_BYTES_MAX = 1 << 16
+END = b"end"
+
+# Characters that steer a terminal or reorder what it shows: all of Cc but the tab, the marks and
+# overrides of bidirectional text, and the separators that some terminals take for a newline.
+UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?\s*")
+SPEAKER = re.compile(r"(\d{1,18}): ")
+
+
+def printable(data: bytes) -> str:
+    """Text of a peer as it may be shown: what is no UTF-8 becomes U+FFFD, and whatever could
+    control the terminal its escape, as in ``\\x1b``."""
+    text = data.decode("utf-8", errors="replace")
+    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def is_end(text: bytes) -> bool:
+    """Whether the text ends the conversation."""
+    return text.strip() == END
+
+
+def escaped(text: bytes) -> bytes:
+    """The text as it may go out as it is: whatever begins with ``end`` would close the lecture's
+    peers, so it gets a space in front."""
+    return b" " + text if text.startswith(END) else text
+
+
+def command_of(text: str) -> tuple[str, str] | None:
+    """The name and the argument of what looks like a command, as in ``/kick 3``."""
+    found = COMMAND.fullmatch(text)
+    return (found[1], found[2] or "") if found else None
+
+
+def speaker_of(text: str) -> int | None:
+    """The number in front of a relayed text, as in ``3: hello``."""
+    found = SPEAKER.match(text)
+    return int(found[1]) if found else None

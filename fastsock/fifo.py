@@ -1,0 +1,325 @@
+"""Text through a named pipe (fifo(7)): the separate input terminal of the lecture's algorithm 11-3.
+
+What is written into the FIFO is understood in two forms, which may be mixed:
+
+- lines, as ``echo`` writes them;
+- records of 1024 bytes, as the lecture's input program writes them: the text ends at the first NUL,
+  and the rest of the record, which holds what its buffer held before, means nothing.
+
+A record is recognised by a NUL in its text's place or right behind its first newline. That is safe
+because a write of up to PIPE_BUF bytes is atomic (pipe(7)): where a record is begun, it is whole.
+"""
+
+import errno
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fastsock.errors import MessageTooBig
+
+__all__ = ["RECORD_BYTES", "FifoReader", "FifoWriter", "Gate", "Splitter", "record"]
+
+RECORD_BYTES = 1024
+TEXT_BYTES_MAX = RECORD_BYTES - 2
+"""What fits a record beside the newline and the NUL that the lecture's readers look for."""
+READ_BYTES = 1 << 16
+FIFO_MODE = 0o666
+"""Less the umask, as mkfifo(1) does it."""
+
+
+def record(text: bytes) -> bytes:
+    """One record: the text, a newline, and zeroes up to 1024 bytes.
+
+    Raises MessageTooBig for a text above 1022 bytes, ValueError for a newline or NUL inside it.
+    """
+    if len(text) > TEXT_BYTES_MAX:
+        raise MessageTooBig(
+            f"a text of {len(text)} bytes does not fit a record, which holds {TEXT_BYTES_MAX}"
+        )
+    if b"\n" in text or b"\0" in text:
+        raise ValueError(f"the text of a record has no newline and no NUL inside, as {text!r} has")
+    return (text + b"\n").ljust(RECORD_BYTES, b"\0")
+
+
+class Splitter:
+    """Cuts bytes into texts without their ends: lines, and with ``records`` also records.
+
+    It does no input itself. A text above ``text_bytes_max`` is cut to one byte more than that, so
+    that whoever takes it sees that it is too long; the memory it takes is bounded.
+    """
+
+    def __init__(self, text_bytes_max: int = 1 << 16, *, records: bool = False) -> None:
+        self._text_bytes_max = text_bytes_max
+        self._records = records
+        self._kept = bytearray()
+        self._skip = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Takes the next bytes; returns the texts that are whole now.
+
+        With records, a line whose newline is the last byte is held back, since a NUL may follow:
+        ``settle`` releases it.
+        """
+        self._kept += data
+        return self._texts(settled=False)
+
+    def settle(self) -> list[bytes]:
+        """No more has arrived for now: returns the line that was held back, if there is one."""
+        return self._texts(settled=True)
+
+    def finish(self) -> list[bytes]:
+        """The writer has gone: returns what is left, whole or not; the next bytes start anew."""
+        texts = self.settle()
+        if self._kept:
+            texts.append(self._cut(len(self._kept)))
+        self._kept.clear()
+        self._skip = 0
+        return texts
+
+    def _texts(self, *, settled: bool) -> list[bytes]:
+        texts = []
+        while self._skip_rest() and (ends := self._find_end(settled)):
+            end, self._skip = ends
+            texts.append(self._cut(end))
+        if b"\n" not in self._kept:
+            del self._kept[self._text_bytes_max + 1 :]
+        return texts
+
+    def _skip_rest(self) -> bool:
+        """Drops what belongs to the text before; False where there is nothing behind it yet."""
+        dropped = min(self._skip, len(self._kept))
+        del self._kept[:dropped]
+        self._skip -= dropped
+        return bool(self._kept)
+
+    def _find_end(self, settled: bool) -> tuple[int, int] | None:
+        """Where the text at the start ends and where the next one starts."""
+        newline = self._kept.find(b"\n")
+        if not self._records:
+            return (newline, newline + 1) if newline >= 0 else None
+        end = self._kept.find(b"\0", 0, newline if newline >= 0 else len(self._kept))
+        if end >= 0:
+            return end, max(end + 1, RECORD_BYTES)
+        if newline < 0 or (newline + 1 == len(self._kept) and not settled):
+            return None
+        if self._kept[newline + 1 : newline + 2] == b"\0":
+            return newline, max(newline + 2, RECORD_BYTES)
+        return newline, newline + 1
+
+    def _cut(self, end: int) -> bytes:
+        return bytes(self._kept[: min(end, self._text_bytes_max + 1)])
+
+
+class Gate:
+    """Waits for a descriptor to be readable, until another thread shuts it."""
+
+    def __init__(self) -> None:
+        self._shut = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def wait(self, fd: int) -> bool:
+        """True: fd is readable or at its end; False: the gate is shut."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.register(self._shut, select.POLLIN)
+        return all(ready != self._shut for ready, _ in poll.poll())
+
+    def shut(self) -> None:
+        """Ends every wait, now and later. Any thread may call it."""
+        os.eventfd_write(self._shut, 1)
+
+    def close(self) -> None:
+        os.close(self._shut)
+
+
+class FifoReader:
+    """The texts that come through the FIFO ``path``; iterate it to have them, as bytes.
+
+    A missing FIFO is made, and ``close`` removes what was made here. Reading goes on when a writer
+    leaves and another comes; one that leaves in the middle of a text ends it. Iteration ends after
+    ``stop``, which any thread may call. Raises OSError where path is no FIFO or not permitted.
+    """
+
+    def __init__(self, path: str | Path, *, text_bytes_max: int = 1 << 16) -> None:
+        self._owned = _Owned(path)
+        self._splitter = Splitter(text_bytes_max, records=True)
+        self._fd = self._open()
+        self._gate = Gate()
+
+    @property
+    def path(self) -> Path:
+        return self._owned.path
+
+    @property
+    def created(self) -> bool:
+        """Whether the FIFO was made here."""
+        return self._owned.created
+
+    def _open(self) -> int:
+        self._owned.ensure()
+        return _open_fifo(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._gate.wait(self._fd):
+            yield from self._read_all()
+
+    def _read_all(self) -> Iterator[bytes]:
+        """What the FIFO holds now."""
+        while True:
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                yield from self._splitter.settle()
+                return
+            if not data:
+                yield from self._splitter.finish()
+                self._reopen()
+                return
+            yield from self._splitter.feed(data)
+
+    def _reopen(self) -> None:
+        """Forgets that the writers have left: poll(2) would report it for ever.
+
+        The old descriptor is closed last, so that nothing which a new writer has written is lost.
+        """
+        old, self._fd = self._fd, self._open()
+        os.close(old)
+
+    def stop(self) -> None:
+        """Ends the iteration. Any thread may call it."""
+        self._gate.shut()
+
+    def close(self) -> None:
+        """Removes the FIFO if it was made here. Call it when nobody iterates. Idempotent."""
+        if self._fd < 0:
+            return
+        self._owned.remove()
+        os.close(self._fd)
+        self._gate.close()
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FifoWriter:
+    """Writes records into the FIFO ``path``, for readers that come and go.
+
+    A missing FIFO is made, and ``close`` removes what was made here. ``on_wait()`` is called before
+    a wait for a reader. Raises OSError where path is no FIFO or not permitted.
+    """
+
+    def __init__(self, path: str | Path, *, on_wait: Callable[[], object] = lambda: None) -> None:
+        self._owned = _Owned(path)
+        self._owned.ensure()
+        self._on_wait = on_wait
+        self._fd = -1
+
+    def write(self, text: bytes) -> None:
+        """Writes one record; waits for a reader where there is none. Raises as ``record`` does."""
+        packed = record(text)
+        while True:
+            if self._fd < 0:
+                self._fd = self._open()
+            try:
+                os.write(self._fd, packed)  # whole or not at all, see above
+                return
+            except BrokenPipeError:
+                os.close(self._fd)
+                self._fd = -1
+
+    def _open(self) -> int:
+        self._owned.ensure()
+        path = self._owned.path
+        try:
+            fd = _open_fifo(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody reads it
+                raise
+        else:
+            os.set_blocking(fd, True)
+            return fd
+        self._on_wait()
+        return _open_fifo(path, os.O_WRONLY)
+
+    def close(self) -> None:
+        """Removes the FIFO if it was made here. Idempotent.
+
+        The name goes first: a reader that sees us leave then makes a new FIFO for the next writer.
+        """
+        self._owned.remove()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Owned:
+    """A path where a FIFO has to be, and which file there is ours to remove."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._made: tuple[int, int] | None = None
+
+    @property
+    def created(self) -> bool:
+        return self._made is not None
+
+    def ensure(self) -> None:
+        """Makes the FIFO where nothing is."""
+        try:
+            os.mkfifo(self.path, FIFO_MODE)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise _failed("make", self.path, error) from None
+        self._made = self._identity()
+
+    def remove(self) -> None:
+        """Removes the FIFO that was made here, unless another has taken its place."""
+        if self._made is not None and self._identity() == self._made:
+            self.path.unlink(missing_ok=True)
+        self._made = None
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _open_fifo(path: Path, flags: int) -> int:
+    try:
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            raise OSError(errno.EINVAL, f"{path} exists and is no FIFO (named pipe)")
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.EINVAL):
+            raise
+        raise _failed("open", path, error) from None
+
+
+def _failed(verb: str, path: Path, error: OSError) -> OSError:
+    return OSError(error.errno, f"cannot {verb} the FIFO {path}: {error.strerror}")
