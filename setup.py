@@ -41,6 +41,7 @@ def extension(name: str, sources: list[str]) -> Extension:
 setup(
     ext_modules=cythonize(
         [
+            extension("_events", []),
             extension("_convert", ["csrc/fs_sys.c"]),
             extension("_core", sorted(set(glob("csrc/*.c")) - {BATCH})),
             extension("_client", ["csrc/fs_sys.c", *glob("csrc/fs_codec_*.c")]),

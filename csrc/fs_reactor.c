@@ -98,6 +98,11 @@ void fs_reactor_free(fs_reactor *r) {
   release(r);
 }
 
+void fs_reactor_abandon(fs_reactor *r) {
+  close_descriptors(r);
+  FS_LIST_EACH(link, &r->conns.all) fs_sys_close(fs_container_of(link, fs_conn, link)->fd);
+}
+
 /* ---- Waiting ---- */
 
 static void note_ready(fs_reactor *r, fs_ready ready) {

@@ -128,6 +128,10 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *
 /* After it is closed and no thread uses it any more. */
 void fs_reactor_free(fs_reactor *reactor);
 
+/* In a forked child: gives up the descriptors, which are the parent's business. The child must use
+ * nothing of the reactor afterwards, since locks and log are shared with or torn from the parent. */
+void fs_reactor_abandon(fs_reactor *reactor);
+
 /* ---- The driver: one thread at a time ---- */
 
 /* One turn: waits up to timeout_ns (-1: for ever) unless there is work, then accepts, reads,

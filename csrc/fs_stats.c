@@ -44,6 +44,14 @@ int fs_reactor_conn_stats(fs_reactor *r, uint64_t handle, fs_conn_stats *stats) 
   return conn ? 0 : FS_EGONE;
 }
 
+int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
+  pthread_mutex_lock(&r->lock);
+  const fs_conn *conn = fs_conns_find(&r->conns, handle);
+  if (conn) *peer = conn->peer;
+  pthread_mutex_unlock(&r->lock);
+  return conn ? 0 : FS_EGONE;
+}
+
 int fs_reactor_reason(fs_reactor *r, uint64_t handle) {
   pthread_mutex_lock(&r->lock);
   const fs_conn *conn = fs_conns_find(&r->conns, handle);

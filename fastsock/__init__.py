@@ -1,17 +1,12 @@
 """Push messages to many sockets, and call other processes, at the speed of C."""
 
-from fastsock._core import (
-    Connected,
-    Connection,
-    Disconnected,
-    Event,
-    Message,
-    Reason,
-)
+from fastsock._core import Channel, Connection
+from fastsock._events import Connected, Disconnected, Event, Gap, Message, Reason
 from fastsock.client import Client
 from fastsock.errors import (
     ConnectionClosed,
     FastsockError,
+    LogFull,
     MessageTooBig,
     ProtocolError,
     ServerClosed,
@@ -21,6 +16,7 @@ from fastsock.server import MultiServer
 from fastsock.stats import ConnectionStats, ServerStats
 
 __all__ = [
+    "Channel",
     "Client",
     "Connected",
     "Connection",
@@ -29,6 +25,8 @@ __all__ = [
     "Disconnected",
     "Event",
     "FastsockError",
+    "Gap",
+    "LogFull",
     "Message",
     "MessageTooBig",
     "MultiServer",

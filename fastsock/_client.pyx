@@ -93,7 +93,9 @@ cdef class ClientCore:
         cdef int result
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
-        self.codec = &fs_codec_line if framing == "line" else &fs_codec_length
+        self.codec = &fs_codec_line
+        if framing != "line":
+            self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
         self.message_bytes_max = message_bytes_max
         self.outbox_bytes_max = outbox_bytes_max
         fill_addr(&addr, family, sockaddr)

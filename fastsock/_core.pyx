@@ -1,8 +1,10 @@
-"""The engine as Python objects: events, connections, and what a server does in C."""
+"""The engine as Python objects: connections, channels, and what a server does in C."""
 
-import enum
+import os
+import weakref
 
-from fastsock.errors import ConnectionClosed, SlowConsumer
+from fastsock._events import Reason
+from fastsock.errors import ConnectionClosed, LogFull, SlowConsumer
 from fastsock.stats import ConnectionStats, ServerStats
 
 cimport cython
@@ -27,86 +29,18 @@ from fastsock._convert cimport (
     timeout_ns,
 )
 from fastsock._engine cimport *
-
-
-class Reason(enum.StrEnum):
-    """Why a connection ended, in words."""
-
-    PEER = "closed by peer"
-    RESET = "reset by peer"
-    LOCAL = "closed by this program"
-    SERVER = "server closed"
-    SLOW = "slow consumer"
-    TOO_BIG = "message too big"
-    HANDLER = "handler failed"
-    MEMORY = "out of memory or descriptors"
+from fastsock._events cimport Connected, Disconnected, Event, Gap, Message
 
 
 # In the order of fs_reason.
 cdef tuple REASONS = tuple(Reason)
 assert len(REASONS) == FS_REASON_COUNT
 
-
-# ---- Events ----
-
-cdef class Event:
-    """Something that happened to a connection: ``Connected``, ``Message`` or ``Disconnected``."""
-
-    cdef readonly Connection conn
-
-    def __hash__(self):
-        return hash((type(self), self._key()))
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self._key() == (<Event>other)._key()
-
-    def _key(self):
-        return (self.conn,)
-
-    def __repr__(self):
-        return f"{type(self).__name__}({', '.join(map(repr, self._key()))})"
-
-
-@cython.final
-cdef class Connected(Event):
-    """A client has connected. ``conn`` is its connection."""
-
-    __match_args__ = ("conn",)
-
-    def __init__(self, Connection conn not None):
-        self.conn = conn
-
-
-@cython.final
-cdef class Message(Event):
-    """A client has sent ``data``, one message without its framing."""
-
-    __match_args__ = ("conn", "data")
-
-    cdef readonly bytes data
-
-    def __init__(self, Connection conn not None, bytes data not None):
-        self.conn = conn
-        self.data = data
-
-    def _key(self):
-        return (self.conn, self.data)
-
-
-@cython.final
-cdef class Disconnected(Event):
-    """A connection has ended; ``reason`` is a :class:`Reason`, a str that says why."""
-
-    __match_args__ = ("conn", "reason")
-
-    cdef readonly object reason
-
-    def __init__(self, Connection conn not None, reason):
-        self.conn = conn
-        self.reason = Reason(reason)
-
-    def _key(self):
-        return (self.conn, self.reason)
+cdef dict POLICIES = {
+    "disconnect": FS_POLICY_DISCONNECT,
+    "drop_oldest": FS_POLICY_DROP_OLDEST,
+    "block": FS_POLICY_BLOCK,
+}
 
 
 # ---- Connections ----
@@ -167,46 +101,149 @@ cdef Connection make_connection(Engine engine, uint64_t handle, uint64_t number)
     return conn
 
 
+# ---- Channels ----
+
+@cython.final
+cdef class Channel:
+    """A log of its own, for those connections that subscribe to it. Made by the server.
+
+    ``name`` is the one it was made with. Order holds within a channel; nothing is promised
+    between a channel and another, or the server's own broadcasts.
+    """
+
+    cdef Engine engine
+    cdef uint32_t number
+    cdef readonly str name
+
+    def __init__(self):
+        raise TypeError("channels are made by server.channel(name)")
+
+    def subscribe(self, Connection conn not None):
+        """From now on the connection gets what is published here. Twice is once.
+
+        Any thread may call it. Raises ConnectionClosed when the connection has ended.
+        """
+        self.check_own(conn)
+        self.check(conn, fs_reactor_subscribe(self.engine.live(), self.number, conn.handle))
+
+    def unsubscribe(self, Connection conn not None):
+        """The connection gets what was published here until now, and nothing after that.
+
+        Raises as ``subscribe`` does. Doing it twice, or without subscription, does nothing.
+        """
+        self.check_own(conn)
+        self.check(conn, fs_reactor_unsubscribe(self.engine.live(), self.number, conn.handle))
+
+    cdef int check_own(self, Connection conn) except -1:
+        if conn.engine is not self.engine:
+            raise ValueError(f"{conn!r} is a connection of another server")
+        return 0
+
+    cdef int check(self, Connection conn, int result) except -1:
+        if result == FS_EGONE:
+            self.engine.raise_ended(conn)
+        if result < 0:
+            raise_code(result, f"channel {self.name!r}")
+        return 0
+
+    def publish(self, data, *, Connection exclude=None, timeout=None):
+        """Publishes one message to those who subscribe; as ``MultiServer.broadcast``."""
+        return self.engine.publish(self.number, data, exclude, timeout)
+
+    def publish_many(self, messages, *, timeout=None):
+        """Publishes several; as ``MultiServer.broadcast_many``."""
+        return self.engine.publish_many(self.number, messages, timeout)
+
+    def __repr__(self):
+        return f"<Channel {self.name!r}>"
+
+
 # ---- The engine ----
+
+cdef object ENGINES = weakref.WeakSet()
+
+
+def abandon_engines():
+    for engine in list(ENGINES):
+        engine._abandon()
+
+
+os.register_at_fork(after_in_child=abandon_engines)
+
+
+cdef uint64_t ns(object seconds) except? 0:
+    return <uint64_t>((seconds or 0) * 1e9)
+
+
+cdef int fill_config(fs_config *config, dict options) except -1:
+    framing, relay = options["framing"], options["relay"]
+    config.codec = &fs_codec_line
+    if framing != "line":
+        config.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
+    config.relay = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RELAY_ALL}[relay]
+    config.policy = POLICIES[options["slow_policy"]]
+    config.log_bytes = options["log_bytes"]
+    config.message_bytes_max = options["message_bytes_max"]
+    config.outbox_bytes_max = options["outbox_bytes_max"]
+    config.slow_grace_ns = ns(options["slow_grace"])
+    config.linger_ns = ns(options["linger"])
+    config.idle_timeout_ns = ns(options["idle_timeout"])
+    config.heartbeat_ns = ns(options["heartbeat"])
+    config.busy_poll_ns = options["busy_poll_us"] * 1000
+    config.connections_max = options["connections_max"]
+    config.backlog = options["backlog"]
+    return 0
+
 
 cdef class Engine:
     """What :class:`fastsock.MultiServer` is made of: one reactor and its connections."""
 
     cdef fs_reactor *reactor
+    cdef object __weakref__
     cdef dict connections_by_number
+    cdef list channels
     cdef list queued
     cdef Py_ssize_t queued_at
     cdef unsigned long driver
 
     def __cinit__(self):
         self.connections_by_number = {}
+        self.channels = []
         self.queued = []
 
     def __dealloc__(self):
         if self.reactor is not NULL:
             fs_reactor_free(self.reactor)
 
-    def _open(self, family, sockaddr, framing, relay, slow_grace, log_bytes, message_bytes_max,
-              outbox_bytes_max, connections_max, linger, backlog):
-        """Binds and listens. The arguments are those of MultiServer, checked by it."""
+    def _open(self, family, sockaddr, options):
+        """Binds and listens. The options are those of MultiServer, by name, checked by it."""
         cdef fs_config config
         cdef fs_addr addr
         cdef int result
-        config.codec = &fs_codec_line if framing == "line" else &fs_codec_length
-        config.relay = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RELAY_ALL}[relay]
-        config.slow_grace_ns = <uint64_t>(slow_grace * 1e9)
-        config.linger_ns = <uint64_t>(linger * 1e9)
-        config.log_bytes = log_bytes
-        config.message_bytes_max = message_bytes_max
-        config.outbox_bytes_max = outbox_bytes_max
-        config.connections_max = connections_max
-        config.backlog = backlog
+        fill_config(&config, options)
         fill_addr(&addr, family, sockaddr)
         with nogil:
             result = fs_reactor_new(&self.reactor, &config, &addr)
         if result < 0:
             raise_code(result, "listen")
         self.reactor.report = True
+        ENGINES.add(self)
+
+    cdef fs_reactor *live(self) except NULL:
+        if self.reactor is NULL:
+            raise RuntimeError("this server belongs to the process that forked this one")
+        return self.reactor
+
+    def _abandon(self):
+        """In a forked child: closes what it has inherited; the parent goes on."""
+        if self.reactor is not NULL:
+            fs_reactor_abandon(self.reactor)
+            # Its memory is not freed: a thread of the parent may have been changing it.
+            self.reactor = NULL
+
+    @property
+    def _abandoned(self):
+        return self.reactor is NULL
 
     # ---- Driving ----
 
@@ -236,13 +273,14 @@ cdef class Engine:
         return self.driver != 0
 
     def _report_messages(self, report):
-        self.reactor.report = report
+        self.live().report = report
 
     def _turn(self, int64_t timeout):
         """One turn of at most timeout nanoseconds (-1: until something happens); its events."""
         cdef int count
+        cdef fs_reactor *reactor = self.live()
         with nogil:
-            count = fs_reactor_turn(self.reactor, timeout)
+            count = fs_reactor_turn(reactor, timeout)
         if count == 0:
             return []
         if count < 0:
@@ -251,9 +289,9 @@ cdef class Engine:
             PyErr_CheckSignals()
             return []
         try:
-            return [self.event_object(&self.reactor.events[i]) for i in range(count)]
+            return [self.event_object(&reactor.events[i]) for i in range(count)]
         finally:
-            fs_reactor_consumed(self.reactor)
+            fs_reactor_consumed(reactor)
 
     cdef Event event_object(self, const fs_event *event):
         cdef Connection conn
@@ -267,6 +305,9 @@ cdef class Engine:
         conn = self.connection_of(event.handle, event.number)
         if event.kind == FS_CONNECTED:
             return Connected(conn)
+        if event.kind == FS_GAP:
+            name = (<Channel>self.channels[event.channel - 1]).name if event.channel else ""
+            return Gap(conn, name, event.lost)
         # Its record goes after this turn, and users ask who it was.
         conn.peer
         self.connections_by_number.pop(conn.number, None)
@@ -324,79 +365,93 @@ cdef class Engine:
     def _closed(self):
         """Whether the server is closed and every connection has ended and was reported."""
         cdef fs_waiter waiter
-        fs_reactor_prepare(self.reactor, &waiter, FS_WAIT_CLOSED, 0)
+        fs_reactor_prepare(self.live(), &waiter, FS_WAIT_CLOSED)
         return fs_reactor_met(self.reactor, &waiter)
 
     def _close(self):
-        fs_reactor_close(self.reactor)
+        fs_reactor_close(self.live())
 
     # ---- Publishing ----
 
-    def broadcast(self, data, *, Connection exclude=None):
+    def broadcast(self, data, *, Connection exclude=None, timeout=None):
         """Publishes one message to every client, but for the connection ``exclude``.
 
         data: bytes-like, of at most ``message_bytes_max`` bytes. Returns its sequence number.
         Any thread may call it. A server that has no thread of its own flushes when 64 KiB wait,
-        and at the next ``poll`` or ``flush``. Where the log is full, waits until there is room.
+        and at the next ``poll`` or ``flush``. Where the log is full, waits until there is room,
+        for at most ``timeout`` seconds (None: as long as it takes).
 
-        Raises MessageTooBig, ValueError for a newline inside a line, ServerClosed.
+        Raises MessageTooBig, ValueError for a newline inside a line, LogFull when the time is
+        over and nothing was published, ServerClosed.
         """
-        cdef const unsigned char *buf
-        cdef size_t size
+        return self.publish(0, data, exclude, timeout)
+
+    cdef object publish(self, uint32_t channel, data, Connection exclude, timeout):
         cdef Py_buffer view
         if type(data) is bytes:
-            return self.publish(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data),
-                                exclude)
+            return self.publish_bytes(channel, <const uint8_t *>PyBytes_AS_STRING(data),
+                                      PyBytes_GET_SIZE(data), exclude, timeout)
         if not PyObject_CheckBuffer(data):
             refuse_data(data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            return self.publish(<const uint8_t *>view.buf, view.len, exclude)
+            return self.publish_bytes(channel, <const uint8_t *>view.buf, view.len, exclude,
+                                      timeout)
         finally:
             PyBuffer_Release(&view)
 
-    cdef object publish(self, const uint8_t *data, size_t size, Connection exclude):
+    cdef object publish_bytes(self, uint32_t channel, const uint8_t *data, size_t size,
+                              Connection exclude, timeout):
         cdef uint64_t seq = 0, handle = 0
         cdef int result
+        cdef fs_reactor *reactor = self.live()
         if exclude is not None:
             handle = exclude.handle
             if exclude.engine is not self:
                 raise ValueError(f"exclude is a connection of another server: {exclude!r}")
         while True:
-            result = fs_reactor_publish(self.reactor, data, size, handle, &seq)
+            result = fs_reactor_publish(reactor, channel, data, size, handle, &seq)
             if result == 0:
                 return seq
             if result == 1:
                 with nogil:
-                    fs_reactor_flush(self.reactor)
+                    fs_reactor_flush(reactor)
                 return seq
             if result != FS_EFULL and result != FS_EOUTBOX:
                 raise_code(result, f"a message of {size} bytes")
-            self.make_room(size, handle)
+            self.make_room(channel, size, handle, timeout)
 
-    cdef int make_room(self, size_t size, uint64_t handle) except -1:
-        """Waits for room in the log, and in the outbox of the connection handle unless 0."""
+    cdef int make_room(self, uint32_t channel, size_t size, uint64_t handle, timeout) except -1:
+        """Waits for room in a log, and in the outbox of the connection handle unless 0."""
         cdef int result
+        cdef int64_t limit = timeout_ns(timeout), left
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef fs_reactor *reactor = self.live()
         while True:
+            left = time_left(limit, begun)
             with nogil:
-                result = fs_reactor_make_room(self.reactor, size, handle, -1)
+                result = fs_reactor_make_room(reactor, channel, size, handle, left)
             if result == 0:
                 return 0
+            if result == -ETIMEDOUT:
+                raise LogFull(f"no room for a message of {size} bytes within {timeout} s")
             if result != -EINTR:
                 raise_code(result, "waiting for room")
             PyErr_CheckSignals()
 
-    def broadcast_many(self, messages):
+    def broadcast_many(self, messages, *, timeout=None):
         """Publishes the messages of an iterable, in order, under one lock where there is room.
 
         Returns the sequence number of the last one, or None where there was none. All are checked
-        before the first is published. Raises as ``broadcast`` does.
+        before the first is published. Raises as ``broadcast`` does; LogFull says how many were
+        published by then.
         """
+        return self.publish_many(0, messages, timeout)
+
+    cdef object publish_many(self, uint32_t channel, messages, timeout):
         cdef list views = []
-        cdef fs_slice *slices = NULL
-        cdef size_t count = 0, done = 0
-        cdef uint64_t seq = 0
-        cdef int result
+        cdef fs_slice *slices
+        cdef size_t count
         cdef const unsigned char[::1] view
         for message in messages:
             if not PyObject_CheckBuffer(message):
@@ -413,20 +468,46 @@ cdef class Engine:
                 view = views[i]
                 slices[i].len = view.shape[0]
                 slices[i].data = &view[0] if view.shape[0] else NULL
-            while done < count:
-                result = fs_reactor_publish_many(self.reactor, slices + done, count - done, &seq)
-                if result < 0:
-                    what = f"message {seq} of {slices[seq].len} bytes" if result != FS_ECLOSED \
-                        else "broadcast_many"
-                    raise_code(result, what)
-                done += result
-                if done < count:
-                    self.make_room(slices[done].len, 0)
+            return self.publish_slices(channel, slices, count, timeout)
         finally:
             free(slices)
-        if self.reactor.log.head - self.reactor.flushed >= FS_FLUSH_DUE_BYTES:
+
+    cdef object publish_slices(self, uint32_t channel, const fs_slice *slices, size_t count,
+                               timeout):
+        cdef fs_reactor *reactor = self.live()
+        cdef size_t done = 0
+        cdef uint64_t seq = 0
+        cdef int result
+        while done < count:
+            result = fs_reactor_publish_many(reactor, channel, slices + done, count - done, &seq)
+            if result < 0:
+                raise_code(result, "broadcast_many" if result == FS_ECLOSED else
+                           f"message {seq} of {slices[seq].len} bytes")
+            done += result
+            if done == count:
+                break
+            try:
+                self.make_room(channel, slices[done].len, 0, timeout)
+            except LogFull as error:
+                raise LogFull(f"{error}; {done} of {count} messages were published") from None
+        if fs_reactor_flush_due(reactor, channel):
             self.flush()
         return seq
+
+    # ---- Channels ----
+
+    def _add_channel(self, str name, log_bytes, slow_policy, slow_grace):
+        """Makes a channel; its options are those of MultiServer, checked by it."""
+        cdef int number = fs_reactor_add_channel(self.live(), log_bytes, POLICIES[slow_policy],
+                                                 ns(slow_grace))
+        if number < 0:
+            raise_code(number, f"channel {name!r}")
+        cdef Channel channel = Channel.__new__(Channel)
+        channel.engine = self
+        channel.number = number
+        channel.name = name
+        self.channels.append(channel)
+        return channel
 
     def send(self, conn, data):
         """Queues one message for one client: a Connection, or its number.
@@ -455,7 +536,7 @@ cdef class Engine:
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             while True:
-                result = fs_reactor_send(self.reactor, conn.handle, <const uint8_t *>view.buf,
+                result = fs_reactor_send(self.live(), conn.handle, <const uint8_t *>view.buf,
                                          view.len)
                 if result == 0:
                     return 0
@@ -463,12 +544,12 @@ cdef class Engine:
                     self.raise_ended(conn)
                 if result != FS_EOUTBOX:
                     raise_code(result, f"a message of {view.len} bytes")
-                self.make_room(view.len, conn.handle)
+                self.make_room(0, view.len, conn.handle, None)
         finally:
             PyBuffer_Release(&view)
 
     cdef int raise_ended(self, Connection conn) except -1:
-        cdef int reason = fs_reactor_reason(self.reactor, conn.handle)
+        cdef int reason = fs_reactor_reason(self.live(), conn.handle)
         why = conn.reason or (REASONS[reason] if reason >= 0 else Reason.LOCAL)
         error = SlowConsumer if why is Reason.SLOW else ConnectionClosed
         by = "peer" if why in (Reason.PEER, Reason.RESET) else "local"
@@ -479,11 +560,12 @@ cdef class Engine:
 
         A started server flushes by itself.
         """
+        cdef fs_reactor *reactor = self.live()
         with nogil:
-            fs_reactor_flush(self.reactor)
+            fs_reactor_flush(reactor)
 
     cdef int close_one(self, Connection conn, fs_reason reason) except -1:
-        fs_reactor_close_conn(self.reactor, conn.handle, reason)
+        fs_reactor_close_conn(self.live(), conn.handle, reason)
         return 0
 
     def _close_failed(self, Connection conn not None):
@@ -492,7 +574,7 @@ cdef class Engine:
 
     # ---- Waiting ----
 
-    def _wait(self, fs_wait_kind kind, uint64_t wanted, timeout):
+    def _wait(self, fs_wait_kind kind, uint32_t count, timeout):
         """Waits for FS_WAIT_DRAIN, FS_WAIT_COUNT or FS_WAIT_CLOSED; False when time is over.
 
         Drives the reactor where nobody else does; events are then queued for later.
@@ -501,7 +583,8 @@ cdef class Engine:
         cdef int64_t limit = timeout_ns(timeout), left
         cdef uint64_t begun = fs_sys_now_ns()
         cdef bint drive = self.driver == 0, tried = False
-        fs_reactor_prepare(self.reactor, &waiter, kind, wanted)
+        fs_reactor_prepare(self.live(), &waiter, kind)
+        waiter.count = count
         if drive:
             self.claim()
         try:
@@ -521,8 +604,9 @@ cdef class Engine:
 
     cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1:
         cdef int result
+        cdef fs_reactor *reactor = self.live()
         with nogil:
-            result = fs_reactor_wait(self.reactor, waiter, left)
+            result = fs_reactor_wait(reactor, waiter, left)
         if result < 0 and result != -EINTR and result != -ETIMEDOUT:
             raise_code(result, "wait")
         PyErr_CheckSignals()
@@ -542,7 +626,7 @@ cdef class Engine:
     @property
     def address(self):
         """Where the server listens: ``(host, port)`` with the real port, or a path."""
-        return addr_object(&self.reactor.address)
+        return addr_object(&self.live().address)
 
     def fileno(self):
         """A descriptor that is readable while ``poll(timeout=0)`` has something to do; -1 once
@@ -551,7 +635,7 @@ cdef class Engine:
         With it another event loop drives the server:
         ``loop.add_reader(server.fileno(), on_ready)``, where ``on_ready`` polls.
         """
-        self.reactor.embedded = True
+        self.live().embedded = True
         return self.reactor.poll.fd
 
     @property
@@ -565,7 +649,7 @@ cdef class Engine:
             if handles is NULL:
                 raise MemoryError
             try:
-                count = fs_reactor_open_handles(self.reactor, handles, handles + cap, cap)
+                count = fs_reactor_open_handles(self.live(), handles, handles + cap, cap)
                 if count <= cap:
                     return tuple([self.connection_of(handles[i], handles[cap + i])
                                   for i in range(count)])
@@ -574,13 +658,13 @@ cdef class Engine:
 
     cdef object peer_of(self, uint64_t handle):
         cdef fs_addr peer
-        if fs_reactor_peer(self.reactor, handle, &peer) < 0:
+        if fs_reactor_peer(self.live(), handle, &peer) < 0:
             return ""
         return addr_object(&peer)
 
     cdef object connection_stats(self, Connection conn):
         cdef fs_conn_stats stats
-        cdef int result = fs_reactor_conn_stats(self.reactor, conn.handle, &stats)
+        cdef int result = fs_reactor_conn_stats(self.live(), conn.handle, &stats)
         if result < 0:
             self.raise_ended(conn)
         return ConnectionStats(
@@ -588,13 +672,13 @@ cdef class Engine:
             bytes_sent=stats.bytes_sent, bytes_received=stats.bytes_received,
             messages_sent=stats.messages_sent, messages_received=stats.messages_received,
             lag_bytes=stats.lag_bytes, lag_messages=stats.lag_messages,
-            outbox_bytes=stats.outbox_bytes)
+            outbox_bytes=stats.outbox_bytes, dropped=stats.dropped)
 
     def stats(self):
         """Figures of the server and each of its connections, as :class:`fastsock.ServerStats`."""
-        cdef fs_counters *counters = &self.reactor.counters
-        cdef uint64_t deliveries, queued_bytes
-        fs_reactor_totals(self.reactor, &deliveries, &queued_bytes)
+        cdef fs_counters *counters = &self.live().counters
+        cdef fs_totals totals
+        fs_reactor_totals(self.reactor, &totals)
         per_connection = []
         for conn in self.connections:
             try:
@@ -604,12 +688,12 @@ cdef class Engine:
         return ServerStats(
             connections=tuple(per_connection),
             accepted=counters.accepted, accept_errors=counters.accept_errors,
-            messages_published=self.reactor.log.head_seq - 1,
-            bytes_published=self.reactor.log.head,
-            deliveries=deliveries,
+            messages_published=totals.messages_published,
+            bytes_published=totals.bytes_published,
+            deliveries=totals.deliveries, dropped=counters.dropped,
             messages_received=counters.messages_received,
             bytes_sent=counters.bytes_sent, bytes_received=counters.bytes_received,
-            queued_bytes=queued_bytes,
+            queued_bytes=totals.queued_bytes,
             sends=counters.sends, turns=counters.turns, wakeups=counters.wakeups,
             ended={REASONS[i]: counters.ended[i] for i in range(len(REASONS))
                    if counters.ended[i]})

@@ -78,6 +78,7 @@ cdef extern from "fs_codec.h" nogil:
 
     const fs_codec fs_codec_line
     const fs_codec fs_codec_length
+    const fs_codec fs_codec_raw
 
 
 cdef extern from "fs_conn.h" nogil:
@@ -90,13 +91,18 @@ cdef extern from "fs_conn.h" nogil:
         FS_REASON_TOO_BIG
         FS_REASON_HANDLER
         FS_REASON_MEMORY
+        FS_REASON_IDLE
         FS_REASON_COUNT
 
 
-cdef extern from "fs_reactor.h" nogil:
-    enum:
-        FS_FLUSH_DUE_BYTES
+cdef extern from "fs_channel.h" nogil:
+    ctypedef enum fs_policy:
+        FS_POLICY_DISCONNECT
+        FS_POLICY_DROP_OLDEST
+        FS_POLICY_BLOCK
 
+
+cdef extern from "fs_reactor.h" nogil:
     ctypedef enum fs_relay:
         FS_RELAY_NONE
         FS_RELAY_OTHERS
@@ -105,17 +111,22 @@ cdef extern from "fs_reactor.h" nogil:
     ctypedef struct fs_config:
         const fs_codec *codec
         fs_relay relay
+        fs_policy policy
         size_t log_bytes
         size_t message_bytes_max
         size_t outbox_bytes_max
         uint64_t slow_grace_ns
         uint64_t linger_ns
+        uint64_t idle_timeout_ns
+        uint64_t heartbeat_ns
+        uint64_t busy_poll_ns
         uint32_t connections_max
         int backlog
 
     ctypedef enum fs_event_kind:
         FS_CONNECTED
         FS_MESSAGE
+        FS_GAP
         FS_DISCONNECTED
 
     ctypedef struct fs_event:
@@ -124,6 +135,8 @@ cdef extern from "fs_reactor.h" nogil:
         uint64_t handle
         uint64_t number
         fs_slice message
+        uint32_t channel
+        uint64_t lost
 
     ctypedef struct fs_counters:
         uint64_t accepted
@@ -132,14 +145,10 @@ cdef extern from "fs_reactor.h" nogil:
         uint64_t bytes_received
         uint64_t bytes_sent
         uint64_t sends
+        uint64_t dropped
         uint64_t wakeups
         uint64_t turns
         uint64_t *ended
-
-    ctypedef struct fs_log:
-        uint64_t head
-        uint64_t tail
-        uint64_t head_seq
 
     ctypedef struct fs_poll:
         int fd
@@ -151,16 +160,14 @@ cdef extern from "fs_reactor.h" nogil:
         FS_WAIT_CLOSED
 
     ctypedef struct fs_waiter:
-        pass
+        uint32_t count
 
     ctypedef struct fs_reactor:
-        fs_log log
         fs_poll poll
         fs_addr address
         fs_event *events
         bint report
         bint embedded
-        uint64_t flushed
         uint32_t open_count
         fs_counters counters
 
@@ -175,22 +182,35 @@ cdef extern from "fs_reactor.h" nogil:
         uint64_t lag_bytes
         uint64_t lag_messages
         uint64_t outbox_bytes
+        uint64_t dropped
+
+    ctypedef struct fs_totals:
+        uint64_t deliveries
+        uint64_t messages_published
+        uint64_t bytes_published
+        uint64_t queued_bytes
 
     int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr)
     void fs_reactor_free(fs_reactor *reactor)
     int fs_reactor_turn(fs_reactor *reactor, int64_t timeout_ns)
     void fs_reactor_consumed(fs_reactor *reactor)
-    int fs_reactor_publish(fs_reactor *reactor, const uint8_t *data, size_t len,
+    void fs_reactor_abandon(fs_reactor *reactor)
+    int fs_reactor_add_channel(fs_reactor *reactor, size_t log_bytes, fs_policy policy,
+                               uint64_t slow_grace_ns)
+    int fs_reactor_subscribe(fs_reactor *reactor, uint32_t channel, uint64_t handle)
+    int fs_reactor_unsubscribe(fs_reactor *reactor, uint32_t channel, uint64_t handle)
+    int fs_reactor_publish(fs_reactor *reactor, uint32_t channel, const uint8_t *data, size_t len,
                            uint64_t exclude, uint64_t *seq)
-    int fs_reactor_publish_many(fs_reactor *reactor, const fs_slice *messages, size_t count,
-                                uint64_t *seq)
+    int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slice *messages,
+                                size_t count, uint64_t *seq)
+    bint fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel)
     int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len)
     int fs_reactor_flush(fs_reactor *reactor)
-    int fs_reactor_make_room(fs_reactor *reactor, size_t bytes, uint64_t handle,
+    int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
                              int64_t timeout_ns)
     int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
     void fs_reactor_close(fs_reactor *reactor)
-    void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind, uint64_t a)
+    void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
     bint fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter)
     int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)
     void fs_reactor_wake(fs_reactor *reactor)
@@ -199,4 +219,4 @@ cdef extern from "fs_reactor.h" nogil:
                                      uint32_t max)
     int fs_reactor_reason(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
-    void fs_reactor_totals(fs_reactor *reactor, uint64_t *deliveries, uint64_t *queued_bytes)
+    void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals)

@@ -26,7 +26,7 @@ class Client(ClientCore):
         cls,
         address: addresses.Address,
         *,
-        framing: Literal["line", "length"] = "line",
+        framing: Literal["line", "length", "raw"] = "line",
         timeout: float | None = None,
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
@@ -40,8 +40,8 @@ class Client(ClientCore):
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
         """
-        if framing not in ("line", "length"):
-            raise ValueError(f"framing must be one of 'line', 'length', not {framing!r}")
+        if framing not in ("line", "length", "raw"):
+            raise ValueError(f"framing must be one of 'line', 'length', 'raw', not {framing!r}")
         error: OSError | None = None
         for family, sockaddr in addresses.resolve(address):
             client = cls.__new__(cls)

@@ -3,6 +3,7 @@
 __all__ = [
     "ConnectionClosed",
     "FastsockError",
+    "LogFull",
     "MessageTooBig",
     "ProtocolError",
     "ServerClosed",
@@ -20,6 +21,10 @@ class ProtocolError(FastsockError):
 
 class MessageTooBig(ProtocolError, ValueError):
     """A message is longer than ``message_bytes_max``."""
+
+
+class LogFull(FastsockError, TimeoutError):
+    """A log had no room for a message within ``timeout``; the message was not published."""
 
 
 class ServerClosed(FastsockError):

@@ -9,18 +9,23 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from fastsock import address as addresses
-from fastsock._core import Connected, Connection, Disconnected, Engine, Event, Message
+from fastsock._core import Channel, Connection, Engine
+from fastsock._events import Connected, Disconnected, Event, Gap, Message
 
 __all__ = ["MultiServer"]
 
 log = logging.getLogger("fastsock")
 
-FRAMINGS = ("line", "length")
+FRAMINGS = ("line", "length", "raw")
+Framing = Literal["line", "length", "raw"]
+SlowPolicy = Literal["disconnect", "drop_oldest", "block"]
 RELAYS = (None, "others", "all")
-SLOW_POLICIES = ("disconnect",)
+SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
+UNCHECKED = ("self", "address", "__class__")
+CHANNELS_MAX = 255
 EDIT_BYTES = 64
 """More than the engine counts for one direct message beside its bytes."""
 CLOSE_MARGIN = 5.0
@@ -28,6 +33,7 @@ CLOSE_MARGIN = 5.0
 
 OnConnect = TypeVar("OnConnect", bound=Callable[[Connection], object])
 OnMessage = TypeVar("OnMessage", bound=Callable[[Connection, bytes], object])
+OnGap = TypeVar("OnGap", bound=Callable[[Connection, str, int], object])
 OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Connection, str], object])
 
 
@@ -43,13 +49,19 @@ class MultiServer(Engine):
 
     Options, all keyword-only (``*_bytes`` in bytes, times in seconds):
 
-    framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes
+    framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes;
+                       "raw": none, a message is what arrived at once
     relay              None, or whom the engine sends what a client says: "others" or "all"
-    slow_policy        "disconnect": who holds the others up has ``slow_grace`` to accept a byte
+    slow_policy        what becomes of a client that holds the others up: "disconnect": it has
+                       ``slow_grace`` to accept a byte; "drop_oldest": it loses the oldest
+                       messages, which a ``Gap`` counts; "block": the publisher waits
     log_bytes          what may wait for the slowest client; a power of two, at least a page
     message_bytes_max  the longest message, either way
     outbox_bytes_max   what may wait for one client alone
     connections_max    further callers wait in the backlog
+    idle_timeout       a client that says nothing for so long is closed; None: never
+    heartbeat          an empty message goes to a client that was sent nothing for so long; None
+    busy_poll_us       microseconds to look for work before sleeping: latency for CPU time
     linger             how long close() waits for peers to take what is theirs
     backlog            callers that the kernel keeps for us (listen(2))
 
@@ -61,46 +73,40 @@ class MultiServer(Engine):
         self,
         address: addresses.Address,
         *,
-        framing: Literal["line", "length"] = "line",
+        framing: Framing = "line",
         relay: Literal["others", "all"] | None = None,
-        slow_policy: Literal["disconnect"] = "disconnect",
+        slow_policy: SlowPolicy = "disconnect",
         slow_grace: float = 1.0,
         log_bytes: int = 1 << 22,
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
         connections_max: int = 10_000,
+        idle_timeout: float | None = None,
+        heartbeat: float | None = None,
         linger: float = 1.0,
+        busy_poll_us: int = 0,
         backlog: int = 4096,
     ) -> None:
-        _check_choice("framing", framing, FRAMINGS)
-        _check_choice("relay", relay, RELAYS)
-        _check_choice("slow_policy", slow_policy, SLOW_POLICIES)
-        _check_seconds("slow_grace", slow_grace)
-        _check_seconds("linger", linger)
-        _check_count("message_bytes_max", message_bytes_max, (1 << 30) - 1)
-        _check_count("connections_max", connections_max, 1 << 24)
-        _check_count("backlog", backlog, (1 << 31) - 1)
-        _check_log_bytes(log_bytes, message_bytes_max)
-        _check_outbox_bytes(outbox_bytes_max, message_bytes_max)
+        options = {name: value for name, value in locals().items() if name not in UNCHECKED}
+        _check_options(options)
+        self.framing = framing
         self._linger = float(linger)
         self._thread: threading.Thread | None = None
+        self._channels: dict[str, Channel] = {}
         self._on_connect: Callable[[Connection], object] | None = None
         self._on_message: Callable[[Connection, bytes], object] | None = None
+        self._on_gap: Callable[[Connection, str, int], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
         self._path: str | None = None
-        self.framing = framing
-        self._listen(
-            address,
-            (framing, relay, slow_grace, log_bytes, message_bytes_max, outbox_bytes_max,
-             connections_max, linger, backlog),
-        )  # fmt: skip
+        self._options = options
+        self._listen(address)
 
-    def _listen(self, address: addresses.Address, options: tuple[object, ...]) -> None:
+    def _listen(self, address: addresses.Address) -> None:
         family, sockaddr = addresses.resolve(address, passive=True)[0]
         if isinstance(sockaddr, str):
             _remove_stale(sockaddr)
         try:
-            self._open(family, sockaddr, *options)
+            self._open(family, sockaddr, self._options)
         except OSError as error:
             shown = addresses.show(addresses.check(address))
             raise OSError(
@@ -121,6 +127,11 @@ class MultiServer(Engine):
         self._on_message = handler
         return handler
 
+    def on_gap(self, handler: OnGap) -> OnGap:
+        """Decorator: ``handler(conn, channel, lost)`` runs when a client has lost messages."""
+        self._on_gap = handler
+        return handler
+
     def on_disconnect(self, handler: OnDisconnect) -> OnDisconnect:
         """Decorator: ``handler(conn, reason)`` runs when a connection has ended."""
         self._on_disconnect = handler
@@ -135,12 +146,48 @@ class MultiServer(Engine):
                 case Connected(conn):
                     if self._on_connect:
                         self._on_connect(conn)
+                case Gap(conn, channel, lost):
+                    if self._on_gap:
+                        self._on_gap(conn, channel, lost)
                 case Disconnected(conn, reason):
                     if self._on_disconnect:
                         self._on_disconnect(conn, reason)
         except Exception:
             log.exception("handler failed; closing connection %d", event.conn.number)
             self._close_failed(event.conn)
+
+    # ---- Channels ----
+
+    def channel(
+        self,
+        name: str,
+        *,
+        slow_policy: SlowPolicy | None = None,
+        slow_grace: float | None = None,
+        log_bytes: int | None = None,
+    ) -> Channel:
+        """The channel of that name, made at the first call: a log with readers of its own.
+
+        Options that are not given are the server's. Raises ValueError for options that cannot
+        be, for any where the channel exists already, and beyond 255 channels.
+        """
+        options = {"slow_policy": slow_policy, "slow_grace": slow_grace, "log_bytes": log_bytes}
+        given = {key: value for key, value in options.items() if value is not None}
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a str that is not empty, not {name!r}")
+        if name in self._channels:
+            if given:
+                raise ValueError(f"channel {name!r} exists; its options cannot be changed")
+            return self._channels[name]
+        if len(self._channels) == CHANNELS_MAX:
+            raise ValueError(f"a server has at most {CHANNELS_MAX} channels; {name!r} is one more")
+        merged = self._options | given
+        _check_options(merged)
+        channel = self._add_channel(
+            name, merged["log_bytes"], merged["slow_policy"], merged["slow_grace"]
+        )
+        self._channels[name] = channel
+        return channel
 
     # ---- Driving ----
 
@@ -190,9 +237,11 @@ class MultiServer(Engine):
         """Stops listening and closes every connection in an orderly way. Idempotent.
 
         What was published still goes out; whoever does not take it within ``linger`` is cut off.
-        Returns when all connections have ended, except in a handler: then the serving thread ends
+        In a forked child it does nothing. Returns when all connections have ended, except in a handler: then the serving thread ends
         them after it. Iteration goes on until every ``Disconnected`` is delivered.
         """
+        if self._abandoned:
+            return
         self._close()
         if self._path is not None:
             Path(self._path).unlink(missing_ok=True)
@@ -249,9 +298,34 @@ class MultiServer(Engine):
         return f"<MultiServer {addresses.show(self.address)}>"
 
 
+def _check_options(options: dict[str, Any]) -> None:
+    _check_choice("framing", options["framing"], FRAMINGS)
+    _check_choice("relay", options["relay"], RELAYS)
+    _check_choice("slow_policy", options["slow_policy"], SLOW_POLICIES)
+    for name in ("slow_grace", "linger"):
+        _check_seconds(name, options[name])
+    for name in ("idle_timeout", "heartbeat"):
+        if options[name] is not None:
+            _check_period(name, options[name])
+    _check_count("message_bytes_max", options["message_bytes_max"], (1 << 30) - 1)
+    _check_count("connections_max", options["connections_max"], 1 << 24)
+    _check_count("backlog", options["backlog"], (1 << 31) - 1)
+    _check_count("busy_poll_us", options["busy_poll_us"], 1_000_000, least=0)
+    _check_log_bytes(options["log_bytes"], options["message_bytes_max"])
+    _check_outbox_bytes(options["outbox_bytes_max"], options["message_bytes_max"])
+    if options["heartbeat"] is not None and options["framing"] == "raw":
+        raise ValueError("heartbeat is an empty message, which framing='raw' does not have")
+
+
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _check_period(name: str, value: object) -> None:
+    _check_seconds(name, value)
+    if value == 0:
+        raise ValueError(f"{name} must be None or more than 0 seconds, not 0")
 
 
 def _check_seconds(name: str, value: object) -> None:
@@ -261,11 +335,11 @@ def _check_seconds(name: str, value: object) -> None:
         raise ValueError(f"{name} must be from 0 to 1e9 seconds, not {value!r}")
 
 
-def _check_count(name: str, value: object, most: int) -> None:
+def _check_count(name: str, value: object, most: int, least: int = 1) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {value!r}")
-    if not 1 <= value <= most:
-        raise ValueError(f"{name} must be from 1 to {most}, not {value}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be from {least} to {most}, not {value}")
 
 
 def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:

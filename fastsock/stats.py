@@ -27,6 +27,8 @@ class ConnectionStats:
     """Messages of the log that it has not taken whole."""
     outbox_bytes: int
     """Bytes that wait for it alone: direct messages, and notes on what to leave out."""
+    dropped: int
+    """Messages that it has lost by the policy "drop_oldest"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class ServerStats:
     """Bytes appended to the log, framing included, whatever the number of clients."""
     deliveries: int
     """Messages handed to kernels, over all clients."""
+    dropped: int
+    """Messages lost by the policy "drop_oldest", over all clients."""
     messages_received: int
     bytes_sent: int
     bytes_received: int

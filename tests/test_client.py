@@ -241,7 +241,7 @@ def test_nobody_listens(tmp_path):
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="framing must be one of 'line', 'length', not 'lines'"):
+    with pytest.raises(ValueError, match="framing must be one of 'line', 'length', 'raw', not 'lines'"):
         Client.connect(("127.0.0.1", 9), framing="lines")
     with pytest.raises(TypeError, match=r"use Client.connect\(address\)"):
         Client()

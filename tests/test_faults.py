@@ -55,7 +55,7 @@ def test_path_in_no_directory(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"framing": "lines"}, ValueError, "framing must be one of 'line', 'length'"),
+        ({"framing": "lines"}, ValueError, "framing must be one of 'line', 'length', 'raw'"),
         ({"relay": True}, ValueError, "relay must be one of None, 'others', 'all', not True"),
         ({"slow_policy": "drop"}, ValueError, "slow_policy must be one of"),
         ({"slow_grace": -1}, ValueError, "slow_grace must be from 0"),

@@ -1,0 +1,91 @@
+"""What happens to connections, as Python objects."""
+
+import enum
+
+cimport cython
+from libc.stdint cimport uint64_t
+
+
+class Reason(enum.StrEnum):
+    """Why a connection ended, in words."""
+
+    PEER = "closed by peer"
+    RESET = "reset by peer"
+    LOCAL = "closed by this program"
+    SERVER = "server closed"
+    SLOW = "slow consumer"
+    TOO_BIG = "message too big"
+    HANDLER = "handler failed"
+    MEMORY = "out of memory or descriptors"
+    IDLE = "idle timeout"
+
+
+cdef class Event:
+    """Something that happened to a connection: ``Connected``, ``Message``, ``Gap`` or
+    ``Disconnected``."""
+
+    def __hash__(self):
+        return hash((type(self), self._key()))
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self._key() == (<Event>other)._key()
+
+    def _key(self):
+        return (self.conn,)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(map(repr, self._key()))})"
+
+
+@cython.final
+cdef class Connected(Event):
+    """A client has connected. ``conn`` is its connection."""
+
+    __match_args__ = ("conn",)
+
+    def __init__(self, conn):
+        self.conn = conn
+
+
+@cython.final
+cdef class Message(Event):
+    """A client has sent ``data``, one message without its framing."""
+
+    __match_args__ = ("conn", "data")
+
+    def __init__(self, conn, bytes data not None):
+        self.conn = conn
+        self.data = data
+
+    def _key(self):
+        return (self.conn, self.data)
+
+
+@cython.final
+cdef class Gap(Event):
+    """A connection has lost ``lost`` messages of a channel, because it was too slow for its
+    policy ``"drop_oldest"``. ``channel`` is the channel's name, ``""`` for the server's own."""
+
+    __match_args__ = ("conn", "channel", "lost")
+
+    def __init__(self, conn, str channel not None, uint64_t lost):
+        self.conn = conn
+        self.channel = channel
+        self.lost = lost
+
+    def _key(self):
+        return (self.conn, self.channel, self.lost)
+
+
+@cython.final
+cdef class Disconnected(Event):
+    """A connection has ended; ``reason`` is a :class:`Reason`, a str that says why."""
+
+    __match_args__ = ("conn", "reason")
+
+    def __init__(self, conn, reason):
+        self.conn = conn
+        self.reason = Reason(reason)
+
+    def _key(self):
+        return (self.conn, self.reason)
