@@ -115,15 +115,15 @@ class Splitter:
 
 
 class Gate:
-    """Waits for a descriptor to be readable, until another thread shuts it."""
+    """Waits for a descriptor to be ready, until another thread shuts it."""
 
     def __init__(self) -> None:
         self._shut = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def wait(self, fd: int) -> bool:
-        """True: fd is readable or at its end; False: the gate is shut."""
+    def wait(self, fd: int, events: int = select.POLLIN) -> bool:
+        """True: fd has one of the events of poll(2), or is at its end; False: the gate is shut."""
         poll = select.poll()
-        poll.register(fd, select.POLLIN)
+        poll.register(fd, events)
         poll.register(self._shut, select.POLLIN)
         return all(ready != self._shut for ready, _ in poll.poll())
 
