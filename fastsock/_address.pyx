@@ -199,9 +199,12 @@ def unpack_address(packed):
     """The address that a sockaddr stands for, padded with zeros or not; None for zeros alone."""
     cdef Py_buffer view
     cdef fs_addr name
+    cdef const char *raw = <const char *>&name.any
     memset(&name, 0, sizeof(name))
     readable(packed, &view)
     name.len = min(view.len, FS_NAME_MAX)
     memcpy(&name.any, view.buf, name.len)
     PyBuffer_Release(&view)
+    while name.any.sa_family == AF_UNIX and <int>name.len > FS_PATH and raw[name.len - 1] == 0:
+        name.len -= 1
     return address_unpack(&name.any, name.len)

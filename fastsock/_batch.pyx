@@ -9,7 +9,7 @@ from os import PathLike
 
 from fastsock._flags import MsgFlag
 
-from cpython.buffer cimport PyBUF_ND, PyBUF_WRITABLE, PyBuffer_Release
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR
 from libc.stdint cimport int32_t, int64_t
@@ -74,7 +74,7 @@ cdef class Array:
 cdef Array array(object source, str name, bint writing):
     cdef Array held = Array.__new__(Array)
     try:
-        hold(source, &held.view, PyBUF_ND | (PyBUF_WRITABLE if writing else 0))
+        hold(source, &held.view, PyBUF_WRITABLE if writing else PyBUF_SIMPLE)
     except (BufferError, TypeError):
         error = sys.exception()
         raise type(error)(f"{name}: {error}") from None

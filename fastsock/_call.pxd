@@ -1,8 +1,13 @@
 """What every wrapped system call shares: descriptors, buffers, interruptions and errors."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
+from libc.limits cimport INT_MAX
 from posix.uio cimport iovec
+
+cdef extern from "Python.h":
+    long PyLong_AsLongAndOverflow(object number, int *overflow) except? -1
 
 
 cdef inline ssize_t code(ssize_t result) noexcept nogil:
@@ -18,11 +23,30 @@ cdef inline bint interrupted(ssize_t result) except -1:
     return True
 
 
-cdef int descriptor(object fd) except? -2
+cdef object index(object fd)
 cdef object failure(str call, ssize_t result, tuple arguments)
 cdef int hold(object target, Py_buffer *view, int flags) except -1
-cdef int readable(object data, Py_buffer *view) except -1
-cdef int writable(object buffer, Py_buffer *view) except -1
+
+
+cdef inline int descriptor(object fd) except? -2:
+    """The descriptor as a C int; one that no C int can hold is -1, which the kernel refuses."""
+    cdef int overflow
+    cdef long number = PyLong_AsLongAndOverflow(fd if type(fd) is int else index(fd), &overflow)
+    return <int>number if 0 <= number <= INT_MAX and not overflow else -1
+
+
+cdef inline int readable(object data, Py_buffer *view) except -1:
+    """Holds the bytes of data, whatever its item type, until PyBuffer_Release."""
+    if type(data) is bytes:
+        return PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
+    return hold(data, view, PyBUF_SIMPLE)
+
+
+cdef inline int writable(object buffer, Py_buffer *view) except -1:
+    """Holds the bytes of buffer for writing until PyBuffer_Release."""
+    if type(buffer) is bytearray:
+        return PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE)
+    return hold(buffer, view, PyBUF_WRITABLE)
 
 
 cdef class Vector:

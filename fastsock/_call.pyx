@@ -5,28 +5,22 @@ import sys
 
 from cpython.buffer cimport (
     PyBUF_FORMAT,
+    PyBUF_ND,
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
-from libc.limits cimport INT_MAX
+from cpython.number cimport PyNumber_Index
 from posix.uio cimport iovec
 
-cdef extern from "Python.h":
-    long PyLong_AsLongAndOverflow(object number, int *overflow) except? -1
-
-
-cdef int descriptor(object fd) except? -2:
-    """The descriptor as a C int; one that no C int can hold is -1, which the kernel refuses."""
-    cdef int overflow
-    cdef long number
+cdef object index(object fd):
+    """The int of a descriptor of another type, numpy's for example."""
     try:
-        number = PyLong_AsLongAndOverflow(fd, &overflow)
+        return PyNumber_Index(fd)
     except TypeError:
         raise TypeError(f"a descriptor is an int (the fileno() of a socket), not {fd!r}") from None
-    return <int>number if 0 <= number <= INT_MAX and not overflow else -1
 
 
 cdef object failure(str call, ssize_t result, tuple arguments):
@@ -51,11 +45,12 @@ cdef int hold_items(object target, Py_buffer *view, int flags) except -1:
     """Holds a buffer of unknown items; one of references is refused, bytes from outside would
     make pointers of them."""
     try:
-        PyObject_GetBuffer(target, view, flags | PyBUF_FORMAT)
+        PyObject_GetBuffer(target, view, flags | PyBUF_ND | PyBUF_FORMAT)
+        objects = view.format != NULL and holds_objects(view.format)
     except ValueError:  # numpy has no format for times
-        PyObject_GetBuffer(target, view, flags)
-        return 0
-    if view.format != NULL and holds_objects(view.format):
+        PyObject_GetBuffer(target, view, flags | PyBUF_ND)
+        objects = getattr(getattr(target, "dtype", None), "hasobject", False)
+    if objects:
         PyBuffer_Release(view)
         kind = type(target).__name__
         raise TypeError(f"a buffer of plain values is needed, this {kind} holds Python objects")
@@ -63,26 +58,14 @@ cdef int hold_items(object target, Py_buffer *view, int flags) except -1:
 
 
 cdef int hold(object target, Py_buffer *view, int flags) except -1:
+    """Holds the memory of target until PyBuffer_Release, or says what is wrong with it."""
     try:
-        if type(target) is bytes or type(target) is bytearray:
-            PyObject_GetBuffer(target, view, flags)
-        else:
-            hold_items(target, view, flags)
+        hold_items(target, view, flags)
     except (BufferError, ValueError):
         wanted = "a contiguous, writable buffer" if flags & PyBUF_WRITABLE else "a contiguous buffer"
         kind = type(target).__name__
         raise BufferError(f"{wanted} is needed, not this {kind} ({sys.exception()})") from None
     return 0
-
-
-cdef int readable(object data, Py_buffer *view) except -1:
-    """Holds the bytes of data, whatever its item type, until PyBuffer_Release."""
-    return hold(data, view, PyBUF_SIMPLE)
-
-
-cdef int writable(object buffer, Py_buffer *view) except -1:
-    """Holds the bytes of buffer for writing until PyBuffer_Release."""
-    return hold(buffer, view, PyBUF_WRITABLE)
 
 
 cdef class Vector:

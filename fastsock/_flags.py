@@ -11,7 +11,7 @@ from enum import KEEP, IntFlag
 
 
 class NamedFlag(IntFlag, boundary=KEEP):
-    """An IntFlag whose text is the names of its flags; bits without a name are kept, as hex."""
+    """An IntFlag whose text is the names of its flags; bits without a name stay, as a number."""
 
     def __str__(self) -> str:
         return self.name or "0"

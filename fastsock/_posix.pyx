@@ -16,7 +16,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport PyObject, Py_XDECREF
-from libc.errno cimport EAFNOSUPPORT, EBADF, EINPROGRESS, EINTR, EINVAL
+from libc.errno cimport EAFNOSUPPORT, EBADF, EINTR, EINVAL
 from libc.stdint cimport INT64_MAX, int64_t
 from posix.fcntl cimport F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_CLOEXEC
 from posix.ioctl cimport ioctl
@@ -33,7 +33,7 @@ cdef extern from "Python.h":
     double PyFloat_AsDouble(object number) except? -1
 
 cdef extern from "<sys/socket.h>" nogil:
-    int AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, SO_DOMAIN, SO_ERROR
+    int AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, SO_DOMAIN
     int c_socket "socket"(int family, int type, int protocol)
     int c_socketpair "socketpair"(int family, int type, int protocol, int *fds)
     int c_bind "bind"(int fd, const sockaddr *name, socklen_t size)
@@ -69,7 +69,6 @@ cdef extern from "<sys/stat.h>" nogil:
     int c_mkfifo "mkfifo"(const char *path, mode_t mode)
 
 cdef extern from "<poll.h>" nogil:
-    int POLLOUT
     struct pollfd:
         int fd
         short events
@@ -205,32 +204,18 @@ def accept(fd, int flags=0):
     return result, address_unpack(&peer.any, peer.len)
 
 
-cdef int finish_connect(int fd) except 1:
-    """The outcome, 0 or -errno, of a connect that a signal interrupted: it goes on by itself."""
-    cdef pollfd one
-    cdef int result, error = 0
-    cdef socklen_t size = sizeof(error)
-    one.fd, one.events = fd, POLLOUT
-    while True:
-        with nogil:
-            result = code(ppoll(&one, 1, NULL, NULL))
-        if not interrupted(result):
-            break
-    if result >= 0:
-        result = code(c_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
-    return result if result < 0 else -error
-
-
 def connect(fd, address):
     """connect(2): connects the socket, or sets the peer of a datagram socket."""
     cdef fs_addr packed
     cdef int number = descriptor(fd)
     cdef int result
     address_pack(address, &packed)
-    with nogil:
-        result = code(c_connect(number, &packed.any, packed.len))
-    if interrupted(result):
-        result = finish_connect(number)
+    while True:
+        # Linux takes the repeated call as waiting for the connection that it goes on making.
+        with nogil:
+            result = code(c_connect(number, &packed.any, packed.len))
+        if not interrupted(result):
+            break
     if result < 0:
         raise address_failure("connect", result, fd, address, &packed)
 

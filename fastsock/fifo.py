@@ -13,7 +13,6 @@ because a write of up to PIPE_BUF bytes is atomic (pipe(7)): where a record is b
 import errno
 import os
 import select
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -115,15 +114,15 @@ class Splitter:
 
 
 class Gate:
-    """Waits for a descriptor to be readable, until another thread shuts it."""
+    """Waits for a descriptor to be ready, until another thread shuts it."""
 
     def __init__(self) -> None:
         self._shut = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def wait(self, fd: int) -> bool:
-        """True: fd is readable or at its end; False: the gate is shut."""
+    def wait(self, fd: int, events: int = select.POLLIN) -> bool:
+        """True: fd has one of the events of poll(2), or is at its end; False: the gate is shut."""
         poll = select.poll()
-        poll.register(fd, select.POLLIN)
+        poll.register(fd, events)
         poll.register(self._shut, select.POLLIN)
         return all(ready != self._shut for ready, _ in poll.poll())
 
@@ -291,10 +290,13 @@ class _Owned:
         try:
             os.mkfifo(self.path, FIFO_MODE)
         except FileExistsError:
-            return
+            if not self.path.is_fifo():
+                told = f"{self.path} exists and is no FIFO (named pipe)"
+                raise OSError(errno.EINVAL, told) from None
         except OSError as error:
             raise _failed("make", self.path, error) from None
-        self._made = self._identity()
+        else:
+            self._made = self._identity()
 
     def remove(self) -> None:
         """Removes the FIFO that was made here, unless another has taken its place."""
@@ -312,11 +314,9 @@ class _Owned:
 
 def _open_fifo(path: Path, flags: int) -> int:
     try:
-        if not stat.S_ISFIFO(path.stat().st_mode):
-            raise OSError(errno.EINVAL, f"{path} exists and is no FIFO (named pipe)")
         return os.open(path, flags | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENXIO, errno.EINVAL):
+        if error.errno == errno.ENXIO:  # a writer that does not want to wait for a reader
             raise
         raise _failed("open", path, error) from None
 

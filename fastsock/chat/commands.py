@@ -12,9 +12,8 @@ import click
 
 from fastsock import Client, FastsockError, MultiServer, net
 from fastsock.address import show
-from fastsock.chat.conversation import LINGER
 from fastsock.chat.joining import ClientConversation
-from fastsock.chat.screen import SIGNALS, ChatError, PlainScreen, Screen, Stopped
+from fastsock.chat.screen import LINGER, SIGNALS, ChatError, PlainScreen, Screen, Stopped
 from fastsock.chat.serving import MESSAGE_BYTES_MAX, ServerConversation
 from fastsock.chat.text import printable
 from fastsock.fifo import FifoReader, FifoWriter

@@ -9,10 +9,8 @@ from fastsock.chat.screen import ChatError, Screen
 from fastsock.chat.text import TEXT_BYTES_MAX, command_of, is_end, printable
 from fastsock.fifo import FifoReader
 
-__all__ = ["LINGER", "Command", "Conversation"]
+__all__ = ["Command", "Conversation"]
 
-LINGER = 1.0
-"""Seconds that the end of a conversation may take to hand over what is still queued."""
 JOIN_TIMEOUT = 5.0
 
 Command = tuple[str, Callable[[str], None]]

@@ -7,6 +7,7 @@ server begins to publish to the last byte at the last client.
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import fastsock
 from fastsock.chat.demo_servers import SERVERS, lines_of
-from fastsock.chat.screen import ChatError
+from fastsock.chat.screen import SIGNALS, ChatError
 
 __all__ = [
     "INPUT_BYTES_MAX",
@@ -95,7 +96,7 @@ def read_text(path: str | None) -> bytes:
     if not text:
         raise ChatError(f"{name} is empty: there is nothing to broadcast")
     if len(text) > INPUT_BYTES_MAX:
-        raise ChatError(f"{name} is longer than {INPUT_BYTES_MAX} bytes, which is the most")
+        raise ChatError(f"{name} is longer than {INPUT_BYTES_MAX} bytes, the most")
     _check_lines(text, str(name))
     return text
 
@@ -184,18 +185,40 @@ def _child(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     Its process group is its own: Ctrl-C is for this process, which ends the others.
     """
     paths = [str(Path(fastsock.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(":")]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        process_group=0,
-        env={**os.environ, "PYTHONPATH": ":".join(filter(None, paths))},
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        with _uninterrupted():
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                process_group=0,
+                env={**os.environ, "PYTHONPATH": ":".join(filter(None, paths))},
+            )
+            started.append(child)
+        yield child
+    finally:
+        for child in started:
+            with suppress(BrokenPipeError), child:  # it may not have read all of its input
+                child.kill()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts signals off to the end of the block: no process is started and then forgotten."""
+    late: list[int] = []
+    handlers = {
+        signum: signal.signal(signum, lambda number, frame: late.append(number))
+        for signum in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+    for caught in late:
+        signal.raise_signal(caught)
 
 
 def _write_all(child: "subprocess.Popen[bytes]", data: bytes) -> None:
@@ -209,7 +232,7 @@ def _read_line(child: "subprocess.Popen[bytes]", name: str) -> str:
     assert child.stdout is not None and child.stderr is not None
     if line := child.stdout.readline():
         return line.decode()
-    said = child.stderr.read().decode(errors="replace").strip().splitlines() or ["nothing said"]
+    said = child.stderr.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
     raise ChatError(f"{name} failed: {said[-1]}")
 
 
@@ -222,6 +245,7 @@ def compare(work: Work, on_progress: Callable[[str, int], object]) -> list[Resul
     for name in SERVERS:
         command = server_command(name, work.clients)
         report = partial(on_progress, name)
+        report(0)
         runs = [measure(name, command, work, report)]
         while runs[0].seconds < SHORT_SECONDS and not runs[-1].spoiled and len(runs) < SHORT_RUNS:
             runs.append(measure(name, command, work, report))

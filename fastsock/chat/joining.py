@@ -3,8 +3,8 @@
 from contextlib import suppress
 
 from fastsock import Client, ConnectionClosed, ProtocolError
-from fastsock.chat.conversation import LINGER, Command, Conversation
-from fastsock.chat.screen import Screen
+from fastsock.chat.conversation import Command, Conversation
+from fastsock.chat.screen import LINGER, Screen
 from fastsock.chat.text import END, escaped, is_end, printable, speaker_of
 from fastsock.fifo import FifoReader
 

@@ -1,6 +1,8 @@
 """Where a conversation is typed and shown: the contract, and the plain form for pipes."""
 
+import errno
 import os
+import select
 import signal
 import threading
 from abc import ABC, abstractmethod
@@ -9,12 +11,16 @@ from collections.abc import Callable, Collection
 from fastsock.chat.text import TEXT_BYTES_MAX
 from fastsock.fifo import Gate, Splitter
 
-__all__ = ["SIGNALS", "ChatError", "PlainScreen", "Screen", "Stopped"]
+__all__ = ["LINGER", "SIGNALS", "ChatError", "PlainScreen", "Screen", "Stopped"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends the program in an orderly way."""
 
+LINGER = 1.0
+"""Seconds that the end of a conversation may take to send and show what is still to be."""
 READ_BYTES = 1 << 16
+WRITE_BYTES = select.PIPE_BUF
+"""What a pipe that poll(2) calls writable takes without blocking."""
 
 
 class ChatError(Exception):
@@ -95,6 +101,7 @@ class PlainScreen(Screen):
         self._notes = notes
         self._gate = Gate()
         self._lock = threading.Lock()
+        self._broken: set[int] = set()
 
     def said(self, text: str, speaker: int | None = None) -> None:
         self._write(1, text)
@@ -107,12 +114,25 @@ class PlainScreen(Screen):
 
     def _write(self, fd: int, line: str) -> None:
         data = f"{line}\n".encode(errors="replace")
-        try:
-            with self._lock:
+        with self._lock:
+            if fd in self._broken:
+                return
+            try:
                 while data:
-                    data = data[os.write(fd, data) :]
-        except OSError as error:
-            self.stop(f"cannot write to {('stdout', 'stderr')[fd - 1]}: {error.strerror}")
+                    self._wait_writable(fd)
+                    data = data[os.write(fd, data[:WRITE_BYTES]) :]
+            except OSError as error:
+                self._broken.add(fd)
+                self.stop(f"cannot write to {('stdout', 'stderr')[fd - 1]}: {error.strerror}")
+
+    def _wait_writable(self, fd: int) -> None:
+        """Waits as long as it takes, but once the conversation has stopped, at most LINGER."""
+        if self._gate.wait(fd, select.POLLOUT):
+            return
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if not poll.poll(LINGER * 1000):
+            raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
 
     def converse(self, on_line: Callable[[bytes], None], commands: Collection[str] = ()) -> None:
         lines = Splitter(TEXT_BYTES_MAX)

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from fastsock import Connection, MultiServer, ServerClosed
 from fastsock.address import show
-from fastsock.chat.conversation import LINGER, Command, Conversation
-from fastsock.chat.screen import Screen
+from fastsock.chat.conversation import Command, Conversation
+from fastsock.chat.screen import LINGER, Screen
 from fastsock.chat.text import END, TEXT_BYTES_MAX, escaped, is_end, printable
 from fastsock.fifo import FifoReader
 
@@ -96,6 +96,8 @@ class ServerConversation(Conversation):
         self.screen.note(f"client {conn.number} joined from {show(conn.peer)}")
 
     def _heard(self, conn: Connection, data: bytes) -> None:
+        if conn.context:  # it is being closed, and this was on its way
+            return
         if is_end(data):
             conn.context = "said end"
             conn.close()
@@ -103,9 +105,9 @@ class ServerConversation(Conversation):
             conn.context = f"said {len(data)} bytes at once, {TEXT_BYTES_MAX} may be"
             conn.close()
         else:
-            self.screen.said(f"{conn.number}: {printable(data)}", conn.number)
             with suppress(ServerClosed):
                 self._pass_on(conn, data)
+            self.screen.said(f"{conn.number}: {printable(data)}", conn.number)
 
     def _pass_on(self, conn: Connection, data: bytes) -> None:
         if self._relay == "none" or self.screen.stopped:

@@ -13,6 +13,7 @@
 const char *const fault_names[FAULT_COUNT] = {FAULT_CALLS(FAULT_NAME)};
 
 size_t (*fault_send_limit)(int fd, size_t len);
+void (*fault_before_write)(int fd);
 
 static _Thread_local struct {
   fault_call call;
@@ -108,4 +109,14 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags) {
   ssize_t sent = __real_sendmsg(fd, &shorter, flags);
   last->iov_len = last_len;
   return sent;
+}
+
+/* The one that a thread may be held up in. */
+
+ssize_t __real_write(int fd, const void *buf, size_t len);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
+
+ssize_t __wrap_write(int fd, const void *buf, size_t len) {
+  if (fault_before_write) fault_before_write(fd);
+  return __real_write(fd, buf, len);
 }

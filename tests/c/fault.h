@@ -17,9 +17,10 @@
 #define FAULT_CALLS(X)                                                                          \
   X(malloc)                                                                                     \
   X(calloc)                                                                                     \
-  X(realloc) X(memfd_create) X(ftruncate) X(mmap) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2) \
-      X(eventfd) X(timerfd_create) X(socket) X(setsockopt) X(bind) X(listen) X(getsockname)     \
-          X(accept4) X(send) X(sendmsg) X(recv) X(shutdown)
+  X(realloc)                                                                                    \
+  X(memfd_create) X(ftruncate) X(mmap) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2) X(eventfd) \
+      X(timerfd_create) X(socket) X(setsockopt) X(bind) X(listen) X(getsockname) X(accept4)     \
+          X(send) X(sendmsg) X(recv) X(shutdown)
 
 #define FAULT_ID(call) FAULT_##call,
 typedef enum fault_call { FAULT_CALLS(FAULT_ID) FAULT_COUNT } fault_call;
@@ -36,5 +37,8 @@ int fault_hits(void);
 
 /* For sends: the most bytes that this call may take; 0: it would block. len: as it comes. */
 extern size_t (*fault_send_limit)(int fd, size_t len);
+
+/* Called in the middle of the writes that wake somebody up, by any thread. */
+extern void (*fault_before_write)(int fd);
 
 #endif

@@ -158,15 +158,10 @@ void rig_ends(struct rig *rig, struct client *client, const char *bytes) {
 size_t rig_fill(struct rig *rig, const struct client *client, size_t len) {
   static const uint8_t zeros[1 << 16];
   uint64_t seq;
-  for (size_t count = 0;; count++) {
-    int result = fs_reactor_publish(rig->reactor, zeros, len, 0, &seq);
-    if (result >= 0) continue;
-    CHECK_INT(result, FS_EFULL);
-    const fs_conn *conn = client_conn(rig, client);
-    uint64_t tail = rig->reactor->log.tail;
-    rig_turn(rig, 0);
-    if (conn->blocked && rig->reactor->log.tail == tail) return count;
-  }
+  size_t count = 0;
+  for (; fs_reactor_publish(rig->reactor, zeros, len, 0, &seq) >= 0; count++) rig_turn(rig, 0);
+  CHECK(client_conn(rig, client)->blocked);
+  return count;
 }
 
 void client_pull(struct client *client) {

@@ -86,8 +86,8 @@ void rig_receives(struct rig *rig, struct client *client, const char *bytes);
 /* Turns until the client reports the end of its stream, after exactly these bytes. */
 void rig_ends(struct rig *rig, struct client *client, const char *bytes);
 
-/* Publishes messages of len bytes, with turns, until the client is blocked and the log is full.
- * How many. */
+/* Publishes messages of len bytes, each with a turn, until the log is full, since this client is
+ * blocked. How many. */
 size_t rig_fill(struct rig *rig, const struct client *client, size_t len);
 
 /* Takes what has arrived. */
