@@ -87,6 +87,11 @@ ssize_t fs_sys_recv(int fd, void *buf, size_t len) {
   return RETRY(recv(fd, buf, len, MSG_DONTWAIT));
 }
 
+ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count) {
+  struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)iov_count};
+  return RETRY(recvmsg(fd, &message, MSG_DONTWAIT));
+}
+
 int fs_sys_shutdown_write(int fd) { return shutdown(fd, SHUT_WR) < 0 ? -errno : 0; }
 
 int fs_sys_reset_on_close(int fd) {

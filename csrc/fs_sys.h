@@ -49,6 +49,7 @@ int fs_sys_local_addr(int fd, fs_addr *addr);
 ssize_t fs_sys_send(int fd, const void *buf, size_t len);
 ssize_t fs_sys_sendv(int fd, struct iovec *iov, int iov_count);
 ssize_t fs_sys_recv(int fd, void *buf, size_t len);
+ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count);
 
 /* Tells the peer that nothing more comes. */
 int fs_sys_shutdown_write(int fd);

@@ -2,10 +2,11 @@
 
 import threading
 
-from fastsock.errors import ConnectionClosed, MessageTooBig, ProtocolError
+from fastsock.errors import ConnectionClosed, MessageTooBig
 
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
     PyBuffer_Release,
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
@@ -14,7 +15,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, EPIPE
 from libc.stdlib cimport free, realloc
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from fastsock._convert cimport addr_object, fill_addr, raise_code, refuse_data, time_left, timeout_ns
 from fastsock._engine cimport *
@@ -60,6 +61,23 @@ cdef int buffer_reserve(Buffer *buffer, size_t room) except -1:
 cdef size_t READ_BYTES = 1 << 16
 
 
+cdef size_t message_len_of(const uint8_t *header) noexcept:
+    """What a header of length framing announces."""
+    return (<size_t>header[0] << 24) | (header[1] << 16) | (header[2] << 8) | header[3]
+
+
+cdef void fill_iov(iovec *iov, uint8_t *header, size_t header_len, uint8_t *place, size_t size,
+                   size_t got, size_t wanted) noexcept:
+    """Where the bytes after the first got go: the rest of the header, then place. Once the
+    message's length is known, no further than its end."""
+    cdef size_t header_got = min(got, header_len), placed = got - header_got
+    cdef size_t most = min(size, wanted - header_len) if wanted else size
+    iov[0].iov_base = header + header_got
+    iov[0].iov_len = header_len - header_got
+    iov[1].iov_base = place + placed
+    iov[1].iov_len = most - placed
+
+
 cdef class ClientCore:
     """What :class:`fastsock.Client` is made of.
 
@@ -86,18 +104,19 @@ cdef class ClientCore:
         free(self.received.data)
         free(self.unsent.data)
 
-    def _open(self, family, sockaddr, framing, message_bytes_max, outbox_bytes_max, timeout):
+    def _open(self, family, sockaddr, options, timeout):
         """Connects; OSError says why it cannot, TimeoutError after timeout seconds."""
         cdef fs_addr addr
         cdef cbool pending = False
         cdef int result
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
+        framing = options["framing"]
         self.codec = &fs_codec_line
         if framing != "line":
             self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
-        self.message_bytes_max = message_bytes_max
-        self.outbox_bytes_max = outbox_bytes_max
+        self.message_bytes_max = options["message_bytes_max"]
+        self.outbox_bytes_max = options["outbox_bytes_max"]
         fill_addr(&addr, family, sockaddr)
         result = fs_sys_connect(&addr, &pending)
         if result < 0:
@@ -254,6 +273,109 @@ cdef class ClientCore:
                 self.leave()
         return messages
 
+    def recv_into(self, buffer, *, timeout=None):
+        """Receives the next message into a writable buffer and returns how many bytes it has.
+
+        With length and raw framing, bytes that have not arrived before the call go from the kernel
+        straight into the buffer. Raises as ``recv`` does, and ValueError for a message longer
+        than the buffer. After an error nothing is lost: the message comes with the next call.
+        """
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef Py_buffer view
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            with self.recv_lock:
+                self.enter()
+                try:
+                    return self.recv_to(<uint8_t *>view.buf, view.len, limit, begun, timeout)
+                finally:
+                    self.leave()
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef object recv_to(self, uint8_t *place, size_t size, int64_t limit, uint64_t begun, timeout):
+        cdef fs_slice message
+        cdef ssize_t taken
+        cdef bint direct = self.codec.name != fs_codec_line.name
+        if size == 0 and self.codec.header_len == 0:
+            raise ValueError("the buffer is empty; raw framing needs at least one byte")
+        while True:
+            taken = self.codec.decode(self.received.data + self.received.start,
+                                      buffer_len(&self.received), self.message_bytes_max, &message)
+            if taken < 0:
+                self.raise_too_big()
+            if taken > 0:
+                if message.len > size:
+                    raise ValueError(f"a message of {message.len} bytes does not fit into a"
+                                     f" buffer of {size}")
+                memcpy(place, message.data, message.len)
+                self.received.start += taken
+                return message.len
+            if direct and buffer_len(&self.received) == 0:
+                if not self.receive_direct(place, size, limit, begun, &taken):
+                    raise TimeoutError(f"no message after {timeout} s")
+                if taken >= 0:
+                    return taken
+            elif not self.receive(limit, begun):
+                raise TimeoutError(f"no message after {timeout} s")
+
+    cdef bint receive_direct(self, uint8_t *place, size_t size, int64_t limit, uint64_t begun,
+                             ssize_t *message_len) except -1:
+        """Reads a header, if the framing has one, and what follows it into place.
+
+        *message_len is the message's length when it is whole there, else -1: what was read is then
+        with the received bytes. False: the time is over.
+        """
+        cdef uint8_t header[4]
+        cdef iovec[2] iov
+        cdef size_t header_len = self.codec.header_len, got = 0, wanted = 0
+        cdef ssize_t received
+        cdef bint whole = False, in_time = True
+        try:
+            while not whole:
+                fill_iov(iov, header, header_len, place, size, got, wanted)
+                received = fs_sys_recvv(self.fd, iov, 2)
+                if received == -EAGAIN:
+                    in_time = self.wait(POLLIN, limit, begun)
+                    if in_time:
+                        continue
+                    break
+                if received <= 0:
+                    self.raise_ended(<int>received)
+                got += received
+                if header_len == 0:
+                    wanted = min(got, self.message_bytes_max)
+                elif got >= header_len:
+                    wanted = header_len + message_len_of(header)
+                if wanted > header_len + min(size, self.message_bytes_max):
+                    break
+                whole = got >= max(wanted, max(header_len, <size_t>1))
+        finally:
+            self.keep_received(header, header_len, place, got, wanted if whole else 0)
+        message_len[0] = <ssize_t>(wanted - header_len) if whole else -1
+        return in_time
+
+    cdef int keep_received(self, const uint8_t *header, size_t header_len, const uint8_t *place,
+                           size_t got, size_t used) except -1:
+        """Keeps what was read beyond the first used bytes, which lies in header and place."""
+        if got == used:
+            return 0
+        self.received.start = self.received.end = 0
+        buffer_reserve(&self.received, got)
+        if used < header_len:
+            memcpy(self.received.data, header, min(got, header_len))
+            self.received.end = min(got, header_len)
+            used = header_len
+        if got > used:
+            memcpy(self.received.data + self.received.end, place + used - header_len, got - used)
+            self.received.end += got - used
+        return 0
+
+    cdef int raise_too_big(self) except -1:
+        raise MessageTooBig("the peer's message is longer than message_bytes_max ="
+                            f" {self.message_bytes_max}")
+
     cdef bint decode(self, list messages, Py_ssize_t count_max) except -1:
         cdef fs_slice message
         cdef ssize_t taken
@@ -265,8 +387,7 @@ cdef class ClientCore:
             if taken < 0:
                 if messages:
                     break
-                raise MessageTooBig("the peer's message is longer than message_bytes_max ="
-                                    f" {self.message_bytes_max}")
+                self.raise_too_big()
             messages.append(PyBytes_FromStringAndSize(<const char *>message.data, message.len))
             self.received.start += taken
         return len(messages) > 0

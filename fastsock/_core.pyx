@@ -240,6 +240,7 @@ cdef class Engine:
             fs_reactor_abandon(self.reactor)
             # Its memory is not freed: a thread of the parent may have been changing it.
             self.reactor = NULL
+            self.driver = 0
 
     @property
     def _abandoned(self):
@@ -249,6 +250,7 @@ cdef class Engine:
 
     cdef int claim(self) except -1:
         cdef unsigned long me = PyThread_get_thread_ident()
+        self.live()
         if self.driver != 0:
             raise RuntimeError("this thread drives the server already; a handler must not"
                                if self.driver == me else

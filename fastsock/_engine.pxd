@@ -57,6 +57,12 @@ cdef extern from "fs_sys.h" nogil:
     int fs_sys_local_addr(int fd, fs_addr *addr)
     ssize_t fs_sys_send(int fd, const void *buf, size_t len)
     ssize_t fs_sys_recv(int fd, void *buf, size_t len)
+
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+    ssize_t fs_sys_recvv(int fd, iovec *iov, int iov_count)
     int fs_sys_shutdown_write(int fd)
     void fs_sys_close(int fd)
     int fs_sys_poll(int fd, short events, int64_t timeout_ns)

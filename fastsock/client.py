@@ -1,12 +1,18 @@
 """The other end of a server: one connection that sends and receives messages."""
 
+import random
+import time
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from fastsock import address as addresses
 from fastsock._client import ClientCore
 
 __all__ = ["Client"]
+
+RETRY_FIRST = 0.05
+RETRY_MOST = 2.0
+"""Seconds between attempts to connect."""
 
 
 class Client(ClientCore):
@@ -21,6 +27,9 @@ class Client(ClientCore):
     def __init__(self) -> None:
         raise TypeError("use Client.connect(address)")
 
+    _address: addresses.Address
+    _options: dict[str, Any]
+
     @classmethod
     def connect(
         cls,
@@ -28,6 +37,7 @@ class Client(ClientCore):
         *,
         framing: Literal["line", "length", "raw"] = "line",
         timeout: float | None = None,
+        retry: float = 0.0,
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
         linger: float = 1.0,
@@ -35,30 +45,61 @@ class Client(ClientCore):
         """Connects to ``address``: ``(host, port)``, or the path of a UNIX socket.
 
         A host of several addresses is tried in the order of RFC 6724. ``timeout`` is in seconds,
-        for each address, None for the kernel's own; ``linger`` bounds close().
+        for each address, None for the kernel's own; ``linger`` bounds close(). With ``retry`` it
+        tries again for so many seconds, with pauses that double from 0.05 to 2 s and vary at
+        random, so that many clients do not come back at once.
 
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
         """
         if framing not in ("line", "length", "raw"):
             raise ValueError(f"framing must be one of 'line', 'length', 'raw', not {framing!r}")
-        error: OSError | None = None
+        options = {
+            "framing": framing,
+            "message_bytes_max": message_bytes_max,
+            "outbox_bytes_max": outbox_bytes_max,
+        }
+        deadline, pause = time.monotonic() + retry, RETRY_FIRST
+        while True:
+            try:
+                client = cls._connect_any(address, options, timeout)
+                break
+            except OSError:
+                varied = pause * random.uniform(0.5, 1.0)
+                if time.monotonic() + varied > deadline:
+                    raise
+                time.sleep(varied)
+                pause = min(2 * pause, RETRY_MOST)
+        client._linger = linger
+        client._address = address
+        client._options = options | {"timeout": timeout, "linger": linger}
+        return client
+
+    @classmethod
+    def _connect_any(
+        cls, address: addresses.Address, options: dict[str, Any], timeout: float | None
+    ) -> Self:
+        """Connects to the first of the host's addresses that answers."""
+        failure: OSError | None = None
         for family, sockaddr in addresses.resolve(address):
             client = cls.__new__(cls)
             try:
-                client._open(
-                    family, sockaddr, framing, message_bytes_max, outbox_bytes_max, timeout
-                )
-            except OSError as failure:
-                error = failure
+                client._open(family, sockaddr, options, timeout)
+            except OSError as error:
+                failure = error
                 continue
             client.peer = sockaddr if isinstance(sockaddr, str) else sockaddr[:2]
-            client._linger = linger
             return client
-        assert error is not None
+        assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))
-        error.strerror = f"cannot connect to {shown}: {(error.strerror or str(error))}"
-        raise error
+        failure.strerror = f"cannot connect to {shown}: {failure.strerror or failure}"
+        raise failure
+
+    def reconnect(self, *, retry: float = 0.0) -> Self:
+        """Closes this client and returns a new one, connected to the same address with the same
+        options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost."""
+        self.close()
+        return self.connect(self._address, retry=retry, **self._options)
 
     _linger: float
 

@@ -237,8 +237,9 @@ class MultiServer(Engine):
         """Stops listening and closes every connection in an orderly way. Idempotent.
 
         What was published still goes out; whoever does not take it within ``linger`` is cut off.
-        In a forked child it does nothing. Returns when all connections have ended, except in a handler: then the serving thread ends
-        them after it. Iteration goes on until every ``Disconnected`` is delivered.
+        In a forked child it does nothing. Returns when all connections have ended, except in a
+        handler: then the serving thread ends them after it. Iteration goes on until every
+        ``Disconnected`` is delivered.
         """
         if self._abandoned:
             return

@@ -213,7 +213,9 @@ def test_drop_oldest_leaves_alone_who_keeps_up(serve, dial):
     for i in range(500):
         server.broadcast(numbered(i))
         # A publisher that outruns a reader makes it slow: give it the time to keep up.
-        wait_until(lambda: server.flush() or server.connection(2).stats().lag_bytes < 1 << 20, "read")
+        wait_until(
+            lambda: server.flush() or server.connection(2).stats().lag_bytes < 1 << 20, "read"
+        )
     assert {gap[0] for gap in gaps(server.poll(timeout=0))} == {1}
     server.close()
     assert [int(line[:9]) for line in reader.lines()] == list(range(500))

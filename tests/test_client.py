@@ -7,7 +7,7 @@ import threading
 import pytest
 from conftest import WAIT, read_exactly, read_to_end
 
-from fastsock import Client, ConnectionClosed, MessageTooBig, ServerClosed
+from fastsock import Client, ConnectionClosed, MessageTooBig, MultiServer, ServerClosed
 
 
 @pytest.fixture
@@ -221,8 +221,6 @@ def test_addresses_of_both_sides(serve):
     ],
 )
 def test_wrong_addresses_are_explained(address, error, text):
-    from fastsock import MultiServer
-
     for call in (MultiServer, Client.connect):
         with pytest.raises(error, match=text):
             call(address)
@@ -241,7 +239,9 @@ def test_nobody_listens(tmp_path):
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="framing must be one of 'line', 'length', 'raw', not 'lines'"):
+    with pytest.raises(
+        ValueError, match="framing must be one of 'line', 'length', 'raw', not 'lines'"
+    ):
         Client.connect(("127.0.0.1", 9), framing="lines")
     with pytest.raises(TypeError, match=r"use Client.connect\(address\)"):
         Client()
@@ -249,3 +249,95 @@ def test_options_are_checked():
 
 def test_the_server_closed_error_is_no_connection_error():
     assert not issubclass(ServerClosed, ConnectionError)
+
+
+# ---- recv_into ----
+
+
+@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("framing", ["line", "length", "raw"])
+def test_recv_into_fills_the_callers_buffer(plain, framing, buffered):
+    client, peer = plain(framing=framing)
+    frame = {"line": b"%s\n", "length": b"\0\0\0\5%s", "raw": b"%s"}[framing]
+    if buffered:
+        peer.sendall(frame % b"first")
+        assert client.recv(timeout=WAIT) == b"first"
+    peer.sendall(frame % b"hello")
+    buffer = bytearray(b"-" * 8)
+    assert client.recv_into(buffer, timeout=WAIT) == 5
+    assert buffer == b"hello---"
+    with pytest.raises(TimeoutError):
+        client.recv_into(buffer, timeout=0)
+
+
+def test_recv_into_takes_one_message_of_several_and_of_any_size(plain):
+    client, peer = plain(framing="length", message_bytes_max=1 << 24)
+    texts = [b"", b"a", bytes(1 << 22), b"bc", b"x" * 70_000, b""]
+    stream = b"".join(struct.pack("!I", len(text)) + text for text in texts)
+    writer = threading.Thread(target=peer.sendall, args=(stream,))
+    writer.start()
+    buffer = bytearray(1 << 22)
+    for text in texts:
+        size = client.recv_into(buffer, timeout=WAIT)
+        assert buffer[:size] == text
+    writer.join(WAIT)
+
+
+def test_recv_into_loses_nothing_on_a_timeout_or_a_small_buffer(plain):
+    client, peer = plain(framing="length")
+    for part in (b"\0\0", b"\0\6", b"abc"):
+        peer.sendall(part)
+        with pytest.raises(TimeoutError):
+            client.recv_into(bytearray(10), timeout=0.02)
+    peer.sendall(b"def\0\0\0\1z")
+    with pytest.raises(ValueError, match="6 bytes does not fit into a buffer of 5"):
+        client.recv_into(bytearray(5), timeout=WAIT)
+    assert client.recv(timeout=WAIT) == b"abcdef"
+    assert client.recv(timeout=WAIT) == b"z"
+    peer.sendall(b"\0\0\0\6ghijkl")
+    with pytest.raises(ValueError, match="does not fit"):
+        client.recv_into(bytearray(2), timeout=WAIT)
+    assert client.recv(timeout=WAIT) == b"ghijkl"
+
+
+def test_recv_into_refuses_what_it_cannot_fill(plain):
+    client, peer = plain(framing="length", message_bytes_max=8)
+    with pytest.raises(BufferError):
+        client.recv_into(b"read-only")
+    with pytest.raises(TypeError):
+        client.recv_into("text")
+    peer.sendall(b"\0\0\0\11")
+    with pytest.raises(MessageTooBig):
+        client.recv_into(bytearray(100), timeout=WAIT)
+
+
+# ---- Coming back ----
+
+
+def test_reconnect_waits_until_the_server_is_back(serve):
+    server = serve()
+    address = server.address
+    client = Client.connect(address, timeout=WAIT)
+    server.close()
+    back = []
+
+    def come_back():
+        back.append(MultiServer(address, linger=0.2).start())
+
+    timer = threading.Timer(0.1, come_back)
+    timer.start()
+    with client.reconnect(retry=WAIT) as again:
+        assert client.fileno() == -1 and again.peer == address
+        back[0].wait_connections(1, timeout=WAIT)
+        back[0].broadcast(b"welcome back")
+        assert again.recv(timeout=WAIT) == b"welcome back"
+    timer.join()
+    back[0].close()
+
+
+def test_reconnecting_gives_up_in_time(serve):
+    server = serve()
+    client = Client.connect(server.address)
+    server.close()
+    with pytest.raises(ConnectionRefusedError, match="cannot connect to 127.0.0.1"):
+        client.reconnect(retry=0.1)
