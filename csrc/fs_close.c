@@ -25,10 +25,7 @@ void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   fs_subscribe_join(r, conn);
   conn->state = FS_CLOSING;
   conn->reason = reason;
-  for (fs_sub *sub = &conn->main; sub; sub = sub->next) {
-    uint64_t end = atomic_load(&sub->box.end), head = atomic_load(&sub->box.log->head);
-    atomic_store(&sub->box.end, fs_min(end, head));
-  }
+  fs_subscribe_end_all(r, conn);
   r->open_count--;
   pthread_mutex_unlock(&r->lock);
   set_linger(r, conn);

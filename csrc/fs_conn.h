@@ -77,6 +77,11 @@ typedef struct fs_conn {
   fs_counter bytes_sent, bytes_received, messages_received, dropped, last_sent_ns, last_received_ns;
 } fs_conn;
 
+/* Whether it takes anything more: it is open, and nobody has asked to close it. Under lock. */
+static inline bool fs_conn_takes(const fs_conn *conn) {
+  return conn->state == FS_OPEN && !conn->close_wanted;
+}
+
 typedef struct fs_conns {
   fs_conn **slots;
   uint32_t *generations;

@@ -8,7 +8,7 @@ int fs_publish_append(fs_reactor *r, fs_channel *channel, fs_slice message, size
   if (r->closing) return FS_ECLOSED;
   uint8_t *place = fs_log_reserve(&channel->log, framed);
   if (!place) return FS_EFULL;
-  fs_sub *sub = exclude && exclude->state == FS_OPEN ? fs_subscribe_find(channel, exclude) : NULL;
+  fs_sub *sub = exclude && fs_conn_takes(exclude) ? fs_subscribe_find(channel, exclude) : NULL;
   if (sub && atomic_load(&sub->box.end) == UINT64_MAX) {
     int result = fs_outbox_skip(&sub->box, framed, ++r->serial);
     if (result < 0) return result;
@@ -93,7 +93,7 @@ int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t 
   if (!message) return -ENOMEM;
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_find(&r->conns, handle);
-  int result = conn && conn->state == FS_OPEN ? insert(r, conn, message) : FS_EGONE;
+  int result = conn && fs_conn_takes(conn) ? insert(r, conn, message) : FS_EGONE;
   pthread_mutex_unlock(&r->lock);
   if (result < 0)
     free(message);
@@ -105,10 +105,11 @@ int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t 
 int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_find(&r->conns, handle);
-  bool open = conn && conn->state == FS_OPEN && !conn->close_wanted;
+  bool open = conn && fs_conn_takes(conn);
   if (open) {
     conn->close_wanted = true;
     conn->close_reason = reason;
+    fs_subscribe_end_all(r, conn);
     fs_reactor_enlist(&r->dirty, &conn->dirty_link);
   }
   pthread_mutex_unlock(&r->lock);

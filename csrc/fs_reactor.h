@@ -283,6 +283,9 @@ int fs_publish_heartbeat(fs_reactor *reactor, fs_conn *conn);
 /* The connection's subscription to a channel, or NULL. Under lock. */
 fs_sub *fs_subscribe_find(fs_channel *channel, fs_conn *conn);
 
+/* All streams of the connection end at the heads of now, if not before. Under lock. */
+void fs_subscribe_end_all(fs_reactor *reactor, fs_conn *conn);
+
 /* Takes over the connection's subscriptions that the reactor has not seen yet. Under both. */
 void fs_subscribe_join(fs_reactor *reactor, fs_conn *conn);
 

@@ -55,7 +55,10 @@ int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
 int fs_reactor_reason(fs_reactor *r, uint64_t handle) {
   pthread_mutex_lock(&r->lock);
   const fs_conn *conn = fs_conns_find(&r->conns, handle);
-  int result = !conn ? FS_EGONE : conn->state == FS_OPEN ? -EAGAIN : (int)conn->reason;
+  int result = !conn                    ? FS_EGONE
+               : fs_conn_takes(conn)    ? -EAGAIN
+               : conn->state == FS_OPEN ? (int)conn->close_reason
+                                        : (int)conn->reason;
   pthread_mutex_unlock(&r->lock);
   return result;
 }

@@ -28,7 +28,7 @@ int fs_reactor_subscribe(fs_reactor *r, uint32_t number, uint64_t handle) {
   pthread_mutex_lock(&r->lock);
   fs_channel *channel = r->channels[number];
   fs_conn *conn = fs_conns_find(&r->conns, handle);
-  if (conn && conn->state == FS_OPEN) {
+  if (conn && fs_conn_takes(conn)) {
     fs_sub *sub = fs_subscribe_find(channel, conn);
     result = sub ? fs_outbox_resume(&sub->box, ++r->serial) : join(r, channel, conn);
   }
@@ -41,7 +41,7 @@ int fs_reactor_unsubscribe(fs_reactor *r, uint32_t number, uint64_t handle) {
   int result = FS_EGONE;
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_find(&r->conns, handle);
-  if (conn && conn->state == FS_OPEN) {
+  if (conn && fs_conn_takes(conn)) {
     fs_sub *sub = fs_subscribe_find(r->channels[number], conn);
     if (sub && atomic_load(&sub->box.end) == UINT64_MAX) {
       /* What was published before still comes, so the stream ends with a whole message. */
@@ -53,6 +53,15 @@ int fs_reactor_unsubscribe(fs_reactor *r, uint32_t number, uint64_t handle) {
   pthread_mutex_unlock(&r->lock);
   fs_reactor_wake(r);
   return result;
+}
+
+void fs_subscribe_end_all(fs_reactor *r, fs_conn *conn) {
+  for (uint32_t i = 0; i < r->channel_count; i++) {
+    fs_sub *sub = fs_subscribe_find(r->channels[i], conn);
+    if (!sub) continue;
+    uint64_t end = atomic_load(&sub->box.end), head = atomic_load(&sub->box.log->head);
+    atomic_store(&sub->box.end, fs_min(end, head));
+  }
 }
 
 void fs_subscribe_join(fs_reactor *r, fs_conn *conn) {

@@ -19,7 +19,7 @@ void fs_reactor_prepare(fs_reactor *r, fs_waiter *waiter, fs_wait_kind kind) {
 
 bool fs_wait_room_met(fs_reactor *r, const fs_waiter *waiter) {
   fs_conn *conn = waiter->handle ? fs_conns_find(&r->conns, waiter->handle) : NULL;
-  if (r->closing || (waiter->handle && (!conn || conn->state != FS_OPEN))) return true;
+  if (r->closing || (waiter->handle && (!conn || !fs_conn_takes(conn)))) return true;
   fs_channel *channel = r->channels[waiter->channel];
   fs_sub *sub = conn ? fs_subscribe_find(channel, conn) : NULL;
   return fs_log_reserve(&channel->log, waiter->bytes) &&
