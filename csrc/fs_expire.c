@@ -104,7 +104,7 @@ static void list_wants(fs_reactor *r, wants *wanted) {
   FS_LIST_EACH(link, &r->waiters) {
     const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
     if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
-    if (!fs_log_reserve(&r->channels[waiter->channel]->log, waiter->bytes))
+    if (!fs_wait_log_met(r, waiter))
       wanted->channels[waiter->channel] = true;
     else if (wanted->handle_count < WANTED_MAX)
       wanted->handles[wanted->handle_count++] = waiter->handle;

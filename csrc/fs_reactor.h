@@ -32,6 +32,9 @@ enum {
   FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */
 };
 
+/* For fs_reactor_make_room: no log, only an outbox. */
+#define FS_NO_LOG UINT32_MAX
+
 typedef enum fs_relay { FS_RELAY_NONE, FS_RELAY_OTHERS, FS_RELAY_ALL } fs_relay;
 
 typedef struct fs_config {
@@ -176,8 +179,8 @@ int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, s
 /* Hands the kernel all it takes now, in this thread or, if the reactor is in a turn, in its. */
 int fs_reactor_flush(fs_reactor *reactor);
 
-/* Waits until a message of len bytes has room in the channel's log, and in the outbox of the
- * connection handle unless that is 0, applying the slow policy; timeout_ns -1: for ever. 0 or
+/* Waits until a message of len bytes has room in the channel's log (FS_NO_LOG: in none), and in the
+ * outbox of the connection handle unless that is 0, applying the slow policy; timeout_ns -1: for ever. 0 or
  * -ETIMEDOUT, -EINTR. It is also over when there is nothing to wait for any more. */
 int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
                          int64_t timeout_ns);
@@ -292,7 +295,8 @@ void fs_subscribe_join(fs_reactor *reactor, fs_conn *conn);
 /* Frees a subscription whose stream has ended. Under turn, not under lock. */
 void fs_subscribe_reap(fs_reactor *reactor, fs_conn *conn, fs_sub *sub);
 
-/* Whether a waiter's ROOM is there, or can never be. Under lock. */
+/* Whether a waiter's ROOM is there in the log, and in the outbox too. Under lock. */
+bool fs_wait_log_met(fs_reactor *reactor, const fs_waiter *waiter);
 bool fs_wait_room_met(fs_reactor *reactor, const fs_waiter *waiter);
 
 /* Tells those who wait for something that is so now. */

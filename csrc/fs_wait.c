@@ -17,13 +17,22 @@ void fs_reactor_prepare(fs_reactor *r, fs_waiter *waiter, fs_wait_kind kind) {
   pthread_mutex_unlock(&r->lock);
 }
 
-bool fs_wait_room_met(fs_reactor *r, const fs_waiter *waiter) {
+bool fs_wait_log_met(fs_reactor *r, const fs_waiter *waiter) {
+  return waiter->channel == FS_NO_LOG ||
+         fs_log_reserve(&r->channels[waiter->channel]->log, waiter->bytes);
+}
+
+/* Also met when there is no outbox any more: who asks again is told. */
+static bool outbox_met(fs_reactor *r, const fs_waiter *waiter) {
   fs_conn *conn = waiter->handle ? fs_conns_find(&r->conns, waiter->handle) : NULL;
-  if (r->closing || (waiter->handle && (!conn || !fs_conn_takes(conn)))) return true;
-  fs_channel *channel = r->channels[waiter->channel];
-  fs_sub *sub = conn ? fs_subscribe_find(channel, conn) : NULL;
-  return fs_log_reserve(&channel->log, waiter->bytes) &&
-         (!sub || fs_outbox_has_room(&sub->box, waiter->bytes));
+  if (!conn || !fs_conn_takes(conn)) return true;
+  bool direct = waiter->channel == FS_NO_LOG;
+  fs_sub *sub = direct ? &conn->main : fs_subscribe_find(r->channels[waiter->channel], conn);
+  return !sub || fs_outbox_has_room(&sub->box, waiter->bytes);
+}
+
+bool fs_wait_room_met(fs_reactor *r, const fs_waiter *waiter) {
+  return r->closing || (fs_wait_log_met(r, waiter) && outbox_met(r, waiter));
 }
 
 static bool conn_drained(const fs_waiter *waiter, const fs_conn *conn) {

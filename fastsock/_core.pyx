@@ -72,13 +72,14 @@ cdef class Connection:
             self._peer = self.engine.peer_of(self.handle)
         return self._peer
 
-    def send(self, data):
+    def send(self, data, *, timeout=None):
         """Queues one message for this client, behind all that was published before.
 
-        Raises ConnectionClosed when the connection has ended, SlowConsumer when it was ended
+        Where ``outbox_bytes_max`` wait for it already, waits for room, for at most ``timeout``
+        seconds (None: as long as it takes); then LogFull says that it was not queued. Raises ConnectionClosed when the connection has ended, SlowConsumer when it was ended
         because the client does not take what waits for it, and what ``broadcast`` raises.
         """
-        self.engine.send_to(self, data)
+        self.engine.send_to(self, data, timeout)
 
     def close(self):
         """Closes the connection when all that is queued for it is with its kernel. Idempotent."""
@@ -511,15 +512,15 @@ cdef class Engine:
         self.channels.append(channel)
         return channel
 
-    def send(self, conn, data):
+    def send(self, conn, data, *, timeout=None):
         """Queues one message for one client: a Connection, or its number.
 
-        It comes behind all that was published before. Raises ConnectionClosed when the connection
+        As ``Connection.send``. It comes behind all that was published before. Raises ConnectionClosed when the connection
         has ended or the number is unknown, and what ``broadcast`` raises.
         """
         if not isinstance(conn, Connection):
             conn = self.connection(conn)
-        self.send_to(<Connection>conn, data)
+        self.send_to(<Connection>conn, data, timeout)
 
     def connection(self, number):
         """The open connection of that number. Raises ConnectionClosed where there is none."""
@@ -528,7 +529,7 @@ cdef class Engine:
             raise ConnectionClosed(f"no connection has the number {number}", "local")
         return conn
 
-    cdef int send_to(self, Connection conn, object data) except -1:
+    cdef int send_to(self, Connection conn, object data, timeout) except -1:
         cdef Py_buffer view
         cdef int result
         if conn.engine is not self:
@@ -546,7 +547,7 @@ cdef class Engine:
                     self.raise_ended(conn)
                 if result != FS_EOUTBOX:
                     raise_code(result, f"a message of {view.len} bytes")
-                self.make_room(0, view.len, conn.handle, None)
+                self.make_room(FS_NO_LOG, view.len, conn.handle, timeout)
         finally:
             PyBuffer_Release(&view)
 

@@ -109,6 +109,8 @@ cdef extern from "fs_channel.h" nogil:
 
 
 cdef extern from "fs_reactor.h" nogil:
+    const uint32_t FS_NO_LOG
+
     ctypedef enum fs_relay:
         FS_RELAY_NONE
         FS_RELAY_OTHERS

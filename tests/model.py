@@ -32,7 +32,7 @@ class Peer:
 
     def __init__(self, server, framing):
         self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         self.socket.connect(server.address)
         self.socket.setblocking(False)
         self.framing = framing
@@ -90,6 +90,9 @@ class Model:
         self.peers = []
         self.count = 0
 
+    def __str__(self):
+        return f"{self.policy}, {self.framing}"
+
     # ---- What may happen ----
 
     def make_message(self, source):
@@ -131,15 +134,13 @@ class Model:
 
     def send_one(self):
         peer = self.pick()
-        # Without a time limit of its own, send must not wait for a peer that we stall ourselves.
-        if not peer or peer.conn.reason or self.policy == "block" and peer.stalled:
+        if not peer:
             return
         message = self.make_message("m")
         try:
-            if peer.conn.stats().outbox_bytes > 800:
-                peer.stalled = False
-                self.settle()
-            peer.conn.send(message)
+            peer.conn.send(message, timeout=0)
+        except LogFull:
+            return
         except ConnectionClosed:
             peer.gone = True
             return
@@ -237,7 +238,7 @@ class Model:
                 raise Mismatch("a stream does not end")
         for peer in self.peers:
             peer.socket.close()
-        while self.server.stats().connections or self.server.poll(timeout=0):
+        while sum(self.server.stats().ended.values()) < self.server.stats().accepted:
             self.settle_events()
             if time.monotonic() > deadline:
                 raise Mismatch("a connection does not end")
@@ -255,7 +256,7 @@ class Model:
         cut_off = slow or peer.conn.reason == "slow consumer"
         for source in {*got, *peer.expected}:
             expected, received = peer.expected[source], got[source]
-            where = f"client {peer.conn.number}, source {source}, {self.policy}, {self.framing}, {peer.conn.reason}"
+            where = f"client {peer.conn.number} ({peer.conn.reason}), source {source}, {self}"
             if cut_off:
                 # Cut off somewhere; what was dropped before is counted as ever.
                 expected = expected[: len(received)] if not peer.lost[source] else received
