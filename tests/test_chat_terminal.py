@@ -132,6 +132,7 @@ def test_input_terminal(terminal, tmp_path):
         assert reader.read(RECORD_BYTES) == record(b"hello")
     typist.type("x" * 1023 + "\r")
     typist.expect("a text of 1023 bytes does not fit a record")
+    typist.expect(">")
     typist.type(CTRL_D)
     assert typist.wait() == 1
     assert not fifo.exists()
