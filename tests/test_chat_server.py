@@ -1,5 +1,6 @@
 """``fastsock-chat server`` in plain form, with netcat and plain sockets as clients."""
 
+import os
 import re
 import signal
 import socket
@@ -181,6 +182,14 @@ def test_end_of_stdin_does_not_end_the_server(programs):
     other.expect("1: still there?\n")
     server.interrupt(signal.SIGTERM)
     assert server.wait() == 143
+
+
+def test_a_stdin_that_cannot_be_read(programs, tmp_path):
+    directory = os.open(tmp_path, os.O_RDONLY)
+    server, _ = programs.server(stdin=directory)
+    os.close(directory)
+    assert server.wait() == 1
+    assert server.err == "fastsock-chat: cannot read stdin: Is a directory\n"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
