@@ -1,6 +1,5 @@
 """``fastsock-chat server`` in plain form, with netcat and plain sockets as clients."""
 
-import os
 import re
 import signal
 import socket
@@ -185,11 +184,10 @@ def test_end_of_stdin_does_not_end_the_server(programs):
 
 
 def test_a_stdin_that_cannot_be_read(programs, tmp_path):
-    directory = os.open(tmp_path, os.O_RDONLY)
-    server, _ = programs.server(stdin=directory)
-    os.close(directory)
+    with (tmp_path / "file").open("wb") as write_only:
+        server, _ = programs.server(stdin=write_only)
     assert server.wait() == 1
-    assert server.err == "fastsock-chat: cannot read stdin: Is a directory\n"
+    assert server.err == "fastsock-chat: cannot read stdin: Bad file descriptor\n"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
