@@ -194,6 +194,7 @@ static void listening_descriptor_held_by_a_child(void) {
   struct rig rig = {0};
   struct client client, late;
   fs_config config = rig_config();
+  config.linger_ns = 50 * RIG_MS_NS;
   rig_open(&rig, &config, AF_INET);
   rig_join(&rig, &client);
   int child = dup(rig.reactor->listen_fd);
@@ -217,6 +218,7 @@ static void no_memory_to_leave_the_speaker_out(void) {
   struct client speaker, listener;
   fs_config config = rig_config();
   config.relay = FS_RELAY_OTHERS;
+  config.linger_ns = 50 * RIG_MS_NS;
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &speaker);
   rig_join(&rig, &listener);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "fault.h"
 #include "rig.h"
@@ -391,6 +392,40 @@ static void who_drives_hands_over(void) {
   for (int i = 0; i < 2; i++) client_close(&clients[i]);
 }
 
+/* Whoever waits, and whatever else there is to do that a flush does not do: they sleep. */
+static void waiting_costs_nothing(bool driven) {
+  struct rig rig = {0};
+  struct client stuck, other;
+  struct waiting waits[2];
+  struct timespec begun, now;
+  fs_config config = hasty_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &stuck);
+  rig_fill(&rig, &stuck, 1000);
+  rig_join(&rig, &other);
+  pthread_t driver = 0;
+  if (driven) driver = start_driver(&rig);
+  for (int i = 0; i < 2; i++) {
+    waits[i] = (struct waiting){.rig = &rig, .limit_ns = -1};
+    start_waiting(&waits[i]);
+  }
+  client_say(&other, "hello\n");
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+  usleep(200000);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  int64_t used_ns = (now.tv_sec - begun.tv_sec) * 1000000000 + now.tv_nsec - begun.tv_nsec;
+  CHECK(used_ns < 50 * RIG_MS_NS);
+  client_pull(&stuck);
+  for (int i = 0; i < 2; i++) CHECK_INT(result_of(&waits[i]), 0);
+  if (driven) stop_driver(&rig, driver);
+  rig_close(&rig);
+  client_close(&stuck);
+  client_close(&other);
+}
+
+static void waiting_for_the_driver_costs_nothing(void) { waiting_costs_nothing(true); }
+static void waiting_as_the_driver_costs_nothing(void) { waiting_costs_nothing(false); }
+
 static void closing_ends_the_wait(bool driven) {
   struct rig rig = {0};
   struct client client;
@@ -537,6 +572,7 @@ CHECK_UNIT(TEST(no_wake_up_is_lost), TEST(publishers_keep_their_order), TEST(wai
            TEST(everything_at_once), TEST(closed_while_being_sent_to),
            TEST(asked_whether_it_is_closed), TEST(a_sleeping_reactor_makes_room),
            TEST(waiting_begins_between_two_turns), TEST(who_drives_hands_over),
+           TEST(waiting_for_the_driver_costs_nothing), TEST(waiting_as_the_driver_costs_nothing),
            TEST(closing_ends_a_wait_for_the_driver), TEST(closing_ends_a_wait_of_the_driver),
            TEST(a_waiting_publisher_lets_others_be_served),
            TEST(a_waiting_publisher_lets_the_driver_turn), TEST(a_flush_behind_the_flush_of_a_turn),
