@@ -1,7 +1,7 @@
 from os import PathLike
 from typing import Any, TypeAlias
 
-from typing_extensions import Buffer
+from fastsock._buffers import Buffer
 
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | bytes | PathLike[str]
 

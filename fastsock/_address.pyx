@@ -115,7 +115,8 @@ cdef int pack_unix(object address, fs_addr *packed) except -1:
         raise ValueError(f"a UNIX path has no NUL inside, this one does: {address!r}")
     if len(path) + (not abstract) > FS_PATH_MAX:
         raise ValueError(
-            f"a UNIX path has at most {FS_PATH_MAX - 1} bytes, this one has {len(path)}: {address!r}"
+            f"a UNIX path has at most {FS_PATH_MAX - 1} bytes, this one has {len(path)}: "
+            f"{address!r}"
         )
     memcpy(target, <const char *>path, len(path))
     packed.any.sa_family = AF_UNIX

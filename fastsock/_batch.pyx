@@ -22,6 +22,12 @@ from fastsock._engine cimport fs_addr
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_WAITFORONE
 
+cdef extern from "<netinet/in.h>" nogil:
+    """
+    enum { INET6_ROOM = sizeof(struct sockaddr_in6) };
+    """
+    int INET6_ROOM
+
 cdef extern from "fs_batch.h" nogil:
     ctypedef struct fs_names:
         unsigned char *rows
@@ -208,6 +214,10 @@ cdef Names names(object addresses, Py_ssize_t count, bint writing):
     if held.source.view.ndim != 2:
         raise ValueError("addresses must have the shape (count, size), a packed address a row")
     same_count("addresses", held.source.count, count)
+    if writing and held.source.row_len < INET6_ROOM and count > 0:
+        raise ValueError(
+            f"addresses must have rows of at least {INET6_ROOM} bytes, not {held.source.row_len}"
+        )
     held.c.rows = <unsigned char *>held.source.view.buf
     held.c.row_len = held.c.step = held.source.row_len
     return held
@@ -258,11 +268,12 @@ def recvmmsg(fd, buffers, lengths, addresses=None, segments=None, int flags=MSG_
 
     buffers: a writable array of shape (count, size), or a list or tuple of writable buffers;
     lengths: int64, shape (count,), receives the bytes of each datagram; addresses: None, or a
-    writable uint8 array of shape (count, room) for the packed addresses of the senders
-    (unpack_address reads a row; 28 bytes hold IPv4 and IPv6, 110 a UNIX path); segments: None, or
-    int64, shape (count,), receives the size of the datagrams that the option UDP_GRO has joined in
-    a buffer, 0 for a single one (udp(7)). By default it waits for one datagram and takes what else
-    is there; with MSG_TRUNC lengths tell the true size of a datagram that was cut.
+    writable uint8 array of shape (count, room) for the packed addresses of the senders, which
+    unpack_address reads (28 bytes hold IPv4 and IPv6, 110 every UNIX name, and less cuts it);
+    segments: None, or int64, shape (count,), receives the size of the datagrams that the option
+    UDP_GRO has joined in a buffer, 0 for a single one (udp(7)). By default it waits for one
+    datagram and takes what else is there; with MSG_TRUNC lengths tell the true size of a datagram
+    that was cut.
     """
     cdef int number = descriptor(fd)
     cdef Vector parts = each_buffer(buffers, "buffers", -1, True)

@@ -62,9 +62,9 @@ cdef int hold(object target, Py_buffer *view, int flags) except -1:
     try:
         hold_items(target, view, flags)
     except (BufferError, ValueError):
-        wanted = "a contiguous, writable buffer" if flags & PyBUF_WRITABLE else "a contiguous buffer"
-        kind = type(target).__name__
-        raise BufferError(f"{wanted} is needed, not this {kind} ({sys.exception()})") from None
+        kind = "a contiguous, writable" if flags & PyBUF_WRITABLE else "a contiguous"
+        given = f"this {type(target).__name__} ({sys.exception()})"
+        raise BufferError(f"{kind} buffer is needed, not {given}") from None
     return 0
 
 

@@ -1,6 +1,6 @@
 import socket
 
-from typing_extensions import Buffer
+from fastsock._buffers import Buffer
 
 def send(self: socket.socket, data: Buffer, flags: int = 0, /) -> int: ...
 def sendall(self: socket.socket, data: Buffer, flags: int = 0, /) -> None: ...

@@ -1,9 +1,8 @@
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from typing_extensions import Buffer
-
 from fastsock._address import Address
+from fastsock._buffers import Buffer
 from fastsock._flags import MsgFlag
 
 _Ancillary: TypeAlias = Iterable[tuple[int, int, Buffer]]

@@ -2,9 +2,8 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any, overload
 
-from typing_extensions import Buffer
-
 from fastsock._address import Address
+from fastsock._buffers import Buffer
 from fastsock._flags import InterfaceFlag, PollFlag
 
 # Addresses that a call returns are Any, as those of the socket module: (host, port), (host, port,

@@ -93,8 +93,13 @@ class Host:
 def resolve(name: str) -> Host:
     """Finds the official name, the aliases and every address of a host: getaddrinfo(3).
 
-    Raises socket.gaierror, an OSError, for a name that is unknown.
+    Raises socket.gaierror, an OSError, for a name that is unknown, and ValueError for what cannot
+    be a name.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {name!r}")
+    if not name or "\0" in name:
+        raise ValueError(f"{name!r} is not the name of a host")
     found = _look_up(name, socket.AF_UNSPEC, socket.SOCK_STREAM, socket.AI_CANONNAME)
     ipv4 = [str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET]
     ipv6 = [str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET6]
@@ -112,8 +117,6 @@ def resolve(name: str) -> Host:
 
 def _look_up(name: str | None, family: int, type: int, flags: int) -> list[Any]:
     """getaddrinfo with an error that names the name."""
-    if name == "":
-        raise ValueError("the name of a host is not empty")
     try:
         return socket.getaddrinfo(name, 0, family, type, 0, flags)
     except socket.gaierror as error:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import socket as std
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from fastsock import _hot, posix
 
-if TYPE_CHECKING:  # at run time Python has no Buffer before 3.12
-    from typing_extensions import Buffer
-
-    Buffers: TypeAlias = Buffer | Sequence[Buffer]
+if TYPE_CHECKING:
+    from fastsock._buffers import Buffer, Buffers
 
 __all__ = ["Socket", "create_connection", "create_server", "socketpair"]
 

@@ -183,6 +183,13 @@ def test_end_of_stdin_does_not_end_the_server(programs):
     assert server.wait() == 143
 
 
+def test_a_stdin_that_cannot_be_read(programs, tmp_path):
+    with (tmp_path / "file").open("wb") as write_only:
+        server, _ = programs.server(stdin=write_only)
+    assert server.wait() == 1
+    assert server.err == "fastsock-chat: cannot read stdin: Bad file descriptor\n"
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
 def test_a_closed_standard_descriptor_is_not_taken_for_a_socket(programs, closed):
     port = str(free_port("127.0.0.1"))

@@ -144,10 +144,10 @@ def test_writers_come_and_go(reading):
 
 def test_a_line_comes_at_once_while_its_writer_stays(reading):
     with open(reading.path, "wb", buffering=0) as writer:
-        for text in (b"first\n", lecture_record(b"second\n"), b"third\n"):
-            writer.write(text)
-            count = len(reading.texts)
-            wait_until(lambda count=count: len(reading.texts) > count, "the text comes")
+        pieces = b"first\n", lecture_record(b"second\n"), b"third\n"
+        for count, piece in enumerate(pieces, 1):
+            writer.write(piece)
+            wait_until(lambda count=count: len(reading.texts) == count, "the text comes")
     assert reading.texts == [b"first", b"second", b"third"]
 
 

@@ -35,6 +35,7 @@ def serve_fastsock(messages: Sequence[bytes], clients: int) -> float:
         begun = time.monotonic()
         for message in messages:
             server.broadcast(message)
+        server.drain()
         return begun
 
 

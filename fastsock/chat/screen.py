@@ -137,13 +137,19 @@ class PlainScreen(Screen):
     def converse(self, on_line: Callable[[bytes], None], commands: Collection[str] = ()) -> None:
         lines = Splitter(TEXT_BYTES_MAX)
         while not self.stopped and self._gate.wait(0):
-            data = os.read(0, READ_BYTES)
+            data = self._read()
             for line in lines.feed(data) if data else lines.finish():
                 if self.stopped:
                     return
                 on_line(line)
             if not data:
                 return
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(0, READ_BYTES)
+        except OSError as error:
+            raise ChatError(f"cannot read stdin: {error.strerror}") from None
 
     def stop(self, failure: str = "") -> None:
         super().stop(failure)

@@ -164,7 +164,8 @@ class _KnownCommand(Validator):
         name, _ = command_of(document.text) or ("", "")
         if name and name not in self._commands:
             raise ValidationError(
-                message=f"no command /{name}; to send it as text, put a space in front"
+                len(document.text),
+                f"no command /{name}; to send it as text, put a space in front",
             )
 
 

@@ -1,4 +1,5 @@
 /* The reactor among peers that behave: who hears what, in which order, and how it ends. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -173,6 +174,49 @@ static void many_under_one_lock(void) {
   CHECK_INT(done, config.log_bytes / FS_LOG_BYTES_PER_INDEX);
   CHECK_INT(seq, 3 + done);
   CHECK_INT(fs_reactor_publish_many(rig.reactor, many, 5000, &seq), 0);
+  rig_close(&rig);
+  client_close(&client);
+}
+
+struct flicker {
+  _Atomic uint8_t bytes[8];
+  atomic_bool stop;
+};
+
+/* Writes as another process may, which shares the memory that a message lies in. */
+static void *flicker(void *arg) {
+  struct flicker *f = arg;
+  for (uint32_t i = 0; !atomic_load(&f->stop); i++) {
+    atomic_store(&f->bytes[7], i & 1 ? '\n' : 'x');
+    atomic_store(&f->bytes[3], i & 2 ? '\n' : 'x');
+  }
+  return NULL;
+}
+
+/* What is sent is then anything, but nothing outside of the message is written. */
+static void bytes_that_change_meanwhile(void) {
+  struct rig rig = {0};
+  struct client client;
+  struct flicker f = {.stop = false};
+  pthread_t thread;
+  uint64_t seq;
+  const fs_slice message = {(const uint8_t *)f.bytes, sizeof f.bytes};
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  CHECK_INT(pthread_create(&thread, NULL, flicker, &f), 0);
+  for (int i = 0; i < 50000; i++) {
+    uint64_t head = rig.reactor->log.head;
+    (void)fs_reactor_publish_many(rig.reactor, &message, 1, &seq);
+    CHECK(rig.reactor->log.head - head <= sizeof f.bytes + 1);
+    (void)fs_reactor_send(rig.reactor, client.handle, message.data, message.len);
+    if (i % 100) continue;
+    rig_turn(&rig, 0);
+    client_pull(&client);
+    client.got_len = 0;
+  }
+  atomic_store(&f.stop, true);
+  pthread_join(thread, NULL);
   rig_close(&rig);
   client_close(&client);
 }
@@ -466,8 +510,9 @@ static void figures(void) {
 CHECK_UNIT(TEST(clients_are_numbered), TEST(a_reactor_that_cannot_be),
            TEST(callers_beyond_the_limit_wait), TEST(no_descriptor_for_a_caller),
            TEST(a_broadcast_reaches_all), TEST(messages_that_cannot_be_published),
-           TEST(many_under_one_lock), TEST(the_excluded_one_hears_the_rest),
-           TEST(sends_keep_the_order_of_the_calls), TEST(relay_to_others), TEST(relay_to_all),
-           TEST(a_closed_client_gets_its_tail), TEST(a_tail_is_not_lost_to_a_reset),
-           TEST(closing_the_server), TEST(linger_is_the_longest_wait), TEST(drained),
-           TEST(drained_of_direct_messages), TEST(counted), TEST(figures))
+           TEST(many_under_one_lock), TEST(bytes_that_change_meanwhile),
+           TEST(the_excluded_one_hears_the_rest), TEST(sends_keep_the_order_of_the_calls),
+           TEST(relay_to_others), TEST(relay_to_all), TEST(a_closed_client_gets_its_tail),
+           TEST(a_tail_is_not_lost_to_a_reset), TEST(closing_the_server),
+           TEST(linger_is_the_longest_wait), TEST(drained), TEST(drained_of_direct_messages),
+           TEST(counted), TEST(figures))

@@ -217,6 +217,28 @@ static void urgent_data(void) {
   client_close(&client);
 }
 
+/* A UNIX socket shows what comes with a descriptor in a read of its own. */
+static void descriptors_sent_along(void) {
+  struct rig rig = {0};
+  struct client client;
+  char control[CMSG_SPACE(sizeof(int))] = {0}, text[] = "before\n";
+  struct iovec iov = {.iov_base = text, .iov_len = strlen(text)};
+  struct msghdr message = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+  *header = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+  memcpy(CMSG_DATA(header), &client.fd, sizeof(int));
+  CHECK_INT(sendmsg(client.fd, &message, 0), iov.iov_len);
+  client_say(&client, "after\n");
+  RIG_UNTIL(&rig, rig_count(&rig, FS_MESSAGE) == 2);
+  check_said(&rig, 1, "after");
+  rig_close(&rig);
+  client_close(&client);
+}
+
 /* ---- More than one turn takes ---- */
 
 static void messages_in_many_small_sends(void) {
@@ -408,8 +430,8 @@ static void a_loud_speaker_leaves_room_for_others(void) {
 CHECK_UNIT(TEST(half_closed_peer_still_hears), TEST(reset_in_the_middle_of_a_frame),
            TEST(reset_of_a_blocked_peer), TEST(last_words_before_a_reset),
            TEST(callers_that_hang_up_at_once), TEST(frames_too_big), TEST(the_biggest_frames),
-           TEST(byte_by_byte), TEST(urgent_data), TEST(messages_in_many_small_sends),
-           TEST(more_messages_than_a_turn_reports), TEST(more_bytes_than_the_arena_holds),
-           TEST(relay_stalls_and_resumes), TEST(a_loud_client_silences_nobody),
-           TEST(loud_clients_silence_nobody), TEST(a_loud_client_hides_no_end),
-           TEST(a_loud_speaker_leaves_room_for_others))
+           TEST(byte_by_byte), TEST(urgent_data), TEST(descriptors_sent_along),
+           TEST(messages_in_many_small_sends), TEST(more_messages_than_a_turn_reports),
+           TEST(more_bytes_than_the_arena_holds), TEST(relay_stalls_and_resumes),
+           TEST(a_loud_client_silences_nobody), TEST(loud_clients_silence_nobody),
+           TEST(a_loud_client_hides_no_end), TEST(a_loud_speaker_leaves_room_for_others))

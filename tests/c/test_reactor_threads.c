@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "fault.h"
 #include "rig.h"
@@ -37,7 +38,11 @@ static pthread_t start_driver(struct rig *rig) {
 }
 
 static void stop_driver(struct rig *rig, pthread_t thread) {
+  fs_waiter closed;
   fs_reactor_close(rig->reactor);
+  fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED, 0);
+  CHECK_INT(fs_reactor_wait(rig->reactor, &closed, RIG_WAIT_NS), 0);
+  CHECK(fs_reactor_met(rig->reactor, &closed));
   pthread_join(thread, NULL);
 }
 
@@ -273,6 +278,54 @@ static void everything_at_once(void) {
   client_close(&steady);
 }
 
+static void *send_until_gone(void *arg) {
+  struct waiting *w = arg;
+  const uint8_t *text = (const uint8_t *)"x";
+  while (fs_reactor_send(w->rig->reactor, w->client->handle, text, 1) != FS_EGONE) continue;
+  return NULL;
+}
+
+/* A close and its reason arrive together, however busy the connection is. */
+static void closed_while_being_sent_to(void) {
+  struct rig rig = {0};
+  struct client client;
+  fs_config config = hasty_config();
+  rig_open(&rig, &config, AF_UNIX);
+  pthread_t driver = start_driver(&rig);
+  for (int i = 1; i <= 200; i++) {
+    uint64_t number;
+    fs_waiter waiter;
+    struct waiting sender = {.rig = &rig, .client = &client};
+    fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT, 1);
+    rig_call(&rig, &client);
+    CHECK_INT(fs_reactor_wait(rig.reactor, &waiter, RIG_WAIT_NS), 0);
+    CHECK_INT(fs_reactor_open_handles(rig.reactor, &client.handle, &number, 1), 1);
+    CHECK_INT(pthread_create(&sender.thread, NULL, send_until_gone, &sender), 0);
+    fs_reactor_close_conn(rig.reactor, client.handle, FS_REASON_HANDLER);
+    pthread_join(sender.thread, NULL);
+    client_close(&client);
+    RIG_AWAIT(rig.reactor->counters.ended[FS_REASON_HANDLER] == (uint64_t)i);
+  }
+  stop_driver(&rig, driver);
+  rig_close(&rig);
+}
+
+static void asked_whether_it_is_closed(void) {
+  for (int i = 0; i < 30; i++) {
+    struct rig rig = {0};
+    fs_waiter closed;
+    fs_config config = hasty_config();
+    rig_open(&rig, &config, AF_UNIX);
+    pthread_t driver = start_driver(&rig);
+    fs_reactor_prepare(rig.reactor, &closed, FS_WAIT_CLOSED, 0);
+    RIG_AWAIT(rig.reactor->asleep);
+    fs_reactor_close(rig.reactor);
+    while (!fs_reactor_met(rig.reactor, &closed)) sched_yield();
+    pthread_join(driver, NULL);
+    rig_close(&rig);
+  }
+}
+
 /* ---- Waiting for room ---- */
 
 static void a_sleeping_reactor_makes_room(void) {
@@ -339,6 +392,40 @@ static void who_drives_hands_over(void) {
   for (int i = 0; i < 2; i++) client_close(&clients[i]);
 }
 
+/* Whoever waits, and whatever else there is to do that a flush does not do: they sleep. */
+static void waiting_costs_nothing(bool driven) {
+  struct rig rig = {0};
+  struct client stuck, other;
+  struct waiting waits[2];
+  struct timespec begun, now;
+  fs_config config = hasty_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &stuck);
+  rig_fill(&rig, &stuck, 1000);
+  rig_join(&rig, &other);
+  pthread_t driver = 0;
+  if (driven) driver = start_driver(&rig);
+  for (int i = 0; i < 2; i++) {
+    waits[i] = (struct waiting){.rig = &rig, .limit_ns = -1};
+    start_waiting(&waits[i]);
+  }
+  client_say(&other, "hello\n");
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+  usleep(200000);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  int64_t used_ns = (now.tv_sec - begun.tv_sec) * 1000000000 + now.tv_nsec - begun.tv_nsec;
+  CHECK(used_ns < 50 * RIG_MS_NS);
+  client_pull(&stuck);
+  for (int i = 0; i < 2; i++) CHECK_INT(result_of(&waits[i]), 0);
+  if (driven) stop_driver(&rig, driver);
+  rig_close(&rig);
+  client_close(&stuck);
+  client_close(&other);
+}
+
+static void waiting_for_the_driver_costs_nothing(void) { waiting_costs_nothing(true); }
+static void waiting_as_the_driver_costs_nothing(void) { waiting_costs_nothing(false); }
+
 static void closing_ends_the_wait(bool driven) {
   struct rig rig = {0};
   struct client client;
@@ -362,8 +449,8 @@ static void closing_ends_the_wait(bool driven) {
 static void closing_ends_a_wait_for_the_driver(void) { closing_ends_the_wait(true); }
 static void closing_ends_a_wait_of_the_driver(void) { closing_ends_the_wait(false); }
 
-/* While a publisher drives until it has room, what others send is not held up. */
-static void a_waiting_publisher_sends_for_others(void) {
+/* A publisher that began to wait before anybody drove does not keep the driver from its work. */
+static void a_waiting_publisher_lets_others_be_served(void) {
   struct rig rig = {0};
   struct client stuck, other;
   fs_config config = hasty_config();
@@ -373,10 +460,12 @@ static void a_waiting_publisher_sends_for_others(void) {
   rig_join(&rig, &other);
   struct waiting w = {.rig = &rig, .limit_ns = -1};
   start_waiting(&w);
+  pthread_t driver = start_driver(&rig);
   rig_send(&rig, &other, "hello");
   RIG_AWAIT(pulled(&other, 6));
   client_pull(&stuck);
   CHECK_INT(result_of(&w), 0);
+  stop_driver(&rig, driver);
   rig_close(&rig);
   client_close(&stuck);
   client_close(&other);
@@ -389,7 +478,7 @@ static void *turn_once(void *arg) {
   return NULL;
 }
 
-/* Nor is the driver: a turn that may not wait does not. */
+/* Nor from a turn that may not wait. */
 static void a_waiting_publisher_lets_the_driver_turn(void) {
   struct rig rig = {0};
   struct client stuck, other;
@@ -480,9 +569,11 @@ static void a_late_wake_up_writes_nowhere(void) {
 }
 
 CHECK_UNIT(TEST(no_wake_up_is_lost), TEST(publishers_keep_their_order), TEST(waiters_are_told),
-           TEST(everything_at_once), TEST(a_sleeping_reactor_makes_room),
+           TEST(everything_at_once), TEST(closed_while_being_sent_to),
+           TEST(asked_whether_it_is_closed), TEST(a_sleeping_reactor_makes_room),
            TEST(waiting_begins_between_two_turns), TEST(who_drives_hands_over),
+           TEST(waiting_for_the_driver_costs_nothing), TEST(waiting_as_the_driver_costs_nothing),
            TEST(closing_ends_a_wait_for_the_driver), TEST(closing_ends_a_wait_of_the_driver),
-           TEST(a_waiting_publisher_sends_for_others),
+           TEST(a_waiting_publisher_lets_others_be_served),
            TEST(a_waiting_publisher_lets_the_driver_turn), TEST(a_flush_behind_the_flush_of_a_turn),
            TEST(a_late_wake_up_writes_nowhere))

@@ -1,9 +1,10 @@
-"""The fixture of tests that run programs: pytest_plugins = ["peers.fixtures"]."""
+"""Fixtures of tests that run programs: pytest_plugins = ["peers.fixtures"]."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from peers.process import Programs
+from peers.terminal import Terminal
 
 
 @pytest.fixture
@@ -12,3 +13,17 @@ def programs() -> Iterator[Programs]:
     started = Programs()
     yield started
     started.close()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Runs fastsock-chat in terminals, which the end of the test closes."""
+    opened: list[Terminal] = []
+
+    def open_terminal(*arguments: str) -> Terminal:
+        opened.append(Terminal(*arguments))
+        return opened[-1]
+
+    yield open_terminal
+    for each in opened:
+        each.close()

@@ -20,6 +20,11 @@ CHAT = (*PYTHON, "-m", "fastsock.chat")
 ROOT = str(Path(fastsock.__file__).parents[1])
 
 
+def shell_status(status: int) -> int:
+    """The exit status of a child as a shell shows it."""
+    return status if status >= 0 else 128 - status
+
+
 class Process:
     """One program with pipes, or with other descriptors instead of them."""
 
@@ -84,7 +89,7 @@ class Process:
             status = self.child.wait(max(deadline - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
             pytest.fail(f"still runs; stdout {self.out!r}, stderr {self.err!r}")
-        return status if status >= 0 else 128 - status
+        return shell_status(status)
 
     def close_stdout(self) -> None:
         """Stops reading what it says, as a pipe's reader that has gone."""
