@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
@@ -12,25 +13,26 @@ PROGRAMS = Path(__file__).parent.parent / "build" / "benchmarks"
 FLAGS = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow"]
 
 
-def compiled(name: str) -> Path:
+def compiled(name: str, *flags: str) -> Path:
     """The program of csrc/<name>.c, compiled anew if the source is newer.
 
-    The compiler is `cc`, or what the environment variable CC says. Raises BenchmarkError.
+    flags are the compiler's beside the usual ones; "-shared", "-fPIC" make a library of it. The
+    compiler is `cc`, or what the environment variable CC says. Raises BenchmarkError.
     """
     program = PROGRAMS / name
     source = SOURCES / f"{name}.c"
     newest = max(file.stat().st_mtime for file in (source, *SOURCES.glob("*.h")))
     if not program.exists() or program.stat().st_mtime < newest:
-        _compile(source, program)
+        _compile(source, program, flags)
     return program
 
 
-def _compile(source: Path, program: Path) -> None:
+def _compile(source: Path, program: Path, flags: Sequence[str]) -> None:
     program.parent.mkdir(parents=True, exist_ok=True)
     # Another benchmark may be starting the program at this moment, so it is replaced as a whole.
     fresh = program.with_name(f"{program.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, *FLAGS, str(source), "-o", str(fresh)]
+    command = [*compiler, *FLAGS, *flags, str(source), "-o", str(fresh)]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:

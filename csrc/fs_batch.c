@@ -48,14 +48,13 @@ static socklen_t name_len(const unsigned char *row, size_t row_len) {
 
 ssize_t fs_send_datagrams(int fd, const struct iovec *iov, size_t count, fs_names names,
                           int flags) {
-  struct mmsghdr piece[FS_BATCH_PIECE] = {0};
+  struct mmsghdr piece[FS_BATCH_PIECE];
   size_t done = 0;
   while (done < count) {
     const size_t len = fs_min(count - done, (size_t)FS_BATCH_PIECE);
     for (size_t i = 0; i < len; i++) {
       struct msghdr *message = &piece[i].msg_hdr;
-      message->msg_iov = (struct iovec *)iov + done + i;
-      message->msg_iovlen = 1;
+      *message = (struct msghdr){.msg_iov = (struct iovec *)iov + done + i, .msg_iovlen = 1};
       if (names.rows == NULL) continue;
       message->msg_name = names.rows + (done + i) * names.step;
       message->msg_namelen = names.step == 0 ? (socklen_t)names.row_len
@@ -87,20 +86,20 @@ typedef union control {
 
 ssize_t fs_recv_datagrams(int fd, const struct iovec *iov, size_t count, int64_t *lengths,
                           fs_names names, int64_t *segments, int flags) {
-  struct mmsghdr piece[FS_BATCH_PIECE] = {0};
+  struct mmsghdr piece[FS_BATCH_PIECE];
   control controls[FS_BATCH_PIECE];
   size_t done = 0;
   while (done < count) {
     const size_t len = fs_min(count - done, (size_t)FS_BATCH_PIECE);
-    for (size_t i = 0; i < len; i++) {
-      struct msghdr *message = &piece[i].msg_hdr;
-      message->msg_iov = (struct iovec *)iov + done + i;
-      message->msg_iovlen = 1;
-      message->msg_name = names.rows == NULL ? NULL : names.rows + (done + i) * names.step;
-      message->msg_namelen = names.rows == NULL ? 0 : (socklen_t)names.row_len;
-      message->msg_control = segments == NULL ? NULL : &controls[i];
-      message->msg_controllen = segments == NULL ? 0 : sizeof(control);
-    }
+    for (size_t i = 0; i < len; i++)
+      piece[i].msg_hdr = (struct msghdr){
+          .msg_iov = (struct iovec *)iov + done + i,
+          .msg_iovlen = 1,
+          .msg_name = names.rows == NULL ? NULL : names.rows + (done + i) * names.step,
+          .msg_namelen = names.rows == NULL ? 0 : (socklen_t)names.row_len,
+          .msg_control = segments == NULL ? NULL : &controls[i],
+          .msg_controllen = segments == NULL ? 0 : sizeof(control),
+      };
     int received = recvmmsg(fd, piece, (unsigned)len, flags, NULL);
     if (received < 0) return done > 0 ? (ssize_t)done : -errno;
     for (size_t i = 0; i < (size_t)received; i++) {

@@ -16,7 +16,7 @@
 #include "fs_base.h"
 
 /* Datagrams in one system call: what fits the stack, and enough to make its cost disappear. */
-enum { FS_BATCH_PIECE = 64 };
+enum { FS_BATCH_PIECE = 128 };
 
 /* Socket addresses in an array of rows, each a sockaddr padded with zeros to row_len bytes. A step
  * of 0 gives every datagram the first row; rows of NULL means no addresses. */

@@ -9,6 +9,7 @@ from os import PathLike
 
 from fastsock._flags import MsgFlag
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR
@@ -66,6 +67,7 @@ cdef object new_results(str call, Py_ssize_t count):
     return numpy.empty(count, numpy.int64)
 
 
+@cython.freelist(8)
 cdef class Array:
     """An array held for one call: contiguous, with at least one dimension."""
 
@@ -91,11 +93,20 @@ cdef Array array(object source, str name, bint writing):
     return held
 
 
+cdef bint is_integer(const char *format) noexcept:
+    """Whether a format (PEP 3118) is a signed int of this machine; its size is told elsewhere."""
+    if format == NULL:
+        return False
+    if format[0] in (b"@", b"=", b"<"):
+        format += 1
+    return format[0] in (b"i", b"l", b"q") and format[1] == 0
+
+
 cdef Array numbers(object source, str name, int size, Py_ssize_t count, bint writing):
     """Holds a vector of int32 (size 4) or int64 (size 8) with count items; -1: any count."""
     cdef Array held = array(source, name, writing)
-    format = held.view.format.decode().lstrip("@=<") if held.view.format != NULL else ""
-    if held.view.ndim != 1 or held.view.itemsize != size or format not in ("i", "l", "q"):
+    if held.view.ndim != 1 or held.view.itemsize != size or not is_integer(held.view.format):
+        format = held.view.format.decode() if held.view.format != NULL else ""
         raise TypeError(
             f"{name} must be an array of int{size * 8} with one dimension, this one has "
             f"{held.view.ndim} and items of {held.view.itemsize} bytes, format {format!r}"
@@ -201,11 +212,15 @@ cdef class Names:
     cdef Array source
 
 
+cdef Names NOBODY = Names()
+
+
 cdef Names names(object addresses, Py_ssize_t count, bint writing):
     """None, one address for all (sending only), or an array with a packed address a row."""
-    cdef Names held = Names.__new__(Names)
+    cdef Names held
     if addresses is None:
-        return held
+        return NOBODY
+    held = Names.__new__(Names)
     if not writing and isinstance(addresses, (tuple, str, bytes, PathLike)):
         address_pack(addresses, &held.single)
         held.c.rows, held.c.row_len = <unsigned char *>&held.single.any, held.single.len

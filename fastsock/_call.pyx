@@ -3,6 +3,7 @@
 import os
 import sys
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT,
     PyBUF_ND,
@@ -68,6 +69,7 @@ cdef int hold(object target, Py_buffer *view, int flags) except -1:
     return 0
 
 
+@cython.freelist(8)
 cdef class Vector:
 
     def __dealloc__(self):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket as std
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from fastsock import _hot, posix
@@ -13,6 +12,10 @@ if TYPE_CHECKING:
     from fastsock._buffers import Buffer, Buffers
 
 __all__ = ["Socket", "create_connection", "create_server", "socketpair"]
+
+# Plain ints: an operation on an enum costs as much as a system call.
+_NOW = int(std.MSG_DONTWAIT)
+_STREAM = int(std.SOCK_STREAM)
 
 
 class Socket(std.socket):
@@ -48,13 +51,13 @@ class Socket(std.socket):
         addresses: see fastsock.posix.sendmmsg. Waits for room for the first, as long as the
         timeout allows, then raises TimeoutError. Raises ValueError on a stream socket.
         """
-        return self._many(
-            "send_many",
-            posix.POLLOUT,
-            lambda: posix.sendmmsg(
-                self.fileno(), buffers, lengths, addresses, flags | posix.MSG_DONTWAIT
-            ),
-        )
+        _refuse_stream(self, "send_many")
+        deadline = None
+        while True:
+            try:
+                return posix.sendmmsg(self.fileno(), buffers, lengths, addresses, flags | _NOW)
+            except BlockingIOError as full:
+                deadline = self._wait(posix.POLLOUT, deadline, full)
 
     def recv_many(
         self,
@@ -71,28 +74,34 @@ class Socket(std.socket):
         first, as long as the timeout allows, then raises TimeoutError. Raises ValueError on a
         stream socket.
         """
-        return self._many(
-            "recv_many",
-            posix.POLLIN,
-            lambda: posix.recvmmsg(
-                self.fileno(), buffers, lengths, addresses, segments, flags | posix.MSG_DONTWAIT
-            ),
-        )
-
-    def _many(self, name: str, event: int, move: Callable[[], int]) -> int:
-        if self.type == std.SOCK_STREAM:
-            raise ValueError(f"{name} moves datagrams, and this is a SOCK_STREAM socket")
-        timeout = self.gettimeout()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        _refuse_stream(self, "recv_many")
+        deadline = None
         while True:
             try:
-                return move()
-            except BlockingIOError:
-                if timeout == 0:
-                    raise
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not posix.poll([(self.fileno(), event)], left):
-                raise TimeoutError("timed out")
+                return posix.recvmmsg(
+                    self.fileno(), buffers, lengths, addresses, segments, flags | _NOW
+                )
+            except BlockingIOError as empty:
+                deadline = self._wait(posix.POLLIN, deadline, empty)
+
+    def _wait(self, event: int, deadline: float | None, error: BlockingIOError) -> float | None:
+        """Waits for the event until the deadline, which begins with the first wait."""
+        timeout = self.gettimeout()
+        if timeout == 0:
+            raise error
+        left = None
+        if timeout is not None:
+            deadline = deadline or time.monotonic() + timeout
+            left = max(0.0, deadline - time.monotonic())
+        if not posix.poll([(self.fileno(), event)], left):
+            raise TimeoutError("timed out")
+        return deadline
+
+
+def _refuse_stream(sock: Socket, call: str) -> None:
+    # The C attribute: the property of the Python class makes an enum of it each time.
+    if std.SocketType.type.__get__(sock) == _STREAM:
+        raise ValueError(f"{call} moves datagrams, and this is a SOCK_STREAM socket")
 
 
 def _adopt(sock: std.socket) -> Socket:
