@@ -43,12 +43,17 @@ void rig_open(struct rig *rig, const fs_config *config, int family) {
 
 void rig_close(struct rig *rig) {
   fs_waiter closed;
-  fs_reactor_close(rig->reactor);
-  fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED, 0);
+  fs_reactor *reactor = rig->reactor;
+  fs_reactor_close(reactor);
+  fs_reactor_prepare(reactor, &closed, FS_WAIT_CLOSED);
   /* The clients of a test may still be there, and silent. */
-  rig->reactor->config.linger_ns = 0;
-  RIG_UNTIL(rig, fs_reactor_met(rig->reactor, &closed));
-  fs_reactor_free(rig->reactor);
+  reactor->config.linger_ns = reactor->deadline_ns = 0;
+  FS_LIST_EACH(link, &reactor->conns.all) {
+    fs_conn *conn = fs_container_of(link, fs_conn, link);
+    if (!fs_list_empty(&conn->linger.link)) fs_wheel_set(&reactor->wheel, &conn->linger, 0);
+  }
+  RIG_UNTIL(rig, fs_reactor_met(reactor, &closed));
+  fs_reactor_free(reactor);
   for (size_t i = 0; i < rig->event_count; i++) free(rig->events[i].data);
   free(rig->events);
 }
@@ -125,7 +130,8 @@ void rig_join(struct rig *rig, struct client *client) {
 
 void rig_publish(struct rig *rig, const char *text, uint64_t exclude) {
   uint64_t seq;
-  int result = fs_reactor_publish(rig->reactor, (const uint8_t *)text, strlen(text), exclude, &seq);
+  int result =
+      fs_reactor_publish(rig->reactor, 0, (const uint8_t *)text, strlen(text), exclude, &seq);
   CHECK(result >= 0);
 }
 
@@ -159,7 +165,7 @@ size_t rig_fill(struct rig *rig, const struct client *client, size_t len) {
   static const uint8_t zeros[1 << 16];
   uint64_t seq;
   size_t count = 0;
-  for (; fs_reactor_publish(rig->reactor, zeros, len, 0, &seq) >= 0; count++) rig_turn(rig, 0);
+  for (; fs_reactor_publish(rig->reactor, 0, zeros, len, 0, &seq) >= 0; count++) rig_turn(rig, 0);
   CHECK(client_conn(rig, client)->blocked);
   return count;
 }

@@ -119,12 +119,12 @@ static void a_broadcast_reaches_all(void) {
     uint64_t seq;
     fs_config config = rig_config();
     rig_open(&rig, &config, families[family]);
-    CHECK_INT(fs_reactor_publish(rig.reactor, (const uint8_t *)"for nobody", 10, 0, &seq), 0);
+    CHECK_INT(fs_reactor_publish(rig.reactor, 0, (const uint8_t *)"for nobody", 10, 0, &seq), 0);
     CHECK_INT(seq, 1);
     joined(&rig, clients, FEW);
-    CHECK_INT(fs_reactor_publish(rig.reactor, (const uint8_t *)"a\n", 2, 0, &seq), 0);
+    CHECK_INT(fs_reactor_publish(rig.reactor, 0, (const uint8_t *)"a\n", 2, 0, &seq), 0);
     CHECK_INT(seq, 2);
-    CHECK_INT(fs_reactor_publish(rig.reactor, NULL, 0, 0, &seq), 0);
+    CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), 0);
     CHECK_INT(seq, 3);
     rig_publish(&rig, "b", 0);
     for (int i = 0; i < FEW; i++) rig_receives(&rig, &clients[i], "a\n\nb\n");
@@ -141,13 +141,13 @@ static void messages_that_cannot_be_published(void) {
   struct client client;
   rig_open(&rig, &config, AF_INET);
   rig_join(&rig, &client);
-  CHECK_INT(fs_reactor_publish(rig.reactor, big, sizeof big, 0, &seq), FS_ETOOBIG);
+  CHECK_INT(fs_reactor_publish(rig.reactor, 0, big, sizeof big, 0, &seq), FS_ETOOBIG);
   CHECK_INT(fs_reactor_send(rig.reactor, client.handle, big, sizeof big), FS_ETOOBIG);
-  CHECK_INT(fs_reactor_publish(rig.reactor, (const uint8_t *)"a\nb", 3, 0, &seq), FS_ENEWLINE);
+  CHECK_INT(fs_reactor_publish(rig.reactor, 0, (const uint8_t *)"a\nb", 3, 0, &seq), FS_ENEWLINE);
   CHECK_INT(fs_reactor_send(rig.reactor, client.handle, (const uint8_t *)"\n\n", 2), FS_ENEWLINE);
   CHECK_INT(fs_reactor_send(rig.reactor, client.handle + 1, big, 1), FS_EGONE);
-  CHECK_INT(rig.reactor->log.head, 0);
-  CHECK_INT(fs_reactor_publish(rig.reactor, big, sizeof big - 1, 0, &seq), 0);
+  CHECK_INT(rig.reactor->channels[0]->log.head, 0);
+  CHECK_INT(fs_reactor_publish(rig.reactor, 0, big, sizeof big - 1, 0, &seq), 0);
   rig_close(&rig);
   client_close(&client);
 }
@@ -163,17 +163,17 @@ static void many_under_one_lock(void) {
   fs_config config = rig_config();
   rig_open(&rig, &config, AF_INET);
   rig_join(&rig, &client);
-  CHECK_INT(fs_reactor_publish_many(rig.reactor, bad, 2, &seq), FS_ENEWLINE);
+  CHECK_INT(fs_reactor_publish_many(rig.reactor, 0, bad, 2, &seq), FS_ENEWLINE);
   CHECK_INT(seq, 1);
-  CHECK_INT(rig.reactor->log.head, 0);
-  CHECK_INT(fs_reactor_publish_many(rig.reactor, three, 3, &seq), 3);
+  CHECK_INT(rig.reactor->channels[0]->log.head, 0);
+  CHECK_INT(fs_reactor_publish_many(rig.reactor, 0, three, 3, &seq), 3);
   CHECK_INT(seq, 3);
   rig_receives(&rig, &client, "one\n\n3\n");
   /* As many as there is room for: the index has one place for every 64 bytes of the log. */
-  int done = fs_reactor_publish_many(rig.reactor, many, 5000, &seq);
+  int done = fs_reactor_publish_many(rig.reactor, 0, many, 5000, &seq);
   CHECK_INT(done, config.log_bytes / FS_LOG_BYTES_PER_INDEX);
   CHECK_INT(seq, 3 + done);
-  CHECK_INT(fs_reactor_publish_many(rig.reactor, many, 5000, &seq), 0);
+  CHECK_INT(fs_reactor_publish_many(rig.reactor, 0, many, 5000, &seq), 0);
   rig_close(&rig);
   client_close(&client);
 }
@@ -206,9 +206,9 @@ static void bytes_that_change_meanwhile(void) {
   rig_join(&rig, &client);
   CHECK_INT(pthread_create(&thread, NULL, flicker, &f), 0);
   for (int i = 0; i < 50000; i++) {
-    uint64_t head = rig.reactor->log.head;
-    (void)fs_reactor_publish_many(rig.reactor, &message, 1, &seq);
-    CHECK(rig.reactor->log.head - head <= sizeof f.bytes + 1);
+    uint64_t head = rig.reactor->channels[0]->log.head;
+    (void)fs_reactor_publish_many(rig.reactor, 0, &message, 1, &seq);
+    CHECK(rig.reactor->channels[0]->log.head - head <= sizeof f.bytes + 1);
     (void)fs_reactor_send(rig.reactor, client.handle, message.data, message.len);
     if (i % 100) continue;
     rig_turn(&rig, 0);
@@ -371,7 +371,7 @@ static void closing_the_server(void) {
   rig_publish(&rig, "last", 0);
   fs_reactor_close(rig.reactor);
   fs_reactor_close(rig.reactor);
-  CHECK_INT(fs_reactor_publish(rig.reactor, NULL, 0, 0, &seq), FS_ECLOSED);
+  CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), FS_ECLOSED);
   for (int i = 0; i < FEW; i++) rig_ends(&rig, &clients[i], "last\n");
   int late = socket(AF_INET, SOCK_STREAM, 0);
   CHECK(connect(late, &rig.reactor->address.any, rig.reactor->address.len) < 0);
@@ -407,12 +407,12 @@ static void drained(void) {
   fs_config config = rig_config();
   rig_open(&rig, &config, AF_INET);
   joined(&rig, clients, 2);
-  fs_reactor_prepare(rig.reactor, &before, FS_WAIT_DRAIN, 0);
+  fs_reactor_prepare(rig.reactor, &before, FS_WAIT_DRAIN);
   CHECK(fs_reactor_met(rig.reactor, &before));
   rig_fill(&rig, &clients[0], 1000);
-  fs_reactor_prepare(rig.reactor, &before, FS_WAIT_DRAIN, 0);
+  fs_reactor_prepare(rig.reactor, &before, FS_WAIT_DRAIN);
   rig_send(&rig, &clients[1], "direct");
-  fs_reactor_prepare(rig.reactor, &after, FS_WAIT_DRAIN, 0);
+  fs_reactor_prepare(rig.reactor, &after, FS_WAIT_DRAIN);
   CHECK(!fs_reactor_met(rig.reactor, &before));
   RIG_UNTIL(&rig, (client_pull(&clients[1]), clients[1].got_len > 7) &&
                       !memcmp(clients[1].got + clients[1].got_len - 7, "direct\n", 7));
@@ -432,12 +432,12 @@ static void drained_of_direct_messages(void) {
   rig_open(&rig, &config, AF_INET);
   joined(&rig, clients, 2);
   rig_send(&rig, &clients[0], "to one");
-  fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_DRAIN, 0);
+  fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_DRAIN);
   CHECK(!fs_reactor_met(rig.reactor, &waiter));
   rig_turn(&rig, 0);
   CHECK(fs_reactor_met(rig.reactor, &waiter));
   rig_publish(&rig, "not to one", clients[0].handle);
-  fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_DRAIN, 0);
+  fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_DRAIN);
   rig_turn(&rig, 0);
   CHECK(fs_reactor_met(rig.reactor, &waiter));
   rig_close(&rig);
@@ -450,7 +450,8 @@ static void counted(void) {
   fs_waiter waiter;
   fs_config config = rig_config();
   rig_open(&rig, &config, AF_INET);
-  fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT, FEW);
+  fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT);
+  waiter.count = FEW;
   for (int i = 0; i < FEW; i++) {
     CHECK(!fs_reactor_met(rig.reactor, &waiter));
     rig_join(&rig, &clients[i]);
@@ -476,16 +477,17 @@ static void figures_of_one(struct rig *rig, struct client *client, uint64_t sent
 static void figures(void) {
   struct rig rig = {0};
   struct client clients[2];
-  uint64_t deliveries, queued_bytes, handles[3], numbers[3];
+  uint64_t handles[3], numbers[3];
+  fs_totals totals;
   fs_config config = rig_config();
   rig_open(&rig, &config, AF_INET);
   joined(&rig, clients, 2);
   for (int i = 0; i < 10; i++) rig_publish(&rig, "all", i < 4 ? clients[0].handle : 0);
   for (int i = 0; i < 3; i++) rig_send(&rig, &clients[0], "one");
   figures_of_one(&rig, &clients[1], 0, 10);
-  fs_reactor_totals(rig.reactor, &deliveries, &queued_bytes);
-  CHECK_INT(deliveries, 0);
-  CHECK(queued_bytes > 52);
+  fs_reactor_totals(rig.reactor, &totals);
+  CHECK_INT(totals.deliveries, 0);
+  CHECK(totals.queued_bytes > 52);
   rig_turn(&rig, 0);
   figures_of_one(&rig, &clients[0], 9, 0);
   figures_of_one(&rig, &clients[1], 10, 0);
@@ -497,9 +499,9 @@ static void figures(void) {
   client_close(&clients[0]);
   RIG_UNTIL(&rig, rig_count(&rig, FS_DISCONNECTED) == 1);
   /* What a connection was given counts when it is gone. */
-  fs_reactor_totals(rig.reactor, &deliveries, &queued_bytes);
-  CHECK_INT(deliveries, 19);
-  CHECK_INT(queued_bytes, 0);
+  fs_reactor_totals(rig.reactor, &totals);
+  CHECK_INT(totals.deliveries, 19);
+  CHECK_INT(totals.queued_bytes, 0);
   fs_conn_stats stats;
   CHECK_INT(fs_reactor_conn_stats(rig.reactor, clients[0].handle, &stats), FS_EGONE);
   CHECK_INT(fs_reactor_reason(rig.reactor, clients[0].handle), FS_EGONE);

@@ -72,7 +72,7 @@ static void reset_of_a_blocked_peer(void) {
   rig_send(&rig, &client, "direct");
   client_reset(&client);
   RIG_UNTIL(&rig, rig_reason(&rig, client.handle) == FS_REASON_RESET);
-  CHECK_INT(rig.reactor->log.tail, rig.reactor->log.head);
+  CHECK_INT(rig.reactor->channels[0]->log.tail, rig.reactor->channels[0]->log.head);
   rig_close(&rig);
 }
 
@@ -122,6 +122,42 @@ static void callers_that_hang_up_at_once(void) {
   CHECK_INT(rig_count(&rig, FS_DISCONNECTED), rig_count(&rig, FS_CONNECTED) - 1);
   rig_close(&rig);
   client_close(&last);
+}
+
+/* A peer that did not take its bytes in time does not find them behind an orderly end. */
+static void who_is_cut_off_is_reset(void) {
+  struct rig rig = {.narrow = true};
+  struct client client;
+  fs_config config = rig_config();
+  config.linger_ns = 0;
+  rig_open(&rig, &config, AF_INET);
+  rig_join(&rig, &client);
+  rig_fill(&rig, &client, 1000);
+  fs_reactor_close_conn(rig.reactor, client.handle, FS_REASON_LOCAL);
+  RIG_UNTIL(&rig, rig_reason(&rig, client.handle) == FS_REASON_LOCAL);
+  RIG_UNTIL(&rig, (client_pull(&client), client.ended));
+  CHECK_INT(client.error, ECONNRESET);
+  rig_close(&rig);
+  client_close(&client);
+}
+
+/* What a closing peer still says is thrown away, and nothing else with it. */
+static void talk_of_the_closing_spares_the_others(void) {
+  struct rig rig = {0};
+  struct client speaker, closing;
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_INET);
+  rig_join(&rig, &speaker);
+  rig_join(&rig, &closing);
+  fs_reactor_close_conn(rig.reactor, closing.handle, FS_REASON_LOCAL);
+  rig_ends(&rig, &closing, "");
+  client_say(&speaker, "to be kept\n");
+  client_say(&closing, "thrown away\n");
+  RIG_UNTIL(&rig, rig_count(&rig, FS_MESSAGE) == 1);
+  check_said(&rig, 0, "to be kept");
+  rig_close(&rig);
+  client_close(&speaker);
+  client_close(&closing);
 }
 
 /* ---- Sizes ---- */
@@ -429,9 +465,11 @@ static void a_loud_speaker_leaves_room_for_others(void) {
 
 CHECK_UNIT(TEST(half_closed_peer_still_hears), TEST(reset_in_the_middle_of_a_frame),
            TEST(reset_of_a_blocked_peer), TEST(last_words_before_a_reset),
-           TEST(callers_that_hang_up_at_once), TEST(frames_too_big), TEST(the_biggest_frames),
-           TEST(byte_by_byte), TEST(urgent_data), TEST(descriptors_sent_along),
-           TEST(messages_in_many_small_sends), TEST(more_messages_than_a_turn_reports),
-           TEST(more_bytes_than_the_arena_holds), TEST(relay_stalls_and_resumes),
-           TEST(a_loud_client_silences_nobody), TEST(loud_clients_silence_nobody),
-           TEST(a_loud_client_hides_no_end), TEST(a_loud_speaker_leaves_room_for_others))
+           TEST(callers_that_hang_up_at_once), TEST(who_is_cut_off_is_reset),
+           TEST(talk_of_the_closing_spares_the_others), TEST(frames_too_big),
+           TEST(the_biggest_frames), TEST(byte_by_byte), TEST(urgent_data),
+           TEST(descriptors_sent_along), TEST(messages_in_many_small_sends),
+           TEST(more_messages_than_a_turn_reports), TEST(more_bytes_than_the_arena_holds),
+           TEST(relay_stalls_and_resumes), TEST(a_loud_client_silences_nobody),
+           TEST(loud_clients_silence_nobody), TEST(a_loud_client_hides_no_end),
+           TEST(a_loud_speaker_leaves_room_for_others))

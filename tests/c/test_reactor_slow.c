@@ -10,7 +10,8 @@
 #define GRACE_NS (200 * RIG_MS_NS)
 
 static int make_room(struct rig *rig, size_t bytes, const struct client *client, int64_t limit_ns) {
-  return fs_reactor_make_room(rig->reactor, bytes, client ? client->handle : 0, limit_ns);
+  return client ? fs_reactor_make_room(rig->reactor, FS_NO_LOG, bytes, client->handle, limit_ns)
+                : fs_reactor_make_room(rig->reactor, 0, bytes, 0, limit_ns);
 }
 
 /* Sends to one client, each with a turn, until its outbox is full. */
@@ -41,7 +42,7 @@ static void full_without_anybody_slow(void) {
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
   for (int i = 0; i < 1000; i++) {
-    int result = fs_reactor_publish(rig.reactor, bytes, sizeof bytes, 0, &seq);
+    int result = fs_reactor_publish(rig.reactor, 0, bytes, sizeof bytes, 0, &seq);
     if (result == FS_EFULL) CHECK_INT(make_room(&rig, sizeof bytes, NULL, 0), 0);
     if (i % 50 == 0) client_pull(&client);
   }
@@ -76,10 +77,10 @@ static void waiting_for_room_has_an_end(void) {
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
   rig_fill(&rig, &client, 1000);
-  uint64_t begun_ns = fs_sys_now_ns(), head = rig.reactor->log.head;
+  uint64_t begun_ns = fs_sys_now_ns(), head = rig.reactor->channels[0]->log.head;
   CHECK_INT(make_room(&rig, 1000, NULL, 30 * RIG_MS_NS), -ETIMEDOUT);
   CHECK(fs_sys_now_ns() - begun_ns >= 30 * RIG_MS_NS);
-  CHECK_INT(rig.reactor->log.head, head);
+  CHECK_INT(rig.reactor->channels[0]->log.head, head);
   CHECK_INT(client_conn(&rig, &client)->state, FS_OPEN);
   check_rests(&rig);
   /* Room comes with the first bytes that the client takes. */
@@ -120,7 +121,7 @@ static void two_slow_consumers_apart(void) {
   rig_fill(&rig, &slowest, 1000);
   CHECK(client_conn(&rig, &slow)->blocked);
   uint64_t apart =
-      client_conn(&rig, &slow)->outbox.cursor - client_conn(&rig, &slowest)->outbox.cursor;
+      client_conn(&rig, &slow)->main.box.cursor - client_conn(&rig, &slowest)->main.box.cursor;
   CHECK(apart > 0 && apart < 8000);
   uint64_t begun_ns = fs_sys_now_ns();
   CHECK_INT(make_room(&rig, 8000, NULL, RIG_WAIT_NS), 0);
@@ -169,7 +170,7 @@ static void who_keeps_up_is_not_harmed(void) {
   struct reader reader = {.client = &fast, .len = 1 << 16};
   pthread_create(&thread, NULL, read_on, &reader);
   for (int i = 0; i < COUNT; i++)
-    while (fs_reactor_publish(rig.reactor, zeros, LEN, 0, &seq) == FS_EFULL)
+    while (fs_reactor_publish(rig.reactor, 0, zeros, LEN, 0, &seq) == FS_EFULL)
       CHECK_INT(make_room(&rig, LEN, NULL, RIG_WAIT_NS), 0);
   RIG_UNTIL(&rig, reader.got == COUNT * (LEN + 1));
   CHECK_INT(rig_reason(&rig, stuck.handle), FS_REASON_SLOW);
@@ -198,7 +199,7 @@ static void steady_but_slow_is_not_stuck(void) {
   pthread_create(&thread, NULL, read_on, &reader);
   uint64_t until_ns = fs_sys_now_ns() + 3500 * RIG_MS_NS;
   while (fs_sys_now_ns() < until_ns && rig_reason(&rig, client.handle) < 0) {
-    if (fs_reactor_publish(rig.reactor, zeros, sizeof zeros, 0, &seq) >= 0) continue;
+    if (fs_reactor_publish(rig.reactor, 0, zeros, sizeof zeros, 0, &seq) >= 0) continue;
     (void)make_room(&rig, sizeof zeros, NULL, 100 * RIG_MS_NS);
     rig_turn(&rig, 0);
   }
@@ -254,7 +255,7 @@ static void a_full_outbox_is_nobody_elses_fault(void) {
   rig_join(&rig, &bystander);
   fill_outbox(&rig, &bystander, 1000);
   rig_join(&rig, &client);
-  fs_reactor_publish(rig.reactor, zeros, sizeof zeros, 0, &(uint64_t){0});
+  fs_reactor_publish(rig.reactor, 0, zeros, sizeof zeros, 0, &(uint64_t){0});
   fill_outbox(&rig, &client, 1000);
   CHECK_INT(make_room(&rig, 1000, &client, RIG_WAIT_NS), 0);
   rig_turn(&rig, 0);
@@ -300,6 +301,28 @@ static void linger_begins_with_a_flush(void) {
   CHECK(fs_sys_now_ns() - begun_ns < RIG_WAIT_NS / 2);
   rig_close(&rig);
   client_close(&client);
+}
+
+/* Ends that wait for their peers: one that takes nothing, one that has closed its side and takes
+ * nothing, and one that has all it gets and does not close. */
+static void unfinished_ends_cost_no_turns(void) {
+  struct rig rig = {0};
+  struct client clients[3];
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &clients[0]);
+  rig_join(&rig, &clients[1]);
+  rig_fill(&rig, &clients[0], 1000);
+  rig_join(&rig, &clients[2]);
+  fs_reactor_close_conn(rig.reactor, clients[0].handle, FS_REASON_LOCAL);
+  shutdown(clients[1].fd, SHUT_WR);
+  fs_reactor_close_conn(rig.reactor, clients[2].handle, FS_REASON_LOCAL);
+  check_rests(&rig);
+  CHECK_INT(client_conn(&rig, &clients[0])->state, FS_CLOSING);
+  CHECK_INT(client_conn(&rig, &clients[1])->state, FS_CLOSING);
+  CHECK_INT(client_conn(&rig, &clients[2])->state, FS_SHUT);
+  rig_close(&rig);
+  for (int i = 0; i < 3; i++) client_close(&clients[i]);
 }
 
 /* A listener that is stuck stops the speaker, and the speaker waits no longer than its grace. */
@@ -359,4 +382,5 @@ CHECK_UNIT(TEST(full_without_anybody_slow), TEST(slow_consumer_has_its_grace),
            TEST(steady_but_slow_is_not_stuck), TEST(a_full_outbox_makes_its_owner_slow),
            TEST(a_full_outbox_that_empties), TEST(a_full_outbox_is_nobody_elses_fault),
            TEST(what_never_fits_is_not_waited_for), TEST(linger_begins_with_a_flush),
-           TEST(a_stuck_listener_frees_the_relay), TEST(a_held_up_speaker_can_be_closed))
+           TEST(unfinished_ends_cost_no_turns), TEST(a_stuck_listener_frees_the_relay),
+           TEST(a_held_up_speaker_can_be_closed))

@@ -26,7 +26,7 @@ static fs_config hasty_config(void) {
 static void *drive(void *arg) {
   struct rig *rig = arg;
   fs_waiter closed;
-  fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED, 0);
+  fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED);
   while (!fs_reactor_met(rig->reactor, &closed)) rig_turn(rig, -1);
   return NULL;
 }
@@ -40,7 +40,7 @@ static pthread_t start_driver(struct rig *rig) {
 static void stop_driver(struct rig *rig, pthread_t thread) {
   fs_waiter closed;
   fs_reactor_close(rig->reactor);
-  fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED, 0);
+  fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED);
   CHECK_INT(fs_reactor_wait(rig->reactor, &closed, RIG_WAIT_NS), 0);
   CHECK(fs_reactor_met(rig->reactor, &closed));
   pthread_join(thread, NULL);
@@ -62,7 +62,7 @@ static void *wait_in_thread(void *arg) {
   struct waiting *w = arg;
   atomic_store(&w->tid, (pid_t)syscall(SYS_gettid));
   w->result = w->waiter ? fs_reactor_wait(w->rig->reactor, w->waiter, w->limit_ns)
-                        : fs_reactor_make_room(w->rig->reactor, 1000,
+                        : fs_reactor_make_room(w->rig->reactor, 0, 1000,
                                                w->client ? w->client->handle : 0, w->limit_ns);
   atomic_store(&w->done, true);
   return NULL;
@@ -120,13 +120,13 @@ static void *publish_on(void *arg) {
     char text[32];
     uint64_t seq;
     int result, len = snprintf(text, sizeof text, "%d %d", p->number, i);
-    while ((result = fs_reactor_publish(reactor, (uint8_t *)text, (size_t)len, 0, &seq)) < 0) {
+    while ((result = fs_reactor_publish(reactor, 0, (uint8_t *)text, (size_t)len, 0, &seq)) < 0) {
       CHECK_INT(result, FS_EFULL);
-      CHECK_INT(fs_reactor_make_room(reactor, (size_t)len, 0, RIG_WAIT_NS), 0);
+      CHECK_INT(fs_reactor_make_room(reactor, 0, (size_t)len, 0, RIG_WAIT_NS), 0);
     }
     if (result == 1) fs_reactor_flush(reactor);
-    uint64_t head = reactor->log.head, begun_ns = fs_sys_now_ns();
-    while (p->wait_each && reactor->flushed < head) {
+    uint64_t head = reactor->channels[0]->log.head, begun_ns = fs_sys_now_ns();
+    while (p->wait_each && reactor->channels[0]->flushed < head) {
       rig_in_time(begun_ns, __FILE__, __LINE__, "the sleeping reactor has flushed");
       sched_yield();
     }
@@ -192,7 +192,8 @@ static void waiters_are_told(void) {
   fs_config config = hasty_config();
   rig_open(&rig, &config, AF_INET);
   pthread_t driver = start_driver(&rig);
-  fs_reactor_prepare(rig.reactor, &count, FS_WAIT_COUNT, 1);
+  fs_reactor_prepare(rig.reactor, &count, FS_WAIT_COUNT);
+  count.count = 1;
   CHECK_INT(fs_reactor_wait(rig.reactor, &count, 20 * RIG_MS_NS), -ETIMEDOUT);
   struct waiting w = {.rig = &rig, .waiter = &count, .limit_ns = -1};
   start_waiting(&w);
@@ -200,7 +201,7 @@ static void waiters_are_told(void) {
   CHECK_INT(result_of(&w), 0);
   for (int i = 0; i < 500; i++) {
     rig_publish(&rig, "x", 0);
-    fs_reactor_prepare(rig.reactor, &drain, FS_WAIT_DRAIN, 0);
+    fs_reactor_prepare(rig.reactor, &drain, FS_WAIT_DRAIN);
     CHECK_INT(fs_reactor_wait(rig.reactor, &drain, RIG_WAIT_NS), 0);
     CHECK(fs_reactor_met(rig.reactor, &drain));
   }
@@ -223,7 +224,8 @@ static void *meddle(void *arg) {
   struct meddler *m = arg;
   fs_reactor *reactor = m->rig->reactor;
   for (uint64_t round = 0; !atomic_load(&m->stop); round++) {
-    uint64_t handles[16], numbers[16], deliveries, queued_bytes;
+    uint64_t handles[16], numbers[16];
+    fs_totals totals;
     uint32_t count = fs_reactor_open_handles(reactor, handles, numbers, 16);
     for (uint32_t i = 0; i < fs_min(count, 16u); i++) {
       fs_conn_stats stats;
@@ -234,7 +236,7 @@ static void *meddle(void *arg) {
       (void)fs_reactor_send(reactor, handles[i], (const uint8_t *)"to you", 6);
       if ((round + i) % 3 == 0) fs_reactor_close_conn(reactor, handles[i], FS_REASON_LOCAL);
     }
-    fs_reactor_totals(reactor, &deliveries, &queued_bytes);
+    fs_reactor_totals(reactor, &totals);
     fs_reactor_flush(reactor);
   }
   return NULL;
@@ -296,7 +298,8 @@ static void closed_while_being_sent_to(void) {
     uint64_t number;
     fs_waiter waiter;
     struct waiting sender = {.rig = &rig, .client = &client};
-    fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT, 1);
+    fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT);
+    waiter.count = 1;
     rig_call(&rig, &client);
     CHECK_INT(fs_reactor_wait(rig.reactor, &waiter, RIG_WAIT_NS), 0);
     CHECK_INT(fs_reactor_open_handles(rig.reactor, &client.handle, &number, 1), 1);
@@ -317,7 +320,7 @@ static void asked_whether_it_is_closed(void) {
     fs_config config = hasty_config();
     rig_open(&rig, &config, AF_UNIX);
     pthread_t driver = start_driver(&rig);
-    fs_reactor_prepare(rig.reactor, &closed, FS_WAIT_CLOSED, 0);
+    fs_reactor_prepare(rig.reactor, &closed, FS_WAIT_CLOSED);
     RIG_AWAIT(rig.reactor->asleep);
     fs_reactor_close(rig.reactor);
     while (!fs_reactor_met(rig.reactor, &closed)) sched_yield();
@@ -440,7 +443,7 @@ static void closing_ends_the_wait(bool driven) {
   start_waiting(&w);
   fs_reactor_close(rig.reactor);
   (void)result_of(&w);
-  CHECK_INT(fs_reactor_publish(rig.reactor, NULL, 0, 0, &seq), FS_ECLOSED);
+  CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), FS_ECLOSED);
   if (driven) pthread_join(driver, NULL);
   rig_close(&rig);
   client_close(&client);

@@ -52,8 +52,8 @@ static void pull_all(struct scene *s) {
 static void publish(struct scene *s, const char *text, size_t len, int exclude) {
   uint64_t seq, handle = exclude < CLIENTS ? s->clients[exclude].handle : 0;
   int result;
-  while ((result = fs_reactor_publish(s->rig.reactor, (const uint8_t *)text, len, handle, &seq)) <
-         0) {
+  while ((result = fs_reactor_publish(s->rig.reactor, 0, (const uint8_t *)text, len, handle,
+                                      &seq)) < 0) {
     CHECK(result == FS_EFULL || result == FS_EOUTBOX);
     pull_all(s);
     turn(s);
