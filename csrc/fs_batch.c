@@ -57,8 +57,8 @@ ssize_t fs_send_datagrams(int fd, const struct iovec *iov, size_t count, fs_name
       *message = (struct msghdr){.msg_iov = (struct iovec *)iov + done + i, .msg_iovlen = 1};
       if (names.rows == NULL) continue;
       message->msg_name = names.rows + (done + i) * names.step;
-      message->msg_namelen = names.step == 0 ? (socklen_t)names.row_len
-                                             : name_len(message->msg_name, names.row_len);
+      message->msg_namelen =
+          names.step == 0 ? (socklen_t)names.row_len : name_len(message->msg_name, names.row_len);
     }
     int sent = sendmmsg(fd, piece, (unsigned)len, flags);
     if (sent < 0) return done > 0 ? (ssize_t)done : -errno;
