@@ -33,7 +33,7 @@ void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
 }
 
 void fs_close_flushed(fs_reactor *r, fs_conn *conn) {
-  if (conn->peer_eof || fs_sys_shutdown_write(conn->fd) < 0) {
+  if (conn->peer_eof || r->config.linger_ns == 0 || fs_sys_shutdown_write(conn->fd) < 0) {
     fs_close_kill(r, conn, conn->reason);
     return;
   }

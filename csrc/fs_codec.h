@@ -22,8 +22,8 @@ typedef struct fs_codec {
   /* The framed size of a message, or FS_ENEWLINE where it cannot be framed. */
   ssize_t (*measure)(const uint8_t *data, size_t len);
 
-  /* Writes the frame; dst has room for what measure said. */
-  void (*encode)(uint8_t *dst, const uint8_t *data, size_t len);
+  /* Writes the frame of framed bytes, as measure said: also where data has changed since. */
+  void (*encode)(uint8_t *dst, size_t framed, const uint8_t *data);
 
   /* The first frame in buf: returns the bytes it takes and points payload at its message. 0 where
    * it is not whole yet; FS_ETOOBIG as soon as it is known to exceed message_bytes_max. */

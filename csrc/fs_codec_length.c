@@ -18,10 +18,10 @@ static ssize_t length_measure(const uint8_t *data, size_t len) {
   return (ssize_t)len + HEADER_LEN;
 }
 
-static void length_encode(uint8_t *dst, const uint8_t *data, size_t len) {
-  uint32_t header = htonl((uint32_t)len);
+static void length_encode(uint8_t *dst, size_t framed, const uint8_t *data) {
+  uint32_t header = htonl((uint32_t)(framed - HEADER_LEN));
   memcpy(dst, &header, HEADER_LEN);
-  if (len) memcpy(dst + HEADER_LEN, data, len);
+  if (framed > HEADER_LEN) memcpy(dst + HEADER_LEN, data, framed - HEADER_LEN);
 }
 
 static ssize_t length_decode(const uint8_t *buf, size_t len, size_t message_bytes_max,

@@ -10,10 +10,9 @@ static ssize_t line_measure(const uint8_t *data, size_t len) {
   return newline == data + len - 1 ? (ssize_t)len : FS_ENEWLINE;
 }
 
-static void line_encode(uint8_t *dst, const uint8_t *data, size_t len) {
-  if (len) memcpy(dst, data, len);
-  /* Writes over the newline that the message brought along, or behind the message. */
-  dst[len && data[len - 1] == '\n' ? len - 1 : len] = '\n';
+static void line_encode(uint8_t *dst, size_t framed, const uint8_t *data) {
+  if (framed > 1) memcpy(dst, data, framed - 1);
+  dst[framed - 1] = '\n';
 }
 
 static ssize_t line_decode(const uint8_t *buf, size_t len, size_t message_bytes_max,

@@ -9,8 +9,8 @@ static ssize_t raw_measure(const uint8_t *data, size_t len) {
   return (ssize_t)len;
 }
 
-static void raw_encode(uint8_t *dst, const uint8_t *data, size_t len) {
-  if (len) memcpy(dst, data, len);
+static void raw_encode(uint8_t *dst, size_t framed, const uint8_t *data) {
+  if (framed) memcpy(dst, data, framed);
 }
 
 static ssize_t raw_decode(const uint8_t *buf, size_t len, size_t message_bytes_max,

@@ -56,6 +56,7 @@ typedef struct fs_conn {
   fs_reason reason;
   bool blocked;      /* the last send would have blocked; waits for FS_POLL_OUT */
   bool hung_up;      /* end of stream or an error is waiting behind what can be read */
+  bool urgent;       /* the peer has sent urgent data: reads may stop at it */
   bool peer_eof;     /* the end of the peer's stream was read */
   bool stalled;      /* the inbox may hold whole frames that found no room */
   bool close_wanted; /* by close_reason, from any thread: under the lock */

@@ -55,6 +55,7 @@ static void drop_oldest(fs_reactor *r, fs_sub *sub) {
   fs_conn *conn = sub->conn;
   uint64_t lost;
   pthread_mutex_lock(&r->lock);
+  uint64_t before = sub->box.cursor;
   uint64_t target = fs_min(fs_log_newest_half(&sub->channel->log), atomic_load(&sub->box.end));
   int result = fs_outbox_jump(&sub->box, target, &lost);
   pthread_mutex_unlock(&r->lock);
@@ -62,19 +63,30 @@ static void drop_oldest(fs_reactor *r, fs_sub *sub) {
     fs_close_kill(r, conn, FS_REASON_MEMORY);
     return;
   }
-  sub->channel->tail_stale = true;
+  if (sub->box.cursor != before) sub->channel->tail_stale = true;
   sub->gap_count += lost;
   fs_count(&conn->dropped, lost);
   fs_count(&r->counters.dropped, lost);
   if (lost) fs_reactor_enlist(&r->gapped, &conn->gap_link);
 }
 
+/* A kernel calls a socket writable only when a good part of its buffer is free: who reads slowly
+ * but steadily may have taken something all the same, which a last attempt shows. */
+static bool takes_a_byte(fs_reactor *r, fs_conn *conn) {
+  uint64_t before = atomic_load(&conn->bytes_sent);
+  conn->blocked = false;
+  r->blocked_count--;
+  fs_flush_one(r, conn);
+  bool flowing = conn->state == FS_OPEN || conn->state == FS_CLOSING;
+  return !flowing || atomic_load(&conn->bytes_sent) != before;
+}
+
 static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
-  uint64_t deadline_ns = conn->blocked_ns + slow_grace_ns;
-  if (deadline_ns > r->now_ns)
-    r->deadline_ns = fs_min(r->deadline_ns, deadline_ns);
-  else
+  if (conn->blocked_ns + slow_grace_ns <= r->now_ns && !takes_a_byte(r, conn)) {
     fs_close_kill(r, conn, FS_REASON_SLOW);
+    return;
+  }
+  if (conn->blocked) r->deadline_ns = fs_min(r->deadline_ns, conn->blocked_ns + slow_grace_ns);
 }
 
 /* Somebody waits for room in the channel's log: who holds the tail and takes nothing? */
@@ -129,7 +141,7 @@ static void expire_slow(fs_reactor *r) {
 void fs_expire(fs_reactor *r) {
   r->deadline_ns = UINT64_MAX;
   expire_timers(r);
-  expire_slow(r);
-  fs_flush_move_tails(r);
-  r->deadline_ns = fs_min(r->deadline_ns, fs_wheel_next_ns(&r->wheel));
+  /* When the slowest has gone, the next one may be in the way. */
+  do expire_slow(r);
+  while (fs_flush_move_tails(r));
 }

@@ -43,6 +43,15 @@ static inline void fs_list_take(fs_list *dst, fs_list *src) {
   fs_list_init(src);
 }
 
+/* Moves all links of src, in order, behind those of dst. */
+static inline void fs_list_append(fs_list *dst, fs_list *src) {
+  while (!fs_list_empty(src)) {
+    fs_list *link = src->next;
+    fs_list_remove(link);
+    fs_list_push(dst, link);
+  }
+}
+
 /* Safe against removal of the current link only. */
 #define FS_LIST_EACH(link, list)                                                \
   for (fs_list *link = (list)->next, *link##_next = link->next; link != (list); \

@@ -14,7 +14,7 @@
 #include "fs_base.h"
 
 enum { FS_POLL_BATCH = 512 };
-enum { FS_POLL_IN = 1, FS_POLL_OUT = 2, FS_POLL_HUP = 4 };
+enum { FS_POLL_IN = 1, FS_POLL_OUT = 2, FS_POLL_HUP = 4, FS_POLL_URGENT = 8 };
 
 typedef struct fs_ready {
   uint64_t tag;

@@ -21,7 +21,8 @@ int fs_poll_init(fs_poll *poll) {
 }
 
 int fs_poll_add(fs_poll *poll, int fd, uint64_t tag) {
-  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = tag};
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
+                              .data.u64 = tag};
   return epoll_ctl(poll->fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
@@ -38,8 +39,11 @@ int fs_poll_wait(fs_poll *poll, int64_t timeout_ns) {
   for (int i = 0; i < count; i++) {
     uint32_t bits = events[i].events;
     poll->ready[i].tag = events[i].data.u64;
-    poll->ready[i].what = (bits & EPOLLIN ? FS_POLL_IN : 0) | (bits & EPOLLOUT ? FS_POLL_OUT : 0) |
-                          (bits & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? FS_POLL_HUP : 0);
+    uint32_t what = bits & EPOLLIN ? FS_POLL_IN : 0;
+    if (bits & EPOLLOUT) what |= FS_POLL_OUT;
+    if (bits & EPOLLPRI) what |= FS_POLL_URGENT;
+    if (bits & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) what |= FS_POLL_HUP;
+    poll->ready[i].what = what;
   }
   return count;
 }

@@ -13,7 +13,7 @@ int fs_publish_append(fs_reactor *r, fs_channel *channel, fs_slice message, size
     int result = fs_outbox_skip(&sub->box, framed, ++r->serial);
     if (result < 0) return result;
   }
-  r->config.codec->encode(place, message.data, message.len);
+  r->config.codec->encode(place, framed, message.data);
   *seq = fs_log_commit(&channel->log, framed);
   return 0;
 }
@@ -54,8 +54,11 @@ int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_slice *mes
   }
   pthread_mutex_lock(&r->lock);
   for (; done < count && result == 0; done += result == 0) {
-    size_t framed = (size_t)measure(r, messages[done].data, messages[done].len);
-    result = fs_publish_append(r, r->channels[channel], messages[done], framed, NULL, seq);
+    ssize_t framed = measure(r, messages[done].data, messages[done].len);
+    /* Below zero only where somebody has changed the bytes since they were checked. */
+    result = framed < 0 ? (int)framed
+                        : fs_publish_append(r, r->channels[channel], messages[done], (size_t)framed,
+                                            NULL, seq);
   }
   pthread_mutex_unlock(&r->lock);
   if (done == 0 && result != FS_EFULL) return result;
@@ -70,16 +73,16 @@ static int insert(fs_reactor *r, fs_conn *conn, fs_insert *message) {
   return result;
 }
 
-static fs_insert *frame(const fs_reactor *r, const uint8_t *data, size_t len, size_t framed) {
+static fs_insert *frame(const fs_reactor *r, const uint8_t *data, size_t framed) {
   fs_insert *message = malloc(sizeof *message + framed);
   if (!message) return NULL;
   message->len = framed;
-  r->config.codec->encode(message->data, data, len);
+  r->config.codec->encode(message->data, framed, data);
   return message;
 }
 
 int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
-  fs_insert *message = frame(r, NULL, 0, (size_t)r->config.codec->measure(NULL, 0));
+  fs_insert *message = frame(r, NULL, (size_t)r->config.codec->measure(NULL, 0));
   if (!message) return -ENOMEM;
   int result = insert(r, conn, message);
   if (result < 0) free(message);
@@ -89,7 +92,7 @@ int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
 int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
   ssize_t framed = measure(r, data, len);
   if (framed < 0) return (int)framed;
-  fs_insert *message = frame(r, data, len, (size_t)framed);
+  fs_insert *message = frame(r, data, (size_t)framed);
   if (!message) return -ENOMEM;
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_find(&r->conns, handle);
@@ -124,8 +127,16 @@ void fs_reactor_close(fs_reactor *r) {
   fs_reactor_wake(r);
 }
 
-void fs_reactor_wake(fs_reactor *r) {
-  if (!atomic_load(&r->asleep) || !atomic_exchange(&r->asleep, false)) return;
+/* Under the lock, because the reactor closes its descriptors under it. */
+static void wake_locked(fs_reactor *r) {
+  if (r->wake_fd < 0 || !atomic_exchange(&r->asleep, false)) return;
   fs_sys_notify(r->wake_fd);
   fs_count(&r->counters.wakeups, 1);
+}
+
+void fs_reactor_wake(fs_reactor *r) {
+  if (!atomic_load(&r->asleep)) return;
+  pthread_mutex_lock(&r->lock);
+  wake_locked(r);
+  pthread_mutex_unlock(&r->lock);
 }

@@ -46,8 +46,8 @@ static void init_fields(fs_reactor *r, const fs_config *config) {
   r->config = *config;
   r->poll.fd = r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
-  fs_list *lists[] = {&r->dirty,   &r->waiters, &r->ready, &r->stalled,
-                      &r->pending, &r->gapped,  &r->dead,  &r->reported};
+  fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,   &r->stalled,
+                      &r->pending, &r->gapped, &r->dead,    &r->reported};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) fs_list_init(lists[i]);
   fs_wheel_init(&r->wheel, fs_sys_now_ns());
   pthread_mutex_init(&r->turn, NULL);
@@ -69,6 +69,8 @@ static void release(fs_reactor *r) {
 int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr) {
   size_t frame_max = config->message_bytes_max + config->codec->header_len;
   if (config->log_bytes < 4 * frame_max || config->connections_max == 0) return -EINVAL;
+  /* What never fits must not be waited for. */
+  if (config->outbox_bytes_max < sizeof(fs_edit) + frame_max) return -EINVAL;
   fs_reactor *r = calloc(1, sizeof *r);
   if (!r) return -ENOMEM;
   init_fields(r, config);
@@ -115,6 +117,7 @@ static void note_ready(fs_reactor *r, fs_ready ready) {
     fs_reactor_enlist(&r->pending, &conn->pending_link);
   }
   if (ready.what & FS_POLL_HUP) conn->hung_up = true;
+  if (ready.what & FS_POLL_URGENT) conn->urgent = true;
   if (ready.what & (FS_POLL_IN | FS_POLL_HUP)) fs_reactor_enlist(&r->ready, &conn->ready_link);
 }
 
@@ -133,7 +136,7 @@ static bool has_work(fs_reactor *r) {
   const fs_list *work[] = {&r->ready, &r->pending, &r->gapped, &r->dead};
   for (size_t i = 0; i < sizeof work / sizeof *work; i++)
     if (!fs_list_empty(work[i])) return true;
-  if (can_accept(r) || r->now_ns >= r->deadline_ns) return true;
+  if (can_accept(r) || r->now_ns >= fs_reactor_due_ns(r)) return true;
   for (uint32_t i = 0; i < r->channel_count; i++)
     if (atomic_load(&r->channels[i]->log.head) != atomic_load(&r->channels[i]->flushed))
       return true;
@@ -143,8 +146,12 @@ static bool has_work(fs_reactor *r) {
   return closing || dirty;
 }
 
+uint64_t fs_reactor_due_ns(const fs_reactor *r) {
+  return fs_min(r->deadline_ns, fs_wheel_next_ns(&r->wheel));
+}
+
 static int64_t bounded_timeout(const fs_reactor *r, int64_t timeout_ns) {
-  uint64_t until = r->deadline_ns;
+  uint64_t until = fs_reactor_due_ns(r);
   if (r->accept_ready && r->accept_at_ns > r->now_ns) until = fs_min(until, r->accept_at_ns);
   if (until == UINT64_MAX) return timeout_ns;
   uint64_t bound = until > r->now_ns ? until - r->now_ns : 0;
@@ -226,6 +233,8 @@ static void begin_closing(fs_reactor *r) {
   bool begin = r->closing && r->listen_fd >= 0;
   pthread_mutex_unlock(&r->lock);
   if (!begin) return;
+  /* A child process may hold it, too; epoll must not go on reporting it. */
+  fs_poll_remove(&r->poll, r->listen_fd);
   fs_sys_close(r->listen_fd);
   r->listen_fd = -1;
   r->accept_ready = false;
@@ -262,11 +271,23 @@ int fs_reactor_add_channel(fs_reactor *r, size_t log_bytes, fs_policy policy,
   return FS_EFULL;
 }
 
-int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
+/* The driver's turn goes before that of a publisher that waits for room. */
+static void begin_turn(fs_reactor *r) {
+  if (pthread_mutex_trylock(&r->turn) == 0) return;
+  atomic_fetch_add(&r->turn_wanted, 1);
+  fs_reactor_wake(r);
   pthread_mutex_lock(&r->turn);
+  atomic_fetch_sub(&r->turn_wanted, 1);
+}
+
+int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
+  begin_turn(r);
+  report_gaps(r);
+  report_dead(r);
+  if (r->event_count > 0) timeout_ns = 0;
   int result = sleep_or_poll(r, timeout_ns);
-  if (result < 0) {
-    pthread_mutex_unlock(&r->turn);
+  if (result < 0 && r->event_count == 0) {
+    fs_reactor_end_turn(r);
     return result;
   }
   begin_closing(r);
@@ -282,13 +303,39 @@ int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
   return count;
 }
 
+static void close_if_done(fs_reactor *r) {
+  pthread_mutex_lock(&r->lock);
+  if (r->closing && r->listen_fd < 0 && r->conns.count == 0) close_descriptors(r);
+  pthread_mutex_unlock(&r->lock);
+}
+
 void fs_reactor_consumed(fs_reactor *r) {
   r->event_count = 0;
   r->arena_used = 0;
   fs_inbox_free_all(&r->retired);
   release_reported(r);
-  if (r->closing && r->listen_fd < 0 && r->conns.count == 0) close_descriptors(r);
-  fs_reactor_tell_waiters(r);
-  prepare_embedded(r);
-  pthread_mutex_unlock(&r->turn);
+  close_if_done(r);
+  fs_reactor_end_turn(r);
+}
+
+void fs_reactor_end_turn(fs_reactor *r) {
+  do {
+    if (atomic_exchange(&r->flush_wanted, false)) fs_flush_until_taken(r);
+    prepare_embedded(r);
+    pthread_mutex_unlock(&r->turn);
+    /* After the unlocking: who waits for room may take the turn itself. */
+    fs_reactor_tell_waiters(r);
+    /* Who asked between our look and the unlocking found the turn taken. */
+  } while (atomic_load(&r->flush_wanted) && pthread_mutex_trylock(&r->turn) == 0);
+}
+
+int fs_reactor_embed(fs_reactor *r) {
+  pthread_mutex_lock(&r->lock);
+  atomic_store(&r->embedded, true);
+  atomic_store(&r->asleep, true);
+  /* What was published before has woken nobody. */
+  if (r->wake_fd >= 0) fs_sys_notify(r->wake_fd);
+  int fd = r->poll.fd;
+  pthread_mutex_unlock(&r->lock);
+  return fd;
 }

@@ -106,7 +106,7 @@ typedef struct fs_reactor {
   uint32_t open_count;
 
   /* Under turn. */
-  fs_list ready, stalled, pending, gapped, dead, reported;
+  fs_list ready, stalled, served, pending, gapped, dead, reported;
   fs_wheel wheel;
   bool accept_ready; /* somebody may wait in the backlog */
   uint32_t blocked_count;
@@ -119,9 +119,11 @@ typedef struct fs_reactor {
   fs_event *events;
   uint32_t event_count;
 
-  atomic_bool asleep;   /* a publisher has to write to wake_fd */
-  atomic_bool report;   /* make events of messages, too */
-  atomic_bool embedded; /* fileno() is watched by somebody: asleep between turns, too */
+  atomic_uint turn_wanted;  /* drivers that wait for a publisher's turn to end */
+  atomic_bool flush_wanted; /* somebody asked for a flush while a turn was under way */
+  atomic_bool asleep;       /* a publisher has to write to wake_fd */
+  atomic_bool report;       /* make events of messages, too */
+  atomic_bool embedded;     /* fileno() is watched by somebody: asleep between turns, too */
   fs_counters counters;
 } fs_reactor;
 
@@ -132,7 +134,8 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *
 void fs_reactor_free(fs_reactor *reactor);
 
 /* In a forked child: gives up the descriptors, which are the parent's business. The child must use
- * nothing of the reactor afterwards, since locks and log are shared with or torn from the parent. */
+ * nothing of the reactor afterwards, since locks and log are shared with or torn from the parent.
+ */
 void fs_reactor_abandon(fs_reactor *reactor);
 
 /* ---- The driver: one thread at a time ---- */
@@ -180,8 +183,8 @@ int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, s
 int fs_reactor_flush(fs_reactor *reactor);
 
 /* Waits until a message of len bytes has room in the channel's log (FS_NO_LOG: in none), and in the
- * outbox of the connection handle unless that is 0, applying the slow policy; timeout_ns -1: for ever. 0 or
- * -ETIMEDOUT, -EINTR. It is also over when there is nothing to wait for any more. */
+ * outbox of the connection handle unless that is 0, applying the slow policy; timeout_ns -1: for
+ * ever. 0 or -ETIMEDOUT, -EINTR. It is also over when there is nothing to wait for any more. */
 int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
                          int64_t timeout_ns);
 
@@ -227,6 +230,9 @@ typedef struct fs_totals {
 
 void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals);
 
+/* From now on another event loop watches the poll descriptor; which one, -1 when closed. */
+int fs_reactor_embed(fs_reactor *reactor);
+
 /* Makes a sleeping reactor take a turn. */
 void fs_reactor_wake(fs_reactor *reactor);
 
@@ -234,6 +240,9 @@ void fs_reactor_wake(fs_reactor *reactor);
 
 /* Polls for at most timeout_ns and notes who is ready. -EINTR on a signal. */
 int fs_reactor_poll(fs_reactor *reactor, int64_t timeout_ns);
+
+/* When time itself asks for a turn; UINT64_MAX: never. */
+uint64_t fs_reactor_due_ns(const fs_reactor *reactor);
 
 static inline void fs_reactor_enlist(fs_list *list, fs_list *link) {
   if (fs_list_empty(link)) fs_list_push(list, link);
@@ -298,6 +307,13 @@ void fs_subscribe_reap(fs_reactor *reactor, fs_conn *conn, fs_sub *sub);
 /* Whether a waiter's ROOM is there in the log, and in the outbox too. Under lock. */
 bool fs_wait_log_met(fs_reactor *reactor, const fs_waiter *waiter);
 bool fs_wait_room_met(fs_reactor *reactor, const fs_waiter *waiter);
+
+/* Ends a turn of any kind: takes what was asked for meanwhile, tells waiters, and prepares for who
+ * sleeps for us. */
+void fs_reactor_end_turn(fs_reactor *reactor);
+
+/* Sends as long as the kernels take something. */
+void fs_flush_until_taken(fs_reactor *reactor);
 
 /* Tells those who wait for something that is so now. */
 void fs_reactor_tell_waiters(fs_reactor *reactor);

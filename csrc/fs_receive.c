@@ -44,20 +44,20 @@ void fs_receive_accept(fs_reactor *r) {
       welcome(r, fd, &peer);
     } else if (fd == -EAGAIN) {
       r->accept_ready = false;
-    } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
-      /* The caller waits in the backlog until there is a descriptor for it. */
+    } else if (fd != -ECONNABORTED) {
+      /* Out of descriptors, mostly: the caller waits in the backlog until there is one for it. */
       fs_count(&r->counters.accept_errors, 1);
       r->accept_at_ns = r->now_ns + FS_ACCEPT_PAUSE_NS;
-    } /* Any other error is that of a connection that ended in the backlog (accept(2)). */
+    } /* Else it has ended in the backlog; the next one (accept(2)). */
   }
 }
 
 /* ---- Decode and route ---- */
 
-/* False: no room for it now; nothing was done. */
-static bool deliver(fs_reactor *r, fs_conn *conn, fs_slice message) {
+/* 1, or 0: no room for it now, or -ENOMEM; then nothing was done. */
+static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message) {
   bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
-  if (report && r->event_count == FS_EVENTS_MAX) return false;
+  if (report && r->event_count == FS_EVENTS_MAX) return 0;
   if (r->config.relay != FS_RELAY_NONE) {
     size_t framed = (size_t)r->config.codec->measure(message.data, message.len);
     uint64_t seq;
@@ -65,15 +65,16 @@ static bool deliver(fs_reactor *r, fs_conn *conn, fs_slice message) {
     fs_conn *exclude = r->config.relay == FS_RELAY_OTHERS ? conn : NULL;
     int result = fs_publish_append(r, r->channels[0], message, framed, exclude, &seq);
     pthread_mutex_unlock(&r->lock);
-    if (result < 0 && result != FS_ECLOSED) return false;
+    if (result == -ENOMEM) return result;
+    if (result < 0 && result != FS_ECLOSED) return 0;
   }
   if (report) fs_reactor_report(r, FS_MESSAGE, conn)->message = message;
   fs_count(&conn->messages_received, 1);
   fs_count(&r->counters.messages_received, 1);
-  return true;
+  return 1;
 }
 
-/* Routes the whole frames of buf. Returns the bytes they take, or FS_ETOOBIG. */
+/* Routes the whole frames of buf. Returns the bytes they take, or FS_ETOOBIG, -ENOMEM. */
 static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t len) {
   size_t taken = 0;
   conn->stalled = false;
@@ -83,10 +84,10 @@ static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t le
         r->config.codec->decode(buf + taken, len - taken, r->config.message_bytes_max, &message);
     if (frame_len < 0) return frame_len;
     if (frame_len == 0) break;
-    if (!deliver(r, conn, message)) {
-      conn->stalled = true;
-      break;
-    }
+    int delivered = deliver(r, conn, message);
+    if (delivered < 0) return delivered;
+    conn->stalled = delivered == 0;
+    if (conn->stalled) break;
     taken += (size_t)frame_len;
   }
   return (ssize_t)taken;
@@ -144,10 +145,18 @@ static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
     fs_close_begin(r, conn, FS_REASON_PEER);
 }
 
-/* A speaker whose messages find no room is read again when a flush has made progress. */
-static void set_aside(fs_reactor *r, fs_conn *conn) {
-  bool events_full = r->event_count == FS_EVENTS_MAX;
-  fs_reactor_enlist(events_full ? &r->ready : &r->stalled, &conn->ready_link);
+/* A speaker whose messages find no room is read again when a flush has made progress; who has just
+ * had room for some stands behind those who had none. */
+static void set_aside(fs_reactor *r, fs_conn *conn, bool had_room) {
+  fs_list *line = had_room ? &r->served : &r->stalled;
+  if (r->event_count == FS_EVENTS_MAX) line = &r->ready;
+  fs_reactor_enlist(line, &conn->ready_link);
+}
+
+/* Whether a read of less than was asked for means that nothing is left (epoll(7)). Not where it may
+ * have stopped at an end, at urgent data (tcp(7)) or at descriptors that came along (unix(7)). */
+static bool short_read_is_all(const fs_conn *conn) {
+  return !conn->hung_up && !conn->urgent && conn->peer.any.sa_family != AF_UNIX;
 }
 
 static void fail(fs_reactor *r, fs_conn *conn, int error) {
@@ -159,9 +168,10 @@ static void fail(fs_reactor *r, fs_conn *conn, int error) {
 }
 
 static void read_one(fs_reactor *r, fs_conn *conn) {
+  uint64_t before = atomic_load(&conn->messages_received);
   int result = conn->stalled ? route_kept(r, conn) : 0;
   if (result == 0 && conn->stalled) {
-    set_aside(r, conn);
+    set_aside(r, conn, atomic_load(&conn->messages_received) != before);
     return;
   }
   size_t asked = fs_min((size_t)FS_READ_BYTES, FS_ARENA_BYTES - r->arena_used);
@@ -173,10 +183,9 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
     atomic_store_explicit(&conn->last_received_ns, r->now_ns, memory_order_relaxed);
     r->arena_used += (size_t)received;
     result = take(r, conn, place, (size_t)received);
-    /* Less than asked for means that nothing is left (epoll(7)), but for an end behind it. */
     if (conn->stalled)
-      set_aside(r, conn);
-    else if ((size_t)received == asked || conn->hung_up)
+      set_aside(r, conn, atomic_load(&conn->messages_received) != before);
+    else if ((size_t)received == asked || !short_read_is_all(conn))
       fs_reactor_enlist(&r->ready, &conn->ready_link);
   } else if (result == 0 && received != -EAGAIN) {
     end_of_stream(r, conn, received);
@@ -184,17 +193,24 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
   if (result < 0) fail(r, conn, result);
 }
 
+static bool can_read(const fs_reactor *r) {
+  return FS_ARENA_BYTES - r->arena_used >= FS_READ_BYTES / 4 && r->event_count < FS_EVENTS_MAX;
+}
+
 void fs_receive_read(fs_reactor *r) {
   fs_list batch;
   fs_list_take(&batch, &r->ready);
-  FS_LIST_EACH(link, &batch) {
+  while (!fs_list_empty(&batch) && can_read(r)) {
+    fs_list *link = batch.next;
     fs_conn *conn = fs_container_of(link, fs_conn, ready_link);
     fs_list_remove(link);
-    if (FS_ARENA_BYTES - r->arena_used < FS_READ_BYTES / 4 || r->event_count == FS_EVENTS_MAX)
-      fs_list_push(&r->ready, link);
-    else if (conn->state == FS_CLOSING || conn->state == FS_SHUT)
+    if (conn->state == FS_CLOSING || conn->state == FS_SHUT)
       discard(r, conn);
     else
       read_one(r, conn);
   }
+  /* Those whose turn it was not come first the next time, before those that have more. */
+  fs_list_append(&batch, &r->ready);
+  fs_list_take(&r->ready, &batch);
+  fs_list_append(&r->stalled, &r->served);
 }

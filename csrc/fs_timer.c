@@ -12,6 +12,7 @@ void fs_wheel_init(fs_wheel *wheel, uint64_t now_ns) {
   for (int i = 0; i < FS_WHEEL_SLOTS; i++) fs_list_init(&wheel->slots[i]);
   wheel->tick = now_ns / FS_WHEEL_TICK_NS;
   wheel->count = 0;
+  wheel->next_tick = UINT64_MAX;
 }
 
 void fs_timer_init(fs_timer *timer, fs_timer_kind kind) {
@@ -23,6 +24,7 @@ void fs_wheel_set(fs_wheel *wheel, fs_timer *timer, uint64_t deadline_ns) {
   fs_wheel_remove(wheel, timer);
   timer->deadline_ns = deadline_ns;
   uint64_t tick = fs_max(tick_of(deadline_ns), wheel->tick + 1);
+  wheel->next_tick = fs_min(wheel->next_tick, tick);
   fs_list_push(&wheel->slots[tick % FS_WHEEL_SLOTS], &timer->link);
   wheel->count++;
 }
@@ -33,8 +35,21 @@ void fs_wheel_remove(fs_wheel *wheel, fs_timer *timer) {
   wheel->count--;
 }
 
+/* Looks at all timers, but only when the one that was to come next is due or gone. */
+static uint64_t find_next_tick(const fs_wheel *wheel) {
+  uint64_t next_tick = UINT64_MAX;
+  for (int i = 0; i < FS_WHEEL_SLOTS && wheel->count > 0; i++) {
+    FS_LIST_EACH(link, &wheel->slots[i]) {
+      uint64_t tick = tick_of(fs_container_of(link, fs_timer, link)->deadline_ns);
+      next_tick = fs_min(next_tick, fs_max(tick, wheel->tick + 1));
+    }
+  }
+  return next_tick;
+}
+
 fs_timer *fs_wheel_pop(fs_wheel *wheel, uint64_t now_ns) {
   uint64_t now_tick = now_ns / FS_WHEEL_TICK_NS;
+  if (now_tick < wheel->next_tick) return NULL;
   /* After a long sleep one lap sees every slot. */
   if (now_tick > wheel->tick + FS_WHEEL_SLOTS) wheel->tick = now_tick - FS_WHEEL_SLOTS;
   while (wheel->tick < now_tick && wheel->count > 0) {
@@ -46,13 +61,11 @@ fs_timer *fs_wheel_pop(fs_wheel *wheel, uint64_t now_ns) {
     }
     wheel->tick++;
   }
-  if (wheel->count == 0) wheel->tick = now_tick;
+  wheel->tick = fs_max(wheel->tick, now_tick);
+  wheel->next_tick = find_next_tick(wheel);
   return NULL;
 }
 
 uint64_t fs_wheel_next_ns(const fs_wheel *wheel) {
-  if (wheel->count == 0) return UINT64_MAX;
-  for (uint64_t tick = wheel->tick + 1; tick <= wheel->tick + FS_WHEEL_SLOTS; tick++)
-    if (!fs_list_empty(&wheel->slots[tick % FS_WHEEL_SLOTS])) return tick * FS_WHEEL_TICK_NS;
-  FS_ASSERT(!"a timer is in some slot");
+  return wheel->next_tick == UINT64_MAX ? UINT64_MAX : wheel->next_tick * FS_WHEEL_TICK_NS;
 }

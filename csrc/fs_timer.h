@@ -25,6 +25,7 @@ typedef struct fs_timer {
 typedef struct fs_wheel {
   fs_list slots[FS_WHEEL_SLOTS];
   uint64_t tick; /* all slots up to this tick have been looked at */
+  uint64_t next_tick; /* no timer is due before; UINT64_MAX: there is none */
   uint32_t count;
 } fs_wheel;
 
@@ -40,7 +41,8 @@ void fs_wheel_remove(fs_wheel *wheel, fs_timer *timer);
 /* Takes out one timer that is due, or NULL. */
 fs_timer *fs_wheel_pop(fs_wheel *wheel, uint64_t now_ns);
 
-/* When to call pop next: not after the first deadline's tick; UINT64_MAX without timers. */
+/* When to call pop next: not after the first deadline's tick; UINT64_MAX without timers. It may be
+ * too early by one timer that was removed meanwhile. */
 uint64_t fs_wheel_next_ns(const fs_wheel *wheel);
 
 #endif

@@ -76,7 +76,9 @@ void fs_reactor_tell_waiters(fs_reactor *r) {
   pthread_mutex_lock(&r->lock);
   FS_LIST_EACH(link, &r->waiters) {
     fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
-    if (waiter->eventfd >= 0 && met(r, waiter)) fs_sys_notify(waiter->eventfd);
+    /* Who waits for room can also help itself, once the turn is free. */
+    bool tell = waiter->kind == FS_WAIT_ROOM || met(r, waiter);
+    if (waiter->eventfd >= 0 && tell) fs_sys_notify(waiter->eventfd);
   }
   pthread_mutex_unlock(&r->lock);
 }
@@ -93,6 +95,13 @@ static void leave(fs_reactor *r, fs_waiter *waiter) {
   pthread_mutex_unlock(&r->lock);
 }
 
+/* Waits until the reactor tells the waiter something: 0, -ETIMEDOUT or -EINTR. */
+static int await_notice(fs_waiter *waiter, int64_t timeout_ns) {
+  int result = fs_sys_poll(waiter->eventfd, POLLIN, timeout_ns);
+  fs_sys_clear(waiter->eventfd);
+  return result > 0 ? 0 : result == 0 ? -ETIMEDOUT : result;
+}
+
 int fs_reactor_wait(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
   int fd = fs_sys_eventfd();
   if (fd < 0) return fd;
@@ -100,49 +109,83 @@ int fs_reactor_wait(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
   enter(r, waiter);
   /* The reactor takes one turn, so that it sees the waiter, and tells it if all is so already. */
   fs_reactor_wake(r);
-  int result = fs_reactor_met(r, waiter) ? 1 : fs_sys_poll(fd, POLLIN, timeout_ns);
+  int result = fs_reactor_met(r, waiter) ? 0 : await_notice(waiter, timeout_ns);
   leave(r, waiter);
   fs_sys_close(fd);
   waiter->eventfd = -1;
-  return result > 0 ? 0 : result == 0 ? -ETIMEDOUT : result;
+  return result;
 }
 
 /* ---- Turns that only flush ---- */
 
-static void flush_until_taken(fs_reactor *r) {
-  if (r->blocked_count) (void)fs_reactor_poll(r, 0);
+void fs_flush_until_taken(fs_reactor *r) {
+  if (r->poll.fd >= 0 && r->blocked_count) (void)fs_reactor_poll(r, 0);
   do fs_flush_all(r);
   while (!fs_list_empty(&r->pending));
 }
 
 int fs_reactor_flush(fs_reactor *r) {
+  atomic_store(&r->flush_wanted, true);
   if (pthread_mutex_trylock(&r->turn) != 0) {
-    /* Who is in a turn flushes before it sleeps, and is woken if it sleeps already. */
+    /* Who is in a turn flushes before it ends, and is woken if it sleeps. */
     fs_reactor_wake(r);
     return 0;
   }
   r->now_ns = fs_sys_now_ns();
-  flush_until_taken(r);
-  fs_reactor_tell_waiters(r);
-  pthread_mutex_unlock(&r->turn);
+  fs_reactor_end_turn(r);
   return 0;
 }
 
+/* Sleeps like the reactor: publishers, closers and drivers wake us up. */
+static int poll_asleep(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
+  uint64_t next_ns = fs_min(fs_reactor_due_ns(r), until_ns);
+  int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
+  if (next_ns == UINT64_MAX) wait_ns = -1;
+  atomic_store(&r->asleep, true);
+  if (atomic_load(&r->turn_wanted) || fs_reactor_met(r, waiter)) wait_ns = 0;
+  int result = fs_reactor_poll(r, wait_ns);
+  atomic_store(&r->asleep, false);
+  return result;
+}
+
 /* The publisher is the reactor for a while: it flushes and applies the slow policy, and leaves
- * what arrives for the next whole turn. */
-static int flush_until_room(fs_reactor *r, const fs_waiter *waiter, int64_t timeout_ns) {
-  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+ * what arrives for the next whole turn. FS_EBUSY: a driver wants the turn. */
+static int flush_until_room(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
   for (;;) {
     r->now_ns = fs_sys_now_ns();
-    flush_until_taken(r);
+    fs_flush_until_taken(r);
     fs_expire(r);
     if (fs_reactor_met(r, waiter)) return 0;
     if (r->now_ns >= until_ns) return -ETIMEDOUT;
-    uint64_t next_ns = fs_min(r->deadline_ns, until_ns);
-    int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
-    int result = fs_reactor_poll(r, next_ns == UINT64_MAX ? -1 : wait_ns);
+    if (atomic_load(&r->turn_wanted)) return FS_EBUSY;
+    int result = poll_asleep(r, waiter, until_ns);
     if (result < 0) return result;
   }
+}
+
+/* Waits for a notice while another thread drives; 0: look again. */
+static int room_by_driver(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
+  uint64_t now_ns = fs_sys_now_ns();
+  if (fs_reactor_met(r, waiter)) return 1;
+  if (now_ns >= until_ns) return -ETIMEDOUT;
+  int64_t left_ns = until_ns == UINT64_MAX ? -1 : (int64_t)(until_ns - now_ns);
+  fs_reactor_wake(r);
+  int result = await_notice(waiter, left_ns);
+  return result == -ETIMEDOUT && !fs_reactor_met(r, waiter) ? result : fs_min(result, 0);
+}
+
+static int wait_for_room(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
+  int result = 0;
+  while (result == 0) {
+    if (atomic_load(&r->turn_wanted) == 0 && pthread_mutex_trylock(&r->turn) == 0) {
+      result = flush_until_room(r, waiter, until_ns);
+      fs_reactor_end_turn(r);
+      if (result != FS_EBUSY) return result;
+    }
+    /* Told whenever a turn ends: then there is room, or the turn is ours to take. */
+    result = room_by_driver(r, waiter, until_ns);
+  }
+  return fs_min(result, 0);
 }
 
 int fs_reactor_make_room(fs_reactor *r, uint32_t channel, size_t len, uint64_t handle,
@@ -152,11 +195,12 @@ int fs_reactor_make_room(fs_reactor *r, uint32_t channel, size_t len, uint64_t h
   waiter.bytes = len + r->config.codec->header_len;
   waiter.channel = channel;
   waiter.handle = handle;
-  if (pthread_mutex_trylock(&r->turn) != 0) return fs_reactor_wait(r, &waiter, timeout_ns);
+  waiter.eventfd = fs_sys_eventfd();
+  if (waiter.eventfd < 0) return waiter.eventfd;
   enter(r, &waiter);
-  int result = flush_until_room(r, &waiter, timeout_ns);
+  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+  int result = wait_for_room(r, &waiter, until_ns);
   leave(r, &waiter);
-  fs_reactor_tell_waiters(r);
-  pthread_mutex_unlock(&r->turn);
+  fs_sys_close(waiter.eventfd);
   return result;
 }

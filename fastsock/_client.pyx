@@ -215,8 +215,8 @@ cdef class ClientCore:
             if framed < 0:
                 raise_code(<int>framed, f"a message of {view.len} bytes")
             buffer_reserve(&self.unsent, framed)
-            self.codec.encode(self.unsent.data + self.unsent.end, <const uint8_t *>view.buf,
-                              view.len)
+            self.codec.encode(self.unsent.data + self.unsent.end, framed,
+                              <const uint8_t *>view.buf)
             self.unsent.end += framed
         finally:
             PyBuffer_Release(&view)

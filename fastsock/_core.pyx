@@ -161,6 +161,8 @@ cdef class Channel:
 
 # ---- The engine ----
 
+cdef int64_t LOOK_NS = 50_000_000
+
 cdef object ENGINES = weakref.WeakSet()
 
 
@@ -585,25 +587,29 @@ cdef class Engine:
         cdef fs_waiter waiter
         cdef int64_t limit = timeout_ns(timeout), left
         cdef uint64_t begun = fs_sys_now_ns()
-        cdef bint drive = self.driver == 0, tried = False
+        cdef bint tried = False
         fs_reactor_prepare(self.live(), &waiter, kind)
         waiter.count = count
-        if drive:
-            self.claim()
+        while not fs_reactor_met(self.reactor, &waiter):
+            left = time_left(limit, begun)
+            if left == 0 and tried:
+                return False
+            if self.driver == 0:
+                self.drive_once(left)
+            else:
+                # Looks again from time to time, since the driver may leave.
+                self.await_driver(&waiter, LOOK_NS if left < 0 else min(left, LOOK_NS))
+            tried = True
+        return True
+
+    cdef int drive_once(self, int64_t left) except -1:
+        """One turn, whose events are queued for later."""
+        self.claim()
         try:
-            while not fs_reactor_met(self.reactor, &waiter):
-                left = time_left(limit, begun)
-                if left == 0 and tried:
-                    return False
-                if drive:
-                    self.queued += self._turn(left)
-                else:
-                    self.await_driver(&waiter, left)
-                tried = True
-            return True
+            self.queued += self._turn(left)
         finally:
-            if drive:
-                self.driver = 0
+            self.driver = 0
+        return 0
 
     cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1:
         cdef int result
@@ -638,8 +644,7 @@ cdef class Engine:
         With it another event loop drives the server:
         ``loop.add_reader(server.fileno(), on_ready)``, where ``on_ready`` polls.
         """
-        self.live().embedded = True
-        return self.reactor.poll.fd
+        return fs_reactor_embed(self.live())
 
     @property
     def connections(self):

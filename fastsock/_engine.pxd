@@ -78,7 +78,7 @@ cdef extern from "fs_codec.h" nogil:
         const char *name
         size_t header_len
         ssize_t (*measure)(const uint8_t *data, size_t len)
-        void (*encode)(uint8_t *dst, const uint8_t *data, size_t len)
+        void (*encode)(uint8_t *dst, size_t framed, const uint8_t *data)
         ssize_t (*decode)(const uint8_t *buf, size_t len, size_t message_bytes_max,
                           fs_slice *payload)
 
@@ -171,11 +171,9 @@ cdef extern from "fs_reactor.h" nogil:
         uint32_t count
 
     ctypedef struct fs_reactor:
-        fs_poll poll
         fs_addr address
         fs_event *events
         bint report
-        bint embedded
         uint32_t open_count
         fs_counters counters
 
@@ -221,6 +219,7 @@ cdef extern from "fs_reactor.h" nogil:
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
     bint fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter)
     int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)
+    int fs_reactor_embed(fs_reactor *reactor)
     void fs_reactor_wake(fs_reactor *reactor)
     int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats)
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,

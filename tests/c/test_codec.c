@@ -154,7 +154,7 @@ static const uint8_t *frame(const fs_codec *codec, const void *data, size_t len,
   CHECK(measured > 0 && (size_t)measured <= len + codec->header_len);
   uint8_t *place = at_end("", 0) - measured;
   memset(place, 0xaa, (size_t)measured);
-  codec->encode(place, at_begin(data, len), len);
+  codec->encode(place, (size_t)measured, at_begin(data, len));
   *frame_len = (size_t)measured;
   return place;
 }
@@ -252,6 +252,23 @@ static void length_limit(void) {
   }
 }
 
+/* ---- No framing ---- */
+
+/* A message is what arrived, but for what is too long. */
+static void raw(void) {
+  static const uint8_t bytes[3 * MESSAGE_MAX] = {1, '\n', 0, 4};
+  for (size_t len = 1; len <= sizeof bytes; len++) {
+    fs_slice message;
+    const uint8_t *buf = at_end(bytes, len);
+    size_t frame_len, most = fs_min(len, (size_t)MESSAGE_MAX);
+    CHECK_INT(fs_codec_raw.decode(buf, len, MESSAGE_MAX, &message), most);
+    CHECK(message.data == buf);
+    CHECK_INT(message.len, most);
+    CHECK_BYTES(frame(&fs_codec_raw, bytes, len, &frame_len), len, bytes, len);
+    CHECK_INT(frame_len, len);
+  }
+}
+
 /* ---- Both ---- */
 
 static size_t random_stream(const fs_codec *codec, uint8_t *stream, result *sent) {
@@ -300,4 +317,4 @@ static void noise(void) {
 
 CHECK_UNIT(TEST(line_frames), TEST(line_refuses_a_newline_inside), TEST(length_frames),
            TEST(nothing_at_all), TEST(line_streams), TEST(line_limit), TEST(length_limit),
-           TEST(there_and_back), TEST(noise))
+           TEST(raw), TEST(there_and_back), TEST(noise))

@@ -105,10 +105,10 @@ static void trim_keeps_what_is_asked_for(void) {
   fs_log_fini(&log);
 }
 
-/* Against a table that says of every byte which message it belongs to. */
+/* Against tables that say of every byte which message it belongs to, and where the next begins. */
 static void seq_at_every_offset(void) {
   enum { LAPS = 5 };
-  static uint64_t seq_of[(LAPS + 1) * CAP];
+  static uint64_t seq_of[(LAPS + 1) * CAP], end_of[(LAPS + 1) * CAP];
   fs_log log;
   CHECK_INT(fs_log_init(&log, CAP), 0);
   while (log.head < LAPS * CAP) {
@@ -116,15 +116,36 @@ static void seq_at_every_offset(void) {
     uint64_t at = log.head, seq = log.head_seq;
     if (append(&log, size)) {
       for (size_t i = 0; i < size; i++) seq_of[at + i] = seq;
+      for (size_t i = 0; i < size; i++) end_of[at + i] = i ? at + size : at;
       continue;
     }
-    for (uint64_t offset = log.tail; offset < log.head; offset++)
+    for (uint64_t offset = log.tail; offset < log.head; offset++) {
       CHECK_INT(fs_log_seq_at(&log, offset), seq_of[offset]);
+      CHECK_INT(fs_log_boundary_at(&log, offset), end_of[offset]);
+    }
     CHECK_INT(fs_log_seq_at(&log, log.head), log.head_seq);
+    CHECK_INT(fs_log_boundary_at(&log, log.head), log.head);
     fs_log_trim(&log, log.tail + 1 + check_random() % (log.head - log.tail));
     if (log.tail < log.head) CHECK_INT(log.tail_seq, seq_of[log.tail]);
   }
   fs_log_fini(&log);
+}
+
+/* What drop_oldest keeps: whole messages, at most half of the bytes and half of the index. */
+static void newest_half(void) {
+  for (size_t size = 1; size <= 300; size++) {
+    fs_log log;
+    CHECK_INT(fs_log_init(&log, CAP), 0);
+    CHECK_INT(fs_log_newest_half(&log), 0);
+    while (append(&log, size)) {
+      uint64_t half = fs_log_newest_half(&log), kept = (log.head - half) / size;
+      CHECK_INT(half % size, 0);
+      CHECK(log.head - half <= CAP / 2 && kept <= INDEX_COUNT / 2);
+      bool all = half == log.tail;
+      CHECK(all || (kept + 1) * size > CAP / 2 || kept + 1 > INDEX_COUNT / 2);
+    }
+    fs_log_fini(&log);
+  }
 }
 
 static void both_copies_are_the_same_memory(void) {
@@ -187,5 +208,5 @@ static void every_call_failing(void) {
 
 CHECK_UNIT(TEST(many_laps_of_every_message_size), TEST(seam_at_every_byte_of_a_message),
            TEST(full_by_bytes), TEST(full_by_index), TEST(trim_keeps_what_is_asked_for),
-           TEST(seq_at_every_offset), TEST(both_copies_are_the_same_memory), TEST(bad_capacity),
-           TEST(every_call_failing))
+           TEST(seq_at_every_offset), TEST(newest_half), TEST(both_copies_are_the_same_memory),
+           TEST(bad_capacity), TEST(every_call_failing))

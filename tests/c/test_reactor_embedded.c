@@ -9,7 +9,7 @@
 static void open_embedded(struct rig *rig, const fs_config *config, int family) {
   rig_open(rig, config, family);
   /* What fileno() of the Python face does. */
-  atomic_store(&rig->reactor->embedded, true);
+  fs_reactor_embed(rig->reactor);
   rig_turn(rig, 0);
 }
 
@@ -96,7 +96,7 @@ static void what_publishers_did_before(void) {
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
   rig_turn(&rig, 0);
-  atomic_store(&rig.reactor->embedded, true);
+  fs_reactor_embed(rig.reactor);
   rig_publish(&rig, "to all", 0);
   loop_until_readable(&rig);
   check_got(&client, "to all\n");
