@@ -8,12 +8,13 @@
 enum { NARROW_BYTES = 4096 };
 
 fs_config rig_config(void) {
+  /* An hour, but no whole number of the timer wheel's laps, at each of which it looks up. */
   return (fs_config){.codec = &fs_codec_line,
                      .log_bytes = 1 << 16,
                      .message_bytes_max = 1 << 13,
                      .outbox_bytes_max = 1 << 16,
-                     .slow_grace_ns = 3600000 * RIG_MS_NS,
-                     .linger_ns = 3600000 * RIG_MS_NS,
+                     .slow_grace_ns = 3602500 * RIG_MS_NS,
+                     .linger_ns = 3602500 * RIG_MS_NS,
                      .connections_max = 100,
                      .backlog = 100};
 }
