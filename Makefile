@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx) setup.py
 ASAN_LIB := build/asan/lib
 
-.PHONY: build demo test ctest pytest tools debug asan cov bench check wheel clean
+.PHONY: build demo test ctest pytest soak tools debug asan cov bench check wheel clean
 
 build: build/built
 
@@ -20,6 +20,10 @@ ctest:
 
 pytest: build tools
 	$(BIN)/python -m pytest
+
+# The model test over many more seeds; a few minutes.
+soak: build
+	SOAK_SEEDS=3000 $(BIN)/python -m pytest tests/test_model.py
 
 # Programs of other packages that the tests talk to.
 tools:
@@ -59,7 +63,10 @@ check: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/stubtest --ignore-disjoint-bases --allowlist tests/typing/stubtest.txt fastsock._core fastsock._client
+	$(BIN)/mypy tests/typing
+	$(BIN)/stubtest --ignore-disjoint-bases --allowlist tests/typing/stubtest.txt \
+	  fastsock._core fastsock._client fastsock._events fastsock._posix fastsock._batch fastsock._message \
+	  fastsock._hot fastsock._address
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
 
 wheel: .venv/ready

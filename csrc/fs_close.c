@@ -15,6 +15,11 @@ static void detach(fs_reactor *r, fs_conn *conn) {
   fs_count(&r->counters.deliveries, conn->settled_count - before);
 }
 
+/* Under lock. Who asked first to close it has the last word. */
+static void set_reason(fs_conn *conn, fs_reason reason) {
+  conn->reason = conn->close_wanted ? conn->close_reason : reason;
+}
+
 static void set_linger(fs_reactor *r, fs_conn *conn) {
   fs_wheel_remove(&r->wheel, &conn->idle);
   fs_wheel_set(&r->wheel, &conn->linger, r->now_ns + r->config.linger_ns);
@@ -24,7 +29,7 @@ void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   pthread_mutex_lock(&r->lock);
   fs_subscribe_join(r, conn);
   conn->state = FS_CLOSING;
-  conn->reason = reason;
+  set_reason(conn, reason);
   fs_subscribe_end_all(r, conn);
   r->open_count--;
   pthread_mutex_unlock(&r->lock);
@@ -52,7 +57,7 @@ void fs_close_broken(fs_reactor *r, fs_conn *conn, int error) {
   pthread_mutex_lock(&r->lock);
   fs_subscribe_join(r, conn);
   detach(r, conn);
-  conn->reason = fs_reason_of_error(error);
+  set_reason(conn, fs_reason_of_error(error));
   conn->state = FS_BROKEN;
   r->open_count--;
   pthread_mutex_unlock(&r->lock);
@@ -73,7 +78,7 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   fs_subscribe_join(r, conn);
   detach(r, conn);
   if (conn->state == FS_OPEN) {
-    conn->reason = reason;
+    set_reason(conn, reason);
     r->open_count--;
   }
   conn->state = FS_DEAD;

@@ -6,7 +6,7 @@
 
 static ssize_t raw_measure(const uint8_t *data, size_t len) {
   (void)data;
-  return (ssize_t)len;
+  return len ? (ssize_t)len : FS_EEMPTY;
 }
 
 static void raw_encode(uint8_t *dst, size_t framed, const uint8_t *data) {

@@ -82,6 +82,7 @@ static fs_insert *frame(const fs_reactor *r, const uint8_t *data, size_t framed)
 }
 
 int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
+  if (!fs_conn_takes(conn)) return FS_EGONE;
   fs_insert *message = frame(r, NULL, (size_t)r->config.codec->measure(NULL, 0));
   if (!message) return -ENOMEM;
   int result = insert(r, conn, message);

@@ -289,7 +289,7 @@ void fs_close_kill(fs_reactor *reactor, fs_conn *conn, fs_reason reason);
 int fs_publish_append(fs_reactor *reactor, fs_channel *channel, fs_slice message, size_t framed,
                       fs_conn *exclude, uint64_t *seq);
 
-/* Queues an empty message. Under lock. FS_EOUTBOX, -ENOMEM: nothing changed. */
+/* Queues an empty message. Under lock. FS_EGONE, FS_EOUTBOX, -ENOMEM: nothing changed. */
 int fs_publish_heartbeat(fs_reactor *reactor, fs_conn *conn);
 
 /* The connection's subscription to a channel, or NULL. Under lock. */

@@ -1,5 +1,6 @@
 """Push messages to many sockets, and call other processes, at the speed of C."""
 
+from fastsock import posix
 from fastsock._core import Channel, Connection
 from fastsock._events import Connected, Disconnected, Event, Gap, Message, Reason
 from fastsock.client import Client
@@ -12,7 +13,9 @@ from fastsock.errors import (
     ServerClosed,
     SlowConsumer,
 )
+from fastsock.net import Host, Interface, free_port, interfaces, resolve
 from fastsock.server import MultiServer
+from fastsock.sockets import Socket, create_connection, create_server, socketpair
 from fastsock.stats import ConnectionStats, ServerStats
 
 __all__ = [
@@ -26,6 +29,8 @@ __all__ = [
     "Event",
     "FastsockError",
     "Gap",
+    "Host",
+    "Interface",
     "LogFull",
     "Message",
     "MessageTooBig",
@@ -35,4 +40,12 @@ __all__ = [
     "ServerClosed",
     "ServerStats",
     "SlowConsumer",
+    "Socket",
+    "create_connection",
+    "create_server",
+    "free_port",
+    "interfaces",
+    "posix",
+    "resolve",
+    "socketpair",
 ]

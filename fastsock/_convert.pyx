@@ -68,6 +68,8 @@ cdef int raise_code(int code, object what) except -1:
     if code == FS_ENEWLINE:
         raise ValueError(f"{what} has a newline inside, which line framing cannot carry;"
                          " send lines one by one, or use framing='length'")
+    if code == FS_EEMPTY:
+        raise ValueError(f"{what}: framing='raw' has no empty messages")
     if code == FS_ECLOSED:
         raise ServerClosed(f"{what}: the server is closed")
     raise OSError(-code, f"{what}: {os.strerror(-code)}")

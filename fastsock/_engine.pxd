@@ -10,6 +10,7 @@ cdef extern from "fs_base.h" nogil:
     enum:
         FS_ETOOBIG
         FS_ENEWLINE
+        FS_EEMPTY
         FS_EFULL
         FS_EGONE
         FS_ECLOSED

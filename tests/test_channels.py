@@ -304,6 +304,8 @@ def test_raw_framing_hands_on_what_arrives(serve, dial):
     writer.start()
     assert read_exactly(peer, len(text)) == text
     writer.join(WAIT)
+    with pytest.raises(ValueError, match="framing='raw' has no empty messages"):
+        server.broadcast(b"")
     server.broadcast(b"a\nb")
     assert read_exactly(peer, 3) == b"a\nb"
 

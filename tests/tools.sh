@@ -3,6 +3,7 @@
 set -eu
 missing=""
 command -v nc >/dev/null || missing="$missing netcat-openbsd"
+command -v openssl >/dev/null || missing="$missing openssl"
 command -v tmux >/dev/null || missing="$missing tmux"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
