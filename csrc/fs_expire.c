@@ -113,6 +113,7 @@ typedef struct wants {
 /* Listed under the lock, so that it can be acted on without. */
 static void list_wants(fs_reactor *r, wants *wanted) {
   pthread_mutex_lock(&r->lock);
+  r->room_wanted = false;
   FS_LIST_EACH(link, &r->waiters) {
     const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
     if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
@@ -126,8 +127,8 @@ static void list_wants(fs_reactor *r, wants *wanted) {
 
 static void expire_slow(fs_reactor *r) {
   wants wanted = {.handle_count = 0};
-  if (r->blocked_count == 0) return;
   list_wants(r, &wanted);
+  if (r->blocked_count == 0) return;
   wanted.channels[0] |= !fs_list_empty(&r->stalled);
   for (uint32_t i = 0; i < r->channel_count; i++)
     if (wanted.channels[i]) press_readers(r, r->channels[i]);

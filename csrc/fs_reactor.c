@@ -141,9 +141,10 @@ static bool has_work(fs_reactor *r) {
     if (atomic_load(&r->channels[i]->log.head) != atomic_load(&r->channels[i]->flushed))
       return true;
   pthread_mutex_lock(&r->lock);
-  bool closing = r->closing && r->listen_fd >= 0, dirty = !fs_list_empty(&r->dirty);
+  bool closing = r->closing && r->listen_fd >= 0;
+  bool asked = r->room_wanted || !fs_list_empty(&r->dirty);
   pthread_mutex_unlock(&r->lock);
-  return closing || dirty;
+  return closing || asked;
 }
 
 uint64_t fs_reactor_due_ns(const fs_reactor *r) {

@@ -101,6 +101,7 @@ typedef struct fs_reactor {
   /* Under lock. */
   fs_list dirty;
   fs_list waiters;
+  bool room_wanted; /* somebody waits for room since fs_expire last looked */
   uint64_t serial;
   bool closing;
   uint32_t open_count;

@@ -86,6 +86,7 @@ void fs_reactor_tell_waiters(fs_reactor *r) {
 static void enter(fs_reactor *r, fs_waiter *waiter) {
   pthread_mutex_lock(&r->lock);
   fs_list_push(&r->waiters, &waiter->link);
+  r->room_wanted |= waiter->kind == FS_WAIT_ROOM;
   pthread_mutex_unlock(&r->lock);
 }
 
@@ -169,7 +170,6 @@ static int room_by_driver(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   if (fs_reactor_met(r, waiter)) return 1;
   if (now_ns >= until_ns) return -ETIMEDOUT;
   int64_t left_ns = until_ns == UINT64_MAX ? -1 : (int64_t)(until_ns - now_ns);
-  fs_reactor_wake(r);
   int result = await_notice(waiter, left_ns);
   return result == -ETIMEDOUT && !fs_reactor_met(r, waiter) ? result : fs_min(result, 0);
 }
@@ -198,6 +198,7 @@ int fs_reactor_make_room(fs_reactor *r, uint32_t channel, size_t len, uint64_t h
   waiter.eventfd = fs_sys_eventfd();
   if (waiter.eventfd < 0) return waiter.eventfd;
   enter(r, &waiter);
+  fs_reactor_wake(r);
   uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
   int result = wait_for_room(r, &waiter, until_ns);
   leave(r, &waiter);
