@@ -256,6 +256,7 @@ static void length_limit(void) {
 
 /* A message is what arrived, but for what is too long. */
 static void raw(void) {
+  CHECK_INT(fs_codec_raw.measure(NULL, 0), FS_EEMPTY);
   static const uint8_t bytes[3 * MESSAGE_MAX] = {1, '\n', 0, 4};
   for (size_t len = 1; len <= sizeof bytes; len++) {
     fs_slice message;

@@ -186,7 +186,7 @@ static void raw_bytes(void) {
   for (int i = 0; i < 2; i++) client_close(&clients[i]);
 }
 
-/* A message without a byte takes no room for ever. */
+/* A message without a byte would take a place in the index that no reader ever frees. */
 static void raw_messages_without_bytes(void) {
   struct rig rig = {0};
   struct client client;
@@ -195,11 +195,8 @@ static void raw_messages_without_bytes(void) {
   config.codec = &fs_codec_raw;
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
-  for (int i = 0; i < 3000; i++) {
-    if (fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq) == FS_EFULL)
-      CHECK_INT(fs_reactor_make_room(rig.reactor, 0, 0, 0, 500 * RIG_MS_NS), 0);
-    rig_turn(&rig, 0);
-  }
+  CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), FS_EEMPTY);
+  CHECK_INT(fs_reactor_send(rig.reactor, client.handle, NULL, 0), FS_EEMPTY);
   rig_publish(&rig, "a byte", 0);
   rig_receives(&rig, &client, "a byte");
   rig_close(&rig);
