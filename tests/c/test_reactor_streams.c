@@ -44,6 +44,26 @@ static void who_subscribes_hears(void) {
   for (int i = 0; i < 2; i++) client_close(&clients[i]);
 }
 
+/* A close does not bring back what the client had left before. */
+static void left_and_then_closed(void) {
+  struct rig rig = {0};
+  struct client client;
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  uint32_t channel = add_channel(&rig, FS_POLICY_DISCONNECT);
+  CHECK_INT(fs_reactor_subscribe(rig.reactor, channel, client.handle), 0);
+  publish_to(&rig, 1, "before", 0);
+  CHECK_INT(fs_reactor_unsubscribe(rig.reactor, channel, client.handle), 0);
+  publish_to(&rig, 1, "after", 0);
+  rig_publish(&rig, "main", 0);
+  CHECK_INT(fs_reactor_close_conn(rig.reactor, client.handle, FS_REASON_LOCAL), 0);
+  publish_to(&rig, 1, "behind the end", 0);
+  rig_ends(&rig, &client, "main\nbefore\n");
+  rig_close(&rig);
+  client_close(&client);
+}
+
 /* A log without readers is never full, whatever the policy; nor is one that its reader has left. */
 static void left_by_its_last_reader(void) {
   static const uint8_t zeros[1000];
@@ -203,6 +223,6 @@ static void raw_messages_without_bytes(void) {
   client_close(&client);
 }
 
-CHECK_UNIT(TEST(who_subscribes_hears), TEST(left_by_its_last_reader), TEST(dropping_the_oldest),
-           TEST(idle_clients), TEST(a_heartbeat_behind_the_end), TEST(raw_bytes),
-           TEST(raw_messages_without_bytes))
+CHECK_UNIT(TEST(who_subscribes_hears), TEST(left_and_then_closed), TEST(left_by_its_last_reader),
+           TEST(dropping_the_oldest), TEST(idle_clients), TEST(a_heartbeat_behind_the_end),
+           TEST(raw_bytes), TEST(raw_messages_without_bytes))

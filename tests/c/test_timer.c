@@ -31,11 +31,12 @@ static void nothing_is_due(void) {
  */
 static void check_one(uint64_t now_ns, uint64_t deadline_ns) {
   int pops = 0;
+  uint64_t latest_ns = fs_max(deadline_ns, now_ns) + 2 * TICK_NS;
   begin(now_ns);
   fs_wheel_set(&wheel, &timers[0], deadline_ns);
   for (; pops < 1000; pops++) {
     uint64_t next_ns = fs_wheel_next_ns(&wheel);
-    CHECK(next_ns <= fs_max(deadline_ns, now_ns) + 2 * TICK_NS);
+    CHECK(next_ns <= latest_ns);
     now_ns = fs_max(now_ns, next_ns);
     fs_timer *due = fs_wheel_pop(&wheel, now_ns);
     if (!due) continue;
@@ -55,7 +56,11 @@ static void one_timer(void) {
     for (size_t j = 0; j < sizeof waits / sizeof *waits; j++)
       check_one(nows[i], nows[i] + waits[j]);
   /* One that was due before it was set. */
-  check_one(10 * LAP_NS, 1);
+  check_one(10 * LAP_NS, 7 * TICK_NS);
+}
+
+static uint64_t random_ns(uint64_t limit_ns) {
+  return ((uint64_t)check_random() << 31 | check_random()) % limit_ns;
 }
 
 /* Many, moved and removed at random, against the list of their deadlines. */
@@ -69,11 +74,11 @@ static void many_timers(void) {
       fs_wheel_remove(&wheel, &timers[i]);
       deadlines_ns[i] = 0;
     } else {
-      deadlines_ns[i] = now_ns + check_random() % (3 * LAP_NS);
+      deadlines_ns[i] = now_ns + random_ns(3 * LAP_NS);
       fs_wheel_set(&wheel, &timers[i], deadlines_ns[i]);
     }
     if (check_random() % 8) continue;
-    now_ns += check_random() % 100 ? check_random() % (4 * TICK_NS) : 2 * LAP_NS;
+    now_ns += check_random() % 100 ? random_ns(4 * TICK_NS) : 2 * LAP_NS;
     for (fs_timer *due; (due = fs_wheel_pop(&wheel, now_ns));) {
       uint64_t *deadline_ns = &deadlines_ns[due - timers];
       CHECK(*deadline_ns > 0 && *deadline_ns <= now_ns);
