@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx) setup.py
 ASAN_LIB := build/asan/lib
 
-.PHONY: build demo test ctest pytest soak tools debug asan cov bench check wheel clean
+.PHONY: build demo test ctest tsan pytest soak tools debug asan cov bench check wheel clean
 
 build: build/built
 
@@ -17,6 +17,10 @@ test: ctest pytest
 
 ctest:
 	$(MAKE) --no-print-directory -C tests/c
+
+# Those with threads under ThreadSanitizer.
+tsan:
+	$(MAKE) --no-print-directory -C tests/c tsan
 
 pytest: build tools
 	$(BIN)/python -m pytest
