@@ -127,6 +127,7 @@ static void take_dirty(fs_reactor *r) {
     fs_list *link = r->dirty.next;
     bool empty = link == &r->dirty;
     fs_conn *conn = fs_container_of(link, fs_conn, dirty_link);
+    bool close = !empty && conn->close_wanted && conn->state == FS_OPEN;
     if (!empty) {
       fs_list_remove(link);
       fs_subscribe_join(r, conn);
@@ -134,7 +135,8 @@ static void take_dirty(fs_reactor *r) {
     pthread_mutex_unlock(&r->lock);
     if (empty) return;
     fs_reactor_enlist(&r->pending, &conn->pending_link);
-    if (conn->close_wanted && conn->state == FS_OPEN) fs_close_begin(r, conn, conn->close_reason);
+    /* The reason is the one that was asked for: fs_close_begin looks it up under the lock. */
+    if (close) fs_close_begin(r, conn, FS_REASON_LOCAL);
   }
 }
 

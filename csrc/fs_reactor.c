@@ -237,7 +237,9 @@ static void begin_closing(fs_reactor *r) {
   /* A child process may hold it, too; epoll must not go on reporting it. */
   fs_poll_remove(&r->poll, r->listen_fd);
   fs_sys_close(r->listen_fd);
+  pthread_mutex_lock(&r->lock);
   r->listen_fd = -1;
+  pthread_mutex_unlock(&r->lock);
   r->accept_ready = false;
   FS_LIST_EACH(link, &r->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
