@@ -24,7 +24,7 @@ typedef struct fs_timer {
 
 typedef struct fs_wheel {
   fs_list slots[FS_WHEEL_SLOTS];
-  uint64_t tick; /* all slots up to this tick have been looked at */
+  uint64_t tick;      /* all slots up to this tick have been looked at */
   uint64_t next_tick; /* no timer is due before; UINT64_MAX: there is none */
   uint32_t count;
 } fs_wheel;
