@@ -44,7 +44,7 @@ def show(work: Work, results: Sequence[Result]) -> None:
         table.add_row(
             result.name,
             f"{result.deliveries - result.lost:,}",
-            f"{result.seconds:.3f}",
+            f"{result.seconds:.3f}" if result.seconds >= 0.01 else f"{result.seconds:.6f}",
             f"{result.rate:,.0f}",
             Text(f"{result.lost:,}", "bold red" if result.lost else "green"),
             f"{result.rate / plain.rate:.1f}",
