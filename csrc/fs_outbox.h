@@ -37,7 +37,7 @@ typedef struct fs_outbox {
   _Atomic uint64_t end;    /* the stream ends here; UINT64_MAX while it goes on */
   size_t insert_sent;      /* bytes of the first edit's message that are with the kernel */
   fs_edit *edits;
-  uint32_t first, cap; /* cap is a power of two */
+  uint32_t first, cap; /* cap is a power of two, 0 without edits: who is idle keeps no ring */
   atomic_uint count;
   size_t queued_bytes, bytes_max;
   uint64_t first_seq; /* of the first message that the stream might carry */

@@ -12,12 +12,11 @@
 
 static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
   pthread_mutex_lock(&r->lock);
-  fs_conn *conn = fs_conns_open(&r->conns, fd);
+  fs_conn *conn = fs_conns_open(&r->conns, fd, peer);
   if (conn) {
     fs_sub_init(&conn->main, conn, r->channels[0], r->config.outbox_bytes_max);
     fs_list_push(&r->channels[0]->subs, &conn->main.channel_link);
     conn->current = &conn->main;
-    conn->peer = *peer;
     conn->opened_ns = r->now_ns;
     atomic_store(&conn->last_sent_ns, r->now_ns);
     atomic_store(&conn->last_received_ns, r->now_ns);

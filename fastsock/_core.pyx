@@ -68,9 +68,8 @@ cdef class Connection:
     def peer(self):
         """The address of the other side: ``(host, port)``, or the path of a UNIX socket, which
         for most clients is ``""``."""
-        if self._peer is None:
-            self._peer = self.engine.peer_of(self.handle)
-        return self._peer
+        # Kept from the end on only: many idle connections would keep many addresses.
+        return self.engine.peer_of(self.handle) if self._peer is None else self._peer
 
     def send(self, data, *, timeout=None):
         """Queues one message for this client, behind all that was published before.
@@ -314,7 +313,7 @@ cdef class Engine:
             name = (<Channel>self.channels[event.channel - 1]).name if event.channel else ""
             return Gap(conn, name, event.lost)
         # Its record goes after this turn, and users ask who it was.
-        conn.peer
+        conn._peer = conn.peer
         self.connections_by_number.pop(conn.number, None)
         conn.reason = REASONS[<int>event.reason]
         return Disconnected(conn, conn.reason)
