@@ -66,10 +66,10 @@ typedef struct fs_conn {
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
   fs_list pending_link; /* those that can be flushed further */
   fs_list gap_link;     /* those that have lost messages, not yet reported */
-  fs_timer timer;         /* idle_timeout and heartbeat while it is open, then linger */
-  uint64_t blocked_ns;    /* since when it has accepted no byte; 0: it takes what it is given */
-  fs_sub main;            /* the first of its subscriptions */
-  fs_sub *current;        /* the one that is being sent; left at the end of a message only */
+  fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
+  uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
+  fs_sub main;          /* the first of its subscriptions */
+  fs_sub *current;      /* the one that is being sent; left at the end of a message only */
   uint32_t joining_count; /* subscriptions that the reactor has not seen yet: under the lock */
   fs_inbox *inbox;
   uint64_t opened_ns;

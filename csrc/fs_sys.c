@@ -43,13 +43,9 @@ fail:
   return error;
 }
 
-enum { ADDR_LEN_MAX = sizeof(fs_addr) - offsetof(fs_addr, any) };
-
 int fs_sys_accept(int listen_fd, fs_addr *peer) {
-  peer->len = ADDR_LEN_MAX;
+  peer->len = sizeof *peer - offsetof(fs_addr, any);
   int fd = RETRY(accept4(listen_fd, &peer->any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  /* The longest path of a UNIX socket has no room for its NUL, which is counted (unix(7)). */
-  peer->len = fs_min(peer->len, ADDR_LEN_MAX);
   if (fd >= 0) set_nodelay(fd, peer->any.sa_family);
   return fd;
 }
@@ -74,10 +70,8 @@ int fs_sys_connect_result(int fd) {
 }
 
 int fs_sys_local_addr(int fd, fs_addr *addr) {
-  addr->len = ADDR_LEN_MAX;
-  int result = getsockname(fd, &addr->any, &addr->len) < 0 ? -errno : 0;
-  addr->len = fs_min(addr->len, ADDR_LEN_MAX);
-  return result;
+  addr->len = sizeof *addr - offsetof(fs_addr, any);
+  return getsockname(fd, &addr->any, &addr->len) < 0 ? -errno : 0;
 }
 
 ssize_t fs_sys_send(int fd, const void *buf, size_t len) {
