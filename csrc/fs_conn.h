@@ -58,7 +58,8 @@ typedef struct fs_conn {
   bool hung_up;      /* end of stream or an error is waiting behind what can be read */
   bool urgent;       /* the peer has sent urgent data: reads may stop at it */
   bool peer_eof;     /* the end of the peer's stream was read */
-  bool stalled;      /* the inbox may hold whole frames that found no room */
+  bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
+  bool paused;       /* for the next turn, when its message that is not relayed has been answered */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
   fs_reason close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */

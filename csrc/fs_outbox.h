@@ -5,7 +5,8 @@
  * Ownership: the outbox owns its inserted messages until they are sent or dropped.
  * Threading: skip and insert under the reactor's lock, by any thread, before the log's head passes
  *            them; gather and advance by the reactor, under the lock while there are edits.
- * Limits:    queued_bytes (inserted messages and the edits themselves) never exceeds bytes_max.
+ * Limits:    queued_bytes (inserted messages and the edits themselves) never exceeds bytes_max, but
+ *            for the rest of one message that had begun before a jump: it cannot be refused.
  *
  * Edits lie in a ring in the order of their offsets, which is the order in which they were made,
  * because an edit is always made at the head.

@@ -57,6 +57,9 @@ def test_path_in_no_directory(tmp_path):
     [
         ({"framing": "lines"}, ValueError, "framing must be one of 'line', 'length', 'raw'"),
         ({"relay": True}, ValueError, "relay must be one of None, 'others', 'all', not True"),
+        ({"relay": "all", "relay_except": "end"}, TypeError, "None or bytes, not 'end'"),
+        ({"relay": "all", "relay_except": b""}, ValueError, "relay_except must not be empty"),
+        ({"relay_except": b"end"}, ValueError, "relay_except=b'end' needs relay='others' or"),
         ({"slow_policy": "drop"}, ValueError, "slow_policy must be one of"),
         ({"slow_grace": -1}, ValueError, "slow_grace must be from 0"),
         ({"slow_grace": float("nan")}, ValueError, "slow_grace must be from 0"),

@@ -292,39 +292,6 @@ static void sends_keep_the_order_of_the_calls(void) {
   left(clients, 2);
 }
 
-static void relay(fs_relay rule, bool report) {
-  struct rig rig = {0};
-  struct client clients[3];
-  fs_config config = rig_config();
-  config.relay = rule;
-  rig_open(&rig, &config, AF_INET);
-  atomic_store(&rig.reactor->report, report);
-  joined(&rig, clients, 3);
-  client_say(&clients[0], "one\r\ntwo\npart");
-  const char *own = rule == FS_RELAY_ALL ? "one\ntwo\n" : "";
-  rig_receives(&rig, &clients[1], "one\ntwo\n");
-  rig_receives(&rig, &clients[2], "one\ntwo\n");
-  rig_receives(&rig, &clients[0], own);
-  client_say(&clients[0], "ial\n");
-  rig_receives(&rig, &clients[1], "partial\n");
-  rig_publish(&rig, "end", 0);
-  rig_receives(&rig, &clients[0], rule == FS_RELAY_ALL ? "partial\nend\n" : "end\n");
-  CHECK_INT(rig_count(&rig, FS_MESSAGE), report ? 3 : 0);
-  CHECK_INT(rig.reactor->counters.messages_received, 3);
-  rig_close(&rig);
-  left(clients, 3);
-}
-
-static void relay_to_others(void) {
-  relay(FS_RELAY_OTHERS, false);
-  relay(FS_RELAY_OTHERS, true);
-}
-
-static void relay_to_all(void) {
-  relay(FS_RELAY_ALL, false);
-  relay(FS_RELAY_ALL, true);
-}
-
 /* ---- Ends ---- */
 
 /* More than the kernel holds; the client reads it after it was closed. */
@@ -538,7 +505,7 @@ CHECK_UNIT(TEST(clients_are_numbered), TEST(the_longest_address_of_a_peer),
            TEST(no_descriptor_for_a_caller), TEST(a_broadcast_reaches_all),
            TEST(messages_that_cannot_be_published), TEST(many_under_one_lock),
            TEST(bytes_that_change_meanwhile), TEST(the_excluded_one_hears_the_rest),
-           TEST(sends_keep_the_order_of_the_calls), TEST(relay_to_others), TEST(relay_to_all),
-           TEST(a_closed_client_gets_its_tail), TEST(a_tail_is_not_lost_to_a_reset),
-           TEST(closing_the_server), TEST(linger_is_the_longest_wait), TEST(drained),
-           TEST(drained_of_direct_messages), TEST(counted), TEST(figures))
+           TEST(sends_keep_the_order_of_the_calls), TEST(a_closed_client_gets_its_tail),
+           TEST(a_tail_is_not_lost_to_a_reset), TEST(closing_the_server),
+           TEST(linger_is_the_longest_wait), TEST(drained), TEST(drained_of_direct_messages),
+           TEST(counted), TEST(figures))
