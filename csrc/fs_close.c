@@ -21,8 +21,7 @@ static void set_reason(fs_conn *conn, fs_reason reason) {
 }
 
 static void set_linger(fs_reactor *r, fs_conn *conn) {
-  fs_wheel_remove(&r->wheel, &conn->idle);
-  fs_wheel_set(&r->wheel, &conn->linger, r->now_ns + r->config.linger_ns);
+  fs_wheel_set(&r->wheel, &conn->timer, r->now_ns + r->config.linger_ns);
 }
 
 void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
@@ -89,7 +88,6 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   fs_inbox_retire(&conn->inbox, &r->retired);
   fs_list_remove(&conn->ready_link);
   fs_list_remove(&conn->pending_link);
-  fs_wheel_remove(&r->wheel, &conn->linger);
-  fs_wheel_remove(&r->wheel, &conn->idle);
+  fs_wheel_remove(&r->wheel, &conn->timer);
   fs_list_push(&r->dead, &conn->link);
 }

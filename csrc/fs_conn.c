@@ -1,6 +1,7 @@
 #include "fs_conn.h"
 
 #include <errno.h>
+#include <string.h>
 
 int fs_conns_init(fs_conns *conns, uint32_t max) {
   *conns = (fs_conns){.max = max, .free_count = max};
@@ -24,9 +25,9 @@ void fs_conns_fini(fs_conns *conns) {
   *conns = (fs_conns){0};
 }
 
-fs_conn *fs_conns_open(fs_conns *conns, int fd) {
+fs_conn *fs_conns_open(fs_conns *conns, int fd, const fs_addr *peer) {
   if (conns->free_count == 0) return NULL;
-  fs_conn *conn = calloc(1, sizeof *conn);
+  fs_conn *conn = calloc(1, offsetof(fs_conn, peer) + fs_addr_size(peer));
   if (!conn) return NULL;
   uint32_t slot = conns->free_slots[--conns->free_count];
   conns->slots[slot] = conn;
@@ -34,12 +35,12 @@ fs_conn *fs_conns_open(fs_conns *conns, int fd) {
   conn->handle = (uint64_t)++conns->generations[slot] << 32 | slot;
   conn->number = ++conns->last_number;
   conn->fd = fd;
+  memcpy(&conn->peer, peer, fs_addr_size(peer));
   fs_list_init(&conn->ready_link);
   fs_list_init(&conn->dirty_link);
   fs_list_init(&conn->pending_link);
   fs_list_init(&conn->gap_link);
-  fs_timer_init(&conn->linger, FS_TIMER_LINGER);
-  fs_timer_init(&conn->idle, FS_TIMER_IDLE);
+  fs_timer_init(&conn->timer);
   fs_list_push(&conns->all, &conn->link);
   return conn;
 }

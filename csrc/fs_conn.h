@@ -58,7 +58,8 @@ typedef struct fs_conn {
   bool hung_up;      /* end of stream or an error is waiting behind what can be read */
   bool urgent;       /* the peer has sent urgent data: reads may stop at it */
   bool peer_eof;     /* the end of the peer's stream was read */
-  bool stalled;      /* the inbox may hold whole frames that found no room */
+  bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
+  bool paused;       /* for the next turn, when its message that is not relayed has been answered */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
   fs_reason close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */
@@ -66,16 +67,16 @@ typedef struct fs_conn {
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
   fs_list pending_link; /* those that can be flushed further */
   fs_list gap_link;     /* those that have lost messages, not yet reported */
-  fs_timer linger, idle;
-  uint64_t blocked_ns;    /* since when it has accepted no byte; 0: it takes what it is given */
-  fs_sub main;            /* the first of its subscriptions */
-  fs_sub *current;        /* the one that is being sent; left at the end of a message only */
+  fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
+  uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
+  fs_sub main;          /* the first of its subscriptions */
+  fs_sub *current;      /* the one that is being sent; left at the end of a message only */
   uint32_t joining_count; /* subscriptions that the reactor has not seen yet: under the lock */
   fs_inbox *inbox;
-  fs_addr peer;
   uint64_t opened_ns;
   uint64_t settled_count; /* messages that went to the kernel by subscriptions that ended */
   fs_counter bytes_sent, bytes_received, messages_received, dropped, last_sent_ns, last_received_ns;
+  fs_addr peer; /* the last, since the record ends where the address does: most are short */
 } fs_conn;
 
 /* Whether it takes anything more: it is open, and nobody has asked to close it. Under lock. */
@@ -100,7 +101,7 @@ int fs_conns_init(fs_conns *conns, uint32_t max);
 void fs_conns_fini(fs_conns *conns);
 
 /* A new record in state FS_OPEN with its number, or NULL: no slot is free, or no memory. */
-fs_conn *fs_conns_open(fs_conns *conns, int fd);
+fs_conn *fs_conns_open(fs_conns *conns, int fd, const fs_addr *peer);
 
 /* The record of a handle, or NULL when its connection has been released. */
 fs_conn *fs_conns_find(const fs_conns *conns, uint64_t handle);

@@ -14,7 +14,7 @@ static uint64_t due_ns(fs_counter *since, uint64_t period_ns) {
 void fs_expire_watch_idle(fs_reactor *r, fs_conn *conn) {
   uint64_t deadline_ns = fs_min(due_ns(&conn->last_received_ns, r->config.idle_timeout_ns),
                                 due_ns(&conn->last_sent_ns, r->config.heartbeat_ns));
-  if (deadline_ns != UINT64_MAX) fs_wheel_set(&r->wheel, &conn->idle, deadline_ns);
+  if (deadline_ns != UINT64_MAX) fs_wheel_set(&r->wheel, &conn->timer, deadline_ns);
 }
 
 static void send_heartbeat(fs_reactor *r, fs_conn *conn) {
@@ -28,7 +28,6 @@ static void send_heartbeat(fs_reactor *r, fs_conn *conn) {
 }
 
 static void check_idle(fs_reactor *r, fs_conn *conn) {
-  if (conn->state != FS_OPEN) return;
   if (r->now_ns >= due_ns(&conn->last_received_ns, r->config.idle_timeout_ns)) {
     fs_close_begin(r, conn, FS_REASON_IDLE);
     return;
@@ -40,12 +39,11 @@ static void check_idle(fs_reactor *r, fs_conn *conn) {
 static void expire_timers(fs_reactor *r) {
   fs_timer *timer;
   while ((timer = fs_wheel_pop(&r->wheel, r->now_ns))) {
-    if (timer->kind == FS_TIMER_IDLE) {
-      check_idle(r, fs_container_of(timer, fs_conn, idle));
-    } else {
-      fs_conn *conn = fs_container_of(timer, fs_conn, linger);
+    fs_conn *conn = fs_container_of(timer, fs_conn, timer);
+    if (conn->state == FS_OPEN)
+      check_idle(r, conn);
+    else
       fs_close_kill(r, conn, conn->reason);
-    }
   }
 }
 

@@ -22,6 +22,14 @@ void fs_outbox_init(fs_outbox *box, fs_log *log, size_t bytes_max) {
   atomic_init(&box->end, UINT64_MAX);
 }
 
+/* Makes edits, which begin at their beginning, the ring. */
+static void take_edits(fs_outbox *box, fs_edit *edits, uint32_t cap) {
+  free(box->edits);
+  box->edits = edits;
+  box->cap = cap;
+  box->first = 0;
+}
+
 static void pop_edit(fs_outbox *box) {
   fs_edit *edit = edit_at(box, 0);
   box->queued_bytes -= edit_bytes(edit);
@@ -29,23 +37,12 @@ static void pop_edit(fs_outbox *box) {
   box->inserted_count += edit->insert != NULL;
   free(edit->insert);
   box->first = (box->first + 1) & (box->cap - 1);
-  atomic_fetch_sub(&box->count, 1);
   box->insert_sent = 0;
+  if (atomic_fetch_sub(&box->count, 1) == 1) take_edits(box, NULL, 0);
 }
 
 void fs_outbox_fini(fs_outbox *box) {
   while (atomic_load(&box->count)) pop_edit(box);
-  free(box->edits);
-  box->edits = NULL;
-  box->cap = 0;
-}
-
-/* Makes edits, which begin at their beginning, the ring. */
-static void take_edits(fs_outbox *box, fs_edit *edits, uint32_t cap) {
-  free(box->edits);
-  box->edits = edits;
-  box->cap = cap;
-  box->first = 0;
 }
 
 static int grow(fs_outbox *box) {
@@ -230,6 +227,7 @@ int fs_outbox_jump(fs_outbox *box, uint64_t target, uint64_t *lost) {
   /* The begun message is passed by the cursor and will be counted as inserted. */
   box->skipped_count += skipped + (insert != NULL);
   take_edits(box, edits, cap);
+  if (kept == 0) take_edits(box, NULL, 0);
   atomic_store(&box->cursor, target);
   atomic_store(&box->count, kept);
   return 0;

@@ -5,7 +5,8 @@
  * Ownership: the outbox owns its inserted messages until they are sent or dropped.
  * Threading: skip and insert under the reactor's lock, by any thread, before the log's head passes
  *            them; gather and advance by the reactor, under the lock while there are edits.
- * Limits:    queued_bytes (inserted messages and the edits themselves) never exceeds bytes_max.
+ * Limits:    queued_bytes (inserted messages and the edits themselves) never exceeds bytes_max, but
+ *            for the rest of one message that had begun before a jump: it cannot be refused.
  *
  * Edits lie in a ring in the order of their offsets, which is the order in which they were made,
  * because an edit is always made at the head.
@@ -37,7 +38,7 @@ typedef struct fs_outbox {
   _Atomic uint64_t end;    /* the stream ends here; UINT64_MAX while it goes on */
   size_t insert_sent;      /* bytes of the first edit's message that are with the kernel */
   fs_edit *edits;
-  uint32_t first, cap; /* cap is a power of two */
+  uint32_t first, cap; /* cap is a power of two, 0 without edits: who is idle keeps no ring */
   atomic_uint count;
   size_t queued_bytes, bytes_max;
   uint64_t first_seq; /* of the first message that the stream might carry */

@@ -294,6 +294,8 @@ int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
     return result;
   }
   begin_closing(r);
+  /* Before reading: who is closed is not heard any more. */
+  fs_flush_take_asked(r);
   fs_receive_accept(r);
   fs_receive_read(r);
   fs_flush_all(r);

@@ -40,7 +40,8 @@ typedef enum fs_relay { FS_RELAY_NONE, FS_RELAY_OTHERS, FS_RELAY_ALL } fs_relay;
 typedef struct fs_config {
   const fs_codec *codec;
   fs_relay relay;
-  fs_policy policy; /* of the main channel, and of outboxes */
+  fs_slice relay_except; /* what begins with these bytes is not relayed; the caller keeps them */
+  fs_policy policy;      /* of the main channel, and of outboxes */
   size_t log_bytes, message_bytes_max, outbox_bytes_max;
   uint64_t slow_grace_ns, linger_ns;
   uint64_t idle_timeout_ns, heartbeat_ns; /* 0: none */
@@ -255,7 +256,11 @@ fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_co
 void fs_receive_accept(fs_reactor *reactor);
 void fs_receive_read(fs_reactor *reactor);
 
-/* Hands the kernels what they take. Under turn, not under lock; so are all that follow. */
+/* Takes what any thread has asked for: messages to single connections, subscriptions, closes. Under
+ * turn, not under lock; so are all that follow. */
+void fs_flush_take_asked(fs_reactor *reactor);
+
+/* Hands the kernels what they take. */
 void fs_flush_all(fs_reactor *reactor);
 void fs_flush_one(fs_reactor *reactor, fs_conn *conn);
 

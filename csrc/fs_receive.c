@@ -5,6 +5,7 @@
  * connection's inbox. Events point into the arena, or into inboxes that were retired this turn.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "fs_reactor.h"
 
@@ -12,12 +13,11 @@
 
 static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
   pthread_mutex_lock(&r->lock);
-  fs_conn *conn = fs_conns_open(&r->conns, fd);
+  fs_conn *conn = fs_conns_open(&r->conns, fd, peer);
   if (conn) {
     fs_sub_init(&conn->main, conn, r->channels[0], r->config.outbox_bytes_max);
     fs_list_push(&r->channels[0]->subs, &conn->main.channel_link);
     conn->current = &conn->main;
-    conn->peer = *peer;
     conn->opened_ns = r->now_ns;
     atomic_store(&conn->last_sent_ns, r->now_ns);
     atomic_store(&conn->last_received_ns, r->now_ns);
@@ -54,11 +54,18 @@ void fs_receive_accept(fs_reactor *r) {
 
 /* ---- Decode and route ---- */
 
+/* A message that the program answers instead of the relay. */
+static bool is_excepted(const fs_reactor *r, fs_slice message) {
+  fs_slice except = r->config.relay_except;
+  if (except.len == 0 || message.len < except.len) return false;
+  return memcmp(message.data, except.data, except.len) == 0;
+}
+
 /* 1, or 0: no room for it now, or -ENOMEM; then nothing was done. */
-static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message) {
+static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed) {
   bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
   if (report && r->event_count == FS_EVENTS_MAX) return 0;
-  if (r->config.relay != FS_RELAY_NONE) {
+  if (relayed) {
     size_t framed = (size_t)r->config.codec->measure(message.data, message.len);
     uint64_t seq;
     pthread_mutex_lock(&r->lock);
@@ -84,11 +91,14 @@ static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t le
         r->config.codec->decode(buf + taken, len - taken, r->config.message_bytes_max, &message);
     if (frame_len < 0) return frame_len;
     if (frame_len == 0) break;
-    int delivered = deliver(r, conn, message);
+    bool excepted = is_excepted(r, message);
+    int delivered = deliver(r, conn, message, r->config.relay != FS_RELAY_NONE && !excepted);
     if (delivered < 0) return delivered;
-    conn->stalled = delivered == 0;
+    if (delivered) taken += (size_t)frame_len;
+    /* What follows keeps its place behind the answer, or is not relayed after a close. */
+    conn->paused = delivered && excepted;
+    conn->stalled = !delivered || excepted;
     if (conn->stalled) break;
-    taken += (size_t)frame_len;
   }
   return (ssize_t)taken;
 }
@@ -96,6 +106,8 @@ static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t le
 /* Routes what the inbox holds and keeps the rest in a new one, since events point to the old. */
 static int route_kept(fs_reactor *r, fs_conn *conn) {
   fs_inbox *kept = conn->inbox;
+  conn->stalled = false;
+  if (!kept) return 0;
   ssize_t taken = route(r, conn, kept->data, kept->len);
   if (taken == 0) return 0;
   fs_inbox_retire(&conn->inbox, &r->retired);
@@ -116,7 +128,7 @@ static int take(fs_reactor *r, fs_conn *conn, const uint8_t *data, size_t len) {
     data += rest;
     len -= (size_t)rest;
     if (whole && (result = route_kept(r, conn)) < 0) return result;
-    if (conn->inbox) return fs_inbox_push(&conn->inbox, data, len);
+    if (conn->inbox || conn->stalled) return fs_inbox_push(&conn->inbox, data, len);
   }
   ssize_t taken = route(r, conn, data, len);
   if (taken < 0) return (int)taken;
@@ -149,7 +161,7 @@ static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
  * had room for some stands behind those who had none. */
 static void set_aside(fs_reactor *r, fs_conn *conn, bool had_room) {
   fs_list *line = had_room ? &r->served : &r->stalled;
-  if (r->event_count == FS_EVENTS_MAX) line = &r->ready;
+  if (conn->paused || r->event_count == FS_EVENTS_MAX) line = &r->ready;
   fs_reactor_enlist(line, &conn->ready_link);
 }
 

@@ -1,5 +1,7 @@
 /* Figures about a running reactor, for any thread. Counters that the reactor writes while we read
  * may be one step apart from each other; each of them is whole. */
+#include <string.h>
+
 #include "fs_reactor.h"
 
 /* Messages of a connection that went to the kernel. Under lock. */
@@ -47,7 +49,7 @@ int fs_reactor_conn_stats(fs_reactor *r, uint64_t handle, fs_conn_stats *stats) 
 int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
   pthread_mutex_lock(&r->lock);
   const fs_conn *conn = fs_conns_find(&r->conns, handle);
-  if (conn) *peer = conn->peer;
+  if (conn) memcpy(peer, &conn->peer, fs_addr_size(&conn->peer));
   pthread_mutex_unlock(&r->lock);
   return conn ? 0 : FS_EGONE;
 }

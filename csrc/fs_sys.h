@@ -29,6 +29,11 @@ typedef struct fs_addr {
   };
 } fs_addr;
 
+/* How many bytes of an fs_addr are in use. */
+static inline size_t fs_addr_size(const fs_addr *addr) {
+  return offsetof(fs_addr, any) + addr->len;
+}
+
 /* A listening, non-blocking stream socket bound to addr. IPv6 sockets are IPv6 only; TCP sockets
  * reuse the address of a server that has just stopped. */
 int fs_sys_listen(const fs_addr *addr, int backlog);

@@ -15,10 +15,7 @@ void fs_wheel_init(fs_wheel *wheel, uint64_t now_ns) {
   wheel->next_tick = UINT64_MAX;
 }
 
-void fs_timer_init(fs_timer *timer, fs_timer_kind kind) {
-  fs_list_init(&timer->link);
-  timer->kind = kind;
-}
+void fs_timer_init(fs_timer *timer) { fs_list_init(&timer->link); }
 
 void fs_wheel_set(fs_wheel *wheel, fs_timer *timer, uint64_t deadline_ns) {
   fs_wheel_remove(wheel, timer);

@@ -14,12 +14,9 @@
 enum { FS_WHEEL_SLOTS = 512 };
 enum { FS_WHEEL_TICK_NS = 1000000000 / 64 };
 
-typedef enum fs_timer_kind { FS_TIMER_LINGER, FS_TIMER_IDLE } fs_timer_kind;
-
 typedef struct fs_timer {
   fs_list link;
   uint64_t deadline_ns;
-  fs_timer_kind kind;
 } fs_timer;
 
 typedef struct fs_wheel {
@@ -30,7 +27,7 @@ typedef struct fs_wheel {
 } fs_wheel;
 
 void fs_wheel_init(fs_wheel *wheel, uint64_t now_ns);
-void fs_timer_init(fs_timer *timer, fs_timer_kind kind);
+void fs_timer_init(fs_timer *timer);
 
 /* Sets or moves a timer. */
 void fs_wheel_set(fs_wheel *wheel, fs_timer *timer, uint64_t deadline_ns);

@@ -68,9 +68,8 @@ cdef class Connection:
     def peer(self):
         """The address of the other side: ``(host, port)``, or the path of a UNIX socket, which
         for most clients is ``""``."""
-        if self._peer is None:
-            self._peer = self.engine.peer_of(self.handle)
-        return self._peer
+        # Kept from the end on only: many idle connections would keep many addresses.
+        return self.engine.peer_of(self.handle) if self._peer is None else self._peer
 
     def send(self, data, *, timeout=None):
         """Queues one message for this client, behind all that was published before.
@@ -178,12 +177,14 @@ cdef uint64_t ns(object seconds) except? 0:
     return <uint64_t>((seconds or 0) * 1e9)
 
 
-cdef int fill_config(fs_config *config, dict options) except -1:
+cdef int fill_config(fs_config *config, dict options, bytes relay_except) except -1:
     framing, relay = options["framing"], options["relay"]
     config.codec = &fs_codec_line
     if framing != "line":
         config.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
     config.relay = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RELAY_ALL}[relay]
+    config.relay_except.data = <const uint8_t *><const char *>relay_except
+    config.relay_except.len = len(relay_except)
     config.policy = POLICIES[options["slow_policy"]]
     config.log_bytes = options["log_bytes"]
     config.message_bytes_max = options["message_bytes_max"]
@@ -206,6 +207,7 @@ cdef class Engine:
     cdef dict connections_by_number
     cdef list channels
     cdef list queued
+    cdef bytes relay_except  # the reactor looks at its bytes
     cdef Py_ssize_t queued_at
     cdef unsigned long driver
 
@@ -223,7 +225,8 @@ cdef class Engine:
         cdef fs_config config
         cdef fs_addr addr
         cdef int result
-        fill_config(&config, options)
+        self.relay_except = options["relay_except"] or b""
+        fill_config(&config, options, self.relay_except)
         fill_addr(&addr, family, sockaddr)
         with nogil:
             result = fs_reactor_new(&self.reactor, &config, &addr)
@@ -314,7 +317,7 @@ cdef class Engine:
             name = (<Channel>self.channels[event.channel - 1]).name if event.channel else ""
             return Gap(conn, name, event.lost)
         # Its record goes after this turn, and users ask who it was.
-        conn.peer
+        conn._peer = conn.peer
         self.connections_by_number.pop(conn.number, None)
         conn.reason = REASONS[<int>event.reason]
         return Disconnected(conn, conn.reason)

@@ -120,6 +120,7 @@ cdef extern from "fs_reactor.h" nogil:
     ctypedef struct fs_config:
         const fs_codec *codec
         fs_relay relay
+        fs_slice relay_except
         fs_policy policy
         size_t log_bytes
         size_t message_bytes_max

@@ -52,6 +52,9 @@ class MultiServer(Engine):
     framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes;
                        "raw": none, a message is what arrived at once
     relay              None, or whom the engine sends what a client says: "others" or "all"
+    relay_except       a message that begins with these bytes is an event, but not relayed; what
+                       its sender says next is looked at when a handler, or the loop over the
+                       events, has answered it: by closing, or by publishing something instead
     slow_policy        what becomes of a client that holds the others up: "disconnect": it has
                        ``slow_grace`` to accept a byte; "drop_oldest": it loses the oldest
                        messages, which a ``Gap`` counts; "block": the publisher waits
@@ -75,6 +78,7 @@ class MultiServer(Engine):
         *,
         framing: Framing = "line",
         relay: Literal["others", "all"] | None = None,
+        relay_except: bytes | None = None,
         slow_policy: SlowPolicy = "disconnect",
         slow_grace: float = 1.0,
         log_bytes: int = 1 << 22,
@@ -302,6 +306,7 @@ class MultiServer(Engine):
 def _check_options(options: dict[str, Any]) -> None:
     _check_choice("framing", options["framing"], FRAMINGS)
     _check_choice("relay", options["relay"], RELAYS)
+    _check_relay_except(options["relay_except"], options["relay"])
     _check_choice("slow_policy", options["slow_policy"], SLOW_POLICIES)
     for name in ("slow_grace", "linger"):
         _check_seconds(name, options[name])
@@ -321,6 +326,17 @@ def _check_options(options: dict[str, Any]) -> None:
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _check_relay_except(value: object, relay: str | None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, bytes):
+        raise TypeError(f"relay_except must be None or bytes, not {value!r}")
+    if not value:
+        raise ValueError("relay_except must not be empty: every message begins with b''")
+    if relay is None:
+        raise ValueError(f"relay_except={value!r} needs relay='others' or relay='all'")
 
 
 def _check_period(name: str, value: object) -> None:

@@ -320,6 +320,29 @@ def test_the_engine_relays_without_python(serve, relay, echo):
             two.recv(timeout=0.05)
 
 
+def test_a_handler_answers_what_is_not_relayed_in_its_place(serve):
+    server = serve(relay="others", relay_except=b"end")
+    heard = []
+
+    @server.on_message
+    def answer(conn, data):
+        heard.append(data)
+        if data == b"end":
+            conn.close()
+        elif data.startswith(b"end"):
+            server.broadcast(b" " + data, exclude=conn)
+
+    server.start()
+    with Client.connect(server.address) as one, Client.connect(server.address) as two:
+        server.wait_connections(2, timeout=WAIT)
+        one.send_many([b"hello", b"endless", b"bye", b"end", b"not heard"])
+        assert list(one) == []
+        assert [two.recv(timeout=WAIT) for _ in range(3)] == [b"hello", b" endless", b"bye"]
+        server.broadcast(b"last")
+        assert two.recv(timeout=WAIT) == b"last"
+    assert heard == [b"hello", b"endless", b"bye", b"end"]
+
+
 def test_publishing_from_several_threads_loses_nothing(serve):
     server = serve(log_bytes=1 << 19).start()
     names = [b"a", b"b", b"c", b"d"]

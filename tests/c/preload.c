@@ -1,9 +1,9 @@
 /* Loaded with LD_PRELOAD into the model test: makes the kernel look stingier than it is.
  *
  * Accepted sockets get the smallest send buffer there is, so that slow peers are felt at once. With
- * STINGY, the seed, not 0: on descriptors that an epoll set watches, send, sendmsg and recv now and then move fewer bytes
- * than they could, or say EAGAIN. An edge-triggered set would then wait for an edge that never
- * comes, so the descriptor is registered again, which makes one.
+ * STINGY, the seed, not 0: on descriptors that an epoll set watches, send, sendmsg and recv now and
+ * then move fewer bytes than they could, or say EAGAIN. An edge-triggered set would then wait for
+ * an edge that never comes, so the descriptor is registered again, which makes one.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -51,7 +51,7 @@ void rig_close(struct rig *rig) {
   reactor->config.linger_ns = reactor->deadline_ns = 0;
   FS_LIST_EACH(link, &reactor->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (!fs_list_empty(&conn->linger.link)) fs_wheel_set(&reactor->wheel, &conn->linger, 0);
+    if (conn->state != FS_OPEN) fs_wheel_set(&reactor->wheel, &conn->timer, 0);
   }
   RIG_UNTIL(rig, fs_reactor_met(reactor, &closed));
   fs_reactor_free(reactor);

@@ -7,7 +7,8 @@
 
 /* A record with what only the reactor gives it. */
 static fs_conn *open_conn(fs_conns *conns, fs_log *log) {
-  fs_conn *conn = fs_conns_open(conns, -1);
+  fs_addr peer = {.len = sizeof peer.in, .any.sa_family = AF_INET};
+  fs_conn *conn = fs_conns_open(conns, -1, &peer);
   if (conn) fs_outbox_init(&conn->main.box, log, 1000);
   return conn;
 }
@@ -35,7 +36,7 @@ static void a_new_record(void) {
   CHECK_INT(conns.count, 1);
   CHECK_INT(listed(&conns), 1);
   CHECK(fs_list_empty(&conn->ready_link) && fs_list_empty(&conn->dirty_link));
-  CHECK(fs_list_empty(&conn->pending_link) && fs_list_empty(&conn->linger.link));
+  CHECK(fs_list_empty(&conn->pending_link) && fs_list_empty(&conn->timer.link));
   CHECK(fs_conns_find(&conns, conn->handle) == conn);
   release(&conns, conn);
   CHECK_INT(listed(&conns), 0);

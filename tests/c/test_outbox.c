@@ -245,9 +245,10 @@ static void nothing_behind_the_end(void) {
 static void ring_grows_wherever_it_begins(void) {
   for (size_t first = 0; first < 9; first++) {
     begin(ROOMY);
+    insert_message(2);
     for (size_t i = 0; i < first; i++) {
       insert_message(2);
-      send_all(4096, 64, 4096);
+      CHECK(send_some(2, 64, 2, NULL));
     }
     for (size_t i = 0; i < 40; i++) {
       insert_message(1 + i);
@@ -256,6 +257,21 @@ static void ring_grows_wherever_it_begins(void) {
     send_all(4096, 64, 50);
     finish();
   }
+}
+
+/* An idle connection, whatever it has been through, holds nothing for edits. */
+static void no_edits_no_ring(void) {
+  begin(ROOMY);
+  for (int i = 0; i < 40; i++) insert_message(3);
+  log_skipped(10);
+  send_all(4096, 64, 4096);
+  CHECK(!m.box.edits && m.box.cap == 0);
+  uint64_t lost;
+  log_message(100);
+  CHECK_INT(fs_outbox_jump(&m.box, m.log.head, &lost), 0);
+  CHECK_INT(lost, 1);
+  CHECK(!m.box.edits && m.box.cap == 0);
+  finish();
 }
 
 static void what_is_left_is_dropped(void) {
@@ -328,4 +344,4 @@ static void no_memory(void) {
 CHECK_UNIT(TEST(every_row_of_six), TEST(every_row_of_four_interrupted), TEST(long_random_run),
            TEST(adjacent_skips_are_one_edit), TEST(skip_grows_while_it_is_next),
            TEST(nothing_behind_the_end), TEST(ring_grows_wherever_it_begins),
-           TEST(what_is_left_is_dropped), TEST(bytes_max), TEST(no_memory))
+           TEST(no_edits_no_ring), TEST(what_is_left_is_dropped), TEST(bytes_max), TEST(no_memory))

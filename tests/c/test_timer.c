@@ -13,7 +13,7 @@ static fs_timer timers[TIMERS];
 
 static void begin(uint64_t now_ns) {
   fs_wheel_init(&wheel, now_ns);
-  for (int i = 0; i < TIMERS; i++) fs_timer_init(&timers[i], FS_TIMER_IDLE);
+  for (int i = 0; i < TIMERS; i++) fs_timer_init(&timers[i]);
 }
 
 static void nothing_is_due(void) {
