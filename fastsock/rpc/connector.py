@@ -101,9 +101,9 @@ class Connector:
         return stream
 
     def _begin(self, kind: type, signature: Signature, args: Any, kwargs: Any) -> Any:
-        arguments = signature.bind(args, kwargs) if kwargs or args or signature.types else ()
-        call = kind(self, signature, arguments, self.settings.timeout)
-        self._check_size(call)
+        call = kind(self, signature, signature.bind(args, kwargs), self.settings.timeout)
+        if len(call.body) > wire.CHUNK_BYTES or not isinstance(call.body, bytes):
+            self._check_size(call)
         if metadata := _metadata.get():
             packed = wire.encode(metadata)
             call.metadata = len(packed).to_bytes(2) + packed
@@ -115,7 +115,7 @@ class Connector:
     def _check_size(self, call: Call[Any]) -> None:
         body = call.body
         size = len(body) if isinstance(body, bytes) else sum(map(len, body))
-        if size > wire.CHUNK_BYTES and size > self._link.hello.body_bytes_max:
+        if size > self._link.hello.body_bytes_max:
             raise too_large(size, self._link.hello.body_bytes_max)
 
     def _start(self, call: Call[Any]) -> None:

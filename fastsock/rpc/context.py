@@ -13,6 +13,9 @@ _metadata: ContextVar[Mapping[str, str]] = ContextVar("fastsock.rpc.metadata", d
 
 METADATA_BYTES_MAX = 1 << 13
 
+_lock = threading.Lock()
+"""Guards the cancelling of all contexts; held for moments."""
+
 
 class Context:
     """The running call, as its method sees it: :func:`current` returns it.
@@ -25,7 +28,6 @@ class Context:
     __slots__ = (
         "_callbacks",
         "_cancelled",
-        "_lock",
         "_stream",
         "deadline",
         "metadata",
@@ -45,9 +47,8 @@ class Context:
         self.metadata = metadata
         self.deadline = deadline
         self._cancelled: threading.Event | None = None
-        self._callbacks: list[Callable[[], object]] = []
+        self._callbacks: list[Callable[[], object]] | None = None
         self._stream: Callable[[int, int], object] | None = None
-        self._lock = threading.Lock()
 
     @property
     def cancelled(self) -> bool:
@@ -69,23 +70,23 @@ class Context:
         return self.cancelled
 
     def _event(self) -> threading.Event:
-        with self._lock:
+        with _lock:
             if self._cancelled is None:
                 self._cancelled = threading.Event()
             return self._cancelled
 
     def _cancel(self) -> None:
         self._event().set()
-        with self._lock:
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        with _lock:
+            callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
             callback()
 
     def _on_cancel(self, callback: Callable[[], object]) -> None:
         """callback runs once, when the call is cancelled, or now if it is."""
-        with self._lock:
+        with _lock:
             if self._cancelled is None or not self._cancelled.is_set():
-                self._callbacks.append(callback)
+                self._callbacks = [*(self._callbacks or ()), callback]
                 return
         callback()
 

@@ -230,7 +230,7 @@ class Signature:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the order of the parameters; TypeError as for a local call."""
-        if not kwargs and len(args) == len(self.types):
+        if len(args) == len(self.types) and not kwargs:
             return args
         try:
             bound = self.parameters.bind(*args, **kwargs)

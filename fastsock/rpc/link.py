@@ -217,7 +217,7 @@ class Link:
         try:
             while call.sent_at is None and not call.finished and call.id:
                 self._send_some(seconds_left(call.deadline))
-            while any(each is call for _, each in tuple(self.transfers)):
+            while self.transfers and any(each is call for _, each in tuple(self.transfers)):
                 self._send_some(seconds_left(call.deadline))
         except TimeoutError:
             self.wake_writer()
@@ -252,7 +252,7 @@ class Link:
                 call.sent_at = offset
             offset += len(frame) + 4
             batch.append(frame)
-        for _ in range(len(self.transfers)):
+        for _ in range(len(self.transfers)) if self.transfers else ():
             frames, call = self.transfers.popleft()
             if call.finished:
                 continue

@@ -50,17 +50,16 @@ class Codec:
     """
 
     def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
-        self._decode = msgspec.msgpack.Decoder(_with_segments(type, of_tuple), ext_hook=_array_of)
+        decoder = msgspec.msgpack.Decoder(_with_segments(type, of_tuple), ext_hook=_array_of)
+        self._decode = decoder.decode
         self._of_tuple = of_tuple
+        self._has_bytes = bytes in type if of_tuple else type is bytes
 
     def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
         """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
         that cannot be sent."""
-        if self._of_tuple:
-            if any(type(item) is bytes and len(item) > wire.CHUNK_BYTES for item in value):
-                return _encode_segments(tuple(map(_segment_marked, value)))
-        elif type(value) is bytes and len(value) > wire.CHUNK_BYTES:
-            return _encode_segments(_segment_marked(value))
+        if self._has_bytes:
+            value = tuple(map(_segment_marked, value)) if self._of_tuple else _segment_marked(value)
         try:
             return 0, _encode_plain(value)
         except _NeedsSegments:
@@ -69,11 +68,11 @@ class Codec:
     def decode(self, flags: int, body: bytes | memoryview) -> Any:
         """The value; msgspec.DecodeError or ValueError says what is wrong with the body."""
         if not flags & wire.SEGMENTS:
-            return self._decode.decode(body)
+            return self._decode(body)
         packed, segments = _split(memoryview(body))
         _segments.current = segments
         try:
-            value = self._decode.decode(packed)
+            value = self._decode(packed)
             if self._of_tuple:
                 return tuple(map(_bytes_of, value))
             return _bytes_of(value)
@@ -91,11 +90,11 @@ def _with_segments(type: Any, of_tuple: bool) -> Any:
 
 
 class _NeedsSegments(Exception):
-    """The value holds an array."""
+    """The value holds an array, or a large bytes object."""
 
 
 def _refuse_array(value: Any) -> Any:
-    if _is_array(value):
+    if isinstance(value, _Large) or _is_array(value):
         raise _NeedsSegments
     return _refuse(value)
 

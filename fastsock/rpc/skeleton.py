@@ -94,13 +94,14 @@ class Skeleton:
 
     def run(self, call: Running) -> None:
         """Begins the call, on the thread that its method asks for."""
-        with self._idle:
-            self.running_count += 1
-        call.session.running[call.number] = call
         signature = call.signature
         if signature.options.inline:
             self._run(call)
-        elif not signature.asynchronous:
+            return
+        with self._idle:
+            self.running_count += 1
+        call.session.running[call.number] = call
+        if not signature.asynchronous:
             self._pool.submit(lambda: self._run_in_pool(call))
         else:
             self._loop.start(lambda: self._run_async(call))
@@ -119,7 +120,8 @@ class Skeleton:
 
     def _run(self, call: Running) -> None:
         context = call.context
-        token, deadline_token = _current.set(context), _deadline.set(context.deadline)
+        token = _current.set(context)
+        deadline_token = None if context.deadline is None else _deadline.set(context.deadline)
         try:
             function, arguments = call.function, self._arguments(call)
             if self._interceptors:
@@ -131,7 +133,8 @@ class Skeleton:
             self._fail(call, error)
         finally:
             _current.reset(token)
-            _deadline.reset(deadline_token)
+            if deadline_token is not None:
+                _deadline.reset(deadline_token)
 
     def _run_in_pool(self, call: Running) -> None:
         if self._is_over(call):
@@ -175,13 +178,12 @@ class Skeleton:
 
     def _arguments(self, call: Running) -> Any:
         try:
-            arguments = call.signature.arguments_codec.decode(call.flags, call.arguments)
+            return call.signature.arguments_codec.decode(call.flags, call.arguments)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             refused = WrongArguments(f"{call.signature.text}: {error}")
             raise _Refusal(refused) from None
         finally:
             call.arguments = None
-        return arguments
 
     def _intercepted(self, context: Context, proceed: Callable[[], Any]) -> Any:
         for intercept in reversed(self._interceptors):
@@ -235,11 +237,12 @@ class Skeleton:
         if not options.oneway:
             keep = not options.idempotent and not call.signature.stream
             session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
-        session.running.pop(call.number, None)
-        with self._idle:
-            self.running_count -= 1
-            if not self.running_count:
-                self._idle.notify_all()
+        if not options.inline:
+            session.running.pop(call.number, None)
+            with self._idle:
+                self.running_count -= 1
+                if not self.running_count:
+                    self._idle.notify_all()
 
 
 def _wrapped(
