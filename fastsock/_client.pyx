@@ -86,7 +86,7 @@ cdef class ClientCore:
 
     cdef int fd
     cdef int users
-    cdef bint closing, ended
+    cdef bint closing, ended, emptied
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
     cdef int64_t busy_poll_ns
@@ -416,14 +416,19 @@ cdef class ClientCore:
     cdef bint receive(self, int64_t limit, uint64_t begun) except -1:
         """Reads once more: True, or the time is over: False."""
         cdef ssize_t received
+        cdef size_t room
         if self.received.start == self.received.end:
             self.received.start = self.received.end = 0
         buffer_reserve(&self.received, READ_BYTES)
+        room = self.received.cap - self.received.end
+        # Where the last look emptied the socket, the next finds nothing: it waits first.
+        if self.emptied and not self.wait(POLLIN, limit, begun):
+            return False
         while True:
-            received = fs_sys_recv(self.fd, self.received.data + self.received.end,
-                                   self.received.cap - self.received.end)
+            received = fs_sys_recv(self.fd, self.received.data + self.received.end, room)
             if received > 0:
                 self.received.end += received
+                self.emptied = <size_t>received < room
                 return True
             if received != -EAGAIN:
                 self.raise_ended(<int>received)
