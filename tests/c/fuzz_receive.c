@@ -30,6 +30,7 @@ static fs_reactor *reactor_of(int number) {
                       .log_bytes = 1 << 14,
                       .message_bytes_max = LIMIT_MAX,
                       .outbox_bytes_max = 1 << 14,
+                      .flush_bytes = 1 << 14,
                       .linger_ns = 1000000000,
                       .connections_max = 4,
                       .backlog = 4};
