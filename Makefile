@@ -5,8 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx) setup.py
 ASAN_LIB := build/asan/lib
+FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test ctest tsan pytest soak tools debug asan cov bench check wheel clean
+.PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench check wheel clean
 
 build: build/built
 
@@ -28,6 +29,11 @@ pytest: build tools
 # The model test over many more seeds; a few minutes.
 soak: build
 	SOAK_SEEDS=3000 $(BIN)/python -m pytest tests/test_model.py
+
+# Made-up bytes for the codecs and for receiving, FUZZ_SECONDS in all.
+fuzz:
+	@tests/tools.sh clang:clang
+	$(MAKE) --no-print-directory -C tests/c fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
 
 # Programs of other packages that the tests talk to.
 tools:

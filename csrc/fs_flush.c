@@ -94,7 +94,7 @@ static flow flush_subs(fs_reactor *r, fs_conn *conn) {
   uint32_t visits = 1;
   for (const fs_sub *sub = conn->main.next; sub; sub = sub->next) visits++;
   for (; visits > 0; visits--) {
-    flow result = flush_sub(r, conn, conn->current, FS_FLUSH_BYTES);
+    flow result = flush_sub(r, conn, conn->current, r->config.flush_bytes);
     pthread_mutex_lock(&r->lock);
     size_t rest = result == FLOW_MORE ? fs_outbox_message_rest(&conn->current->box) : 0;
     pthread_mutex_unlock(&r->lock);
@@ -108,8 +108,8 @@ static flow flush_subs(fs_reactor *r, fs_conn *conn) {
 
 void fs_flush_one(fs_reactor *r, fs_conn *conn) {
   if (conn->blocked || (conn->state != FS_OPEN && conn->state != FS_CLOSING)) return;
-  flow result =
-      conn->main.next ? flush_subs(r, conn) : flush_sub(r, conn, &conn->main, FS_FLUSH_BYTES);
+  flow result = conn->main.next ? flush_subs(r, conn)
+                                : flush_sub(r, conn, &conn->main, r->config.flush_bytes);
   if (result == FLOW_BLOCKED || result == FLOW_BROKEN) return;
   conn->blocked_ns = 0;
   if (result == FLOW_MORE)

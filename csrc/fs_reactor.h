@@ -6,8 +6,8 @@
  * Threading: whoever holds the turn lock is the reactor; there is one at a time. The functions
  *            under "Any thread" take the short lock instead and may be called at any time.
  * Limits:    those of fs_config; beside them, per turn, FS_EVENTS_MAX events, FS_ARENA_BYTES read,
- *            FS_READ_BYTES read and FS_FLUSH_BYTES sent per connection, so that no peer can keep
- *            the others waiting.
+ *            FS_READ_BYTES read and config.flush_bytes sent per connection, so that no peer can
+ * keep the others waiting.
  *
  * Two locks, always taken in this order: turn (long: held while waiting and while sending), then
  * lock (short: never held over a system call that can take long). Everything in this struct says
@@ -26,7 +26,6 @@ enum {
   FS_EVENTS_MAX = 4096,
   FS_ARENA_BYTES = 1 << 20,
   FS_READ_BYTES = 1 << 16,
-  FS_FLUSH_BYTES = 1 << 18,
   FS_FLUSH_DUE_BYTES = 1 << 16, /* a publisher flushes when this much waits */
   FS_IOV_MAX = 64,
   FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */
@@ -43,6 +42,7 @@ typedef struct fs_config {
   fs_slice relay_except; /* what begins with these bytes is not relayed; the caller keeps them */
   fs_policy policy;      /* of the main channel, and of outboxes */
   size_t log_bytes, message_bytes_max, outbox_bytes_max;
+  size_t flush_bytes; /* of one stream of one connection, before it is the next one's turn */
   uint64_t slow_grace_ns, linger_ns;
   uint64_t idle_timeout_ns, heartbeat_ns; /* 0: none */
   uint64_t busy_poll_ns;                  /* how long to spin before sleeping */

@@ -189,6 +189,7 @@ cdef int fill_config(fs_config *config, dict options, bytes relay_except) except
     config.log_bytes = options["log_bytes"]
     config.message_bytes_max = options["message_bytes_max"]
     config.outbox_bytes_max = options["outbox_bytes_max"]
+    config.flush_bytes = options["flush_bytes"]
     config.slow_grace_ns = ns(options["slow_grace"])
     config.linger_ns = ns(options["linger"])
     config.idle_timeout_ns = ns(options["idle_timeout"])
@@ -221,7 +222,8 @@ cdef class Engine:
             fs_reactor_free(self.reactor)
 
     def _open(self, family, sockaddr, options):
-        """Binds and listens. The options are those of MultiServer, by name, checked by it."""
+        """Binds and listens. The options are those of MultiServer and its flush_bytes, by name,
+        checked by it."""
         cdef fs_config config
         cdef fs_addr addr
         cdef int result

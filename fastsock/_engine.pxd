@@ -125,6 +125,7 @@ cdef extern from "fs_reactor.h" nogil:
         size_t log_bytes
         size_t message_bytes_max
         size_t outbox_bytes_max
+        size_t flush_bytes
         uint64_t slow_grace_ns
         uint64_t linger_ns
         uint64_t idle_timeout_ns

@@ -26,6 +26,8 @@ RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
 UNCHECKED = ("self", "address", "__class__")
 CHANNELS_MAX = 255
+FLUSH_BYTES = 1 << 18
+"""How much one client is sent of one channel before it is the next one's turn."""
 EDIT_BYTES = 64
 """More than the engine counts for one direct message beside its bytes."""
 CLOSE_MARGIN = 5.0
@@ -102,7 +104,7 @@ class MultiServer(Engine):
         self._on_gap: Callable[[Connection, str, int], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
         self._path: str | None = None
-        self._options = options
+        self._options = options | {"flush_bytes": FLUSH_BYTES}
         self._listen(address)
 
     def _listen(self, address: addresses.Address) -> None:

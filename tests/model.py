@@ -15,6 +15,7 @@ import sys
 import time
 from collections import defaultdict
 
+import fastsock.server
 from fastsock import Connected, ConnectionClosed, Disconnected, Gap, LogFull, MultiServer
 
 MESSAGE_BYTES_MAX = 1000
@@ -76,6 +77,8 @@ class Model:
         self.random = random.Random(seed)
         self.framing = self.random.choice(["line", "length"])
         self.policy = self.random.choice(["disconnect", "drop_oldest", "block"])
+        # So small that a stream's turn ends in the middle of messages, which must still go out whole.
+        fastsock.server.FLUSH_BYTES = self.random.choice([100, 1500, 1 << 18])
         self.server = MultiServer(
             ("127.0.0.1", 0),
             framing=self.framing,

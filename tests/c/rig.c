@@ -13,6 +13,7 @@ fs_config rig_config(void) {
                      .log_bytes = 1 << 16,
                      .message_bytes_max = 1 << 13,
                      .outbox_bytes_max = 1 << 16,
+                     .flush_bytes = 1 << 18,
                      .slow_grace_ns = 3602500 * RIG_MS_NS,
                      .linger_ns = 3602500 * RIG_MS_NS,
                      .connections_max = 100,

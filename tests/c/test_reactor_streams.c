@@ -44,6 +44,27 @@ static void who_subscribes_hears(void) {
   for (int i = 0; i < 2; i++) client_close(&clients[i]);
 }
 
+/* A stream's turn ends in the middle of a message, which is sent whole all the same. */
+static void streams_take_turns_at_messages(void) {
+  struct rig rig = {0};
+  struct client client;
+  fs_config config = rig_config();
+  config.flush_bytes = 5;
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  uint32_t channel = add_channel(&rig, FS_POLICY_DISCONNECT);
+  CHECK_INT(fs_reactor_subscribe(rig.reactor, channel, client.handle), 0);
+  publish_to(&rig, 0, "first of all", 0);
+  publish_to(&rig, 0, "second of all", 0);
+  publish_to(&rig, 1, "first of the channel", 0);
+  publish_to(&rig, 1, "4567", 0);
+  rig_send(&rig, &client, "a direct message");
+  rig_receives(&rig, &client,
+               "first of all\nfirst of the channel\nsecond of all\n4567\na direct message\n");
+  rig_close(&rig);
+  client_close(&client);
+}
+
 /* A close does not bring back what the client had left before. */
 static void left_and_then_closed(void) {
   struct rig rig = {0};
@@ -223,6 +244,7 @@ static void raw_messages_without_bytes(void) {
   client_close(&client);
 }
 
-CHECK_UNIT(TEST(who_subscribes_hears), TEST(left_and_then_closed), TEST(left_by_its_last_reader),
-           TEST(dropping_the_oldest), TEST(idle_clients), TEST(a_heartbeat_behind_the_end),
-           TEST(raw_bytes), TEST(raw_messages_without_bytes))
+CHECK_UNIT(TEST(who_subscribes_hears), TEST(streams_take_turns_at_messages),
+           TEST(left_and_then_closed), TEST(left_by_its_last_reader), TEST(dropping_the_oldest),
+           TEST(idle_clients), TEST(a_heartbeat_behind_the_end), TEST(raw_bytes),
+           TEST(raw_messages_without_bytes))
