@@ -1,11 +1,9 @@
 """The command line that all scenarios have in common."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
-
-from benchmarks.peers import Peer
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,17 +45,17 @@ def seconds(text: str) -> float:
     return value
 
 
-def peers(known: Mapping[str, Peer]) -> Callable[[str], list[str]]:
-    """An argument type: names of known peers with commas between them."""
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
+    """An argument type: names that are known, of peers or modes, with commas between them."""
 
     def parse(text: str) -> list[str]:
-        names = text.split(",")
-        for name in names:
+        chosen = text.split(",")
+        for name in chosen:
             if name not in known:
                 raise argparse.ArgumentTypeError(f"{name!r} is none of {','.join(known)}")
-            if names.count(name) > 1:
+            if chosen.count(name) > 1:
                 raise argparse.ArgumentTypeError(f"{name!r} is named twice")
-        return names
+        return chosen
 
     return parse
 

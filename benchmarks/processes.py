@@ -63,7 +63,8 @@ class Partner:
             stderr=self._errors,
             bufsize=0,
         )
-        os.sched_setaffinity(self._process.pid, {core})
+        self.pid = self._process.pid
+        os.sched_setaffinity(self.pid, {core})
         self._received = b""
 
     def __enter__(self) -> Self:

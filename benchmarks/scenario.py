@@ -100,7 +100,7 @@ class Scenario(ABC, Generic[Case, Run]):
         parser = options.Parser(prog=self.name, description=description, allow_abbrev=False)
         self.arguments(parser)
         parser.add_argument(
-            "--peers", type=options.peers(self.peers), default=list(self.peers), metavar="A,B,..."
+            "--peers", type=options.names(self.peers), default=list(self.peers), metavar="A,B,..."
         )
         parser.add_argument(
             "--seconds", type=options.seconds, metavar="S", help=f"per run ({self.seconds:g})"
