@@ -230,8 +230,6 @@ class Signature:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the order of the parameters; TypeError as for a local call."""
-        if len(args) == len(self.types) and not kwargs:
-            return args
         try:
             bound = self.parameters.bind(*args, **kwargs)
         except TypeError as error:
