@@ -1,5 +1,6 @@
 """The other end of a server: one connection that sends and receives messages."""
 
+import os
 import random
 import time
 from types import TracebackType
@@ -95,8 +96,9 @@ class Client(ClientCore):
             return client
         assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))
-        failure.strerror = f"cannot connect to {shown}: {failure.strerror or failure}"
-        raise failure
+        if failure.errno is None:
+            raise TimeoutError(f"cannot connect to {shown}: {failure}")
+        raise OSError(failure.errno, f"cannot connect to {shown}: {os.strerror(failure.errno)}")
 
     def reconnect(self, *, retry: float = 0.0) -> Self:
         """Closes this client and returns a new one, connected to the same address with the same
