@@ -492,7 +492,7 @@ class Server:
         deadline = monotonic() + remaining_us / 1e6 if remaining_us else None
         context = Context(session.peer, signature.name, metadata, deadline)
         call = Running(session, number, signature, function, context, flags, body)
-        return self._skeleton.run(call)
+        self._skeleton.run(call)
 
     def _again(self, session: Session, number: int) -> None:
         """A call that has been here: it is joined, answered again, or too old to know."""
