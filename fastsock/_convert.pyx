@@ -4,6 +4,9 @@ import os
 
 from fastsock.errors import MessageTooBig, ServerClosed
 
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR
+
 from fastsock._address cimport address_pack, address_unpack
 from fastsock._engine cimport *
 
@@ -68,3 +71,18 @@ cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept:
         return -1
     passed = <int64_t>(fs_sys_now_ns() - begun_ns)
     return timeout - passed if passed < timeout else 0
+
+
+cdef bint wait_ready(int fd, short events, int64_t timeout, uint64_t begun_ns) except -1:
+    """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
+    cdef int result
+    cdef int64_t left
+    while True:
+        left = time_left(timeout, begun_ns)
+        with nogil:
+            result = fs_sys_poll(fd, events, left)
+        if result >= 0:
+            return result > 0
+        if result != -EINTR:
+            raise_code(result, "poll")
+        PyErr_CheckSignals()

@@ -3,11 +3,11 @@
 import os
 import random
 import time
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from fastsock import address as addresses
-from fastsock._client import ClientCore
+from fastsock.endpoint import Endpoint
+from fastsock.options import Framing, check_stream
 
 __all__ = ["Client"]
 
@@ -16,14 +16,8 @@ RETRY_MOST = 2.0
 """Seconds between attempts to connect."""
 
 
-class Client(ClientCore):
-    """One connection to a server, framed as the server's. Made by :meth:`Client.connect`.
-
-    One thread may send while another receives. ``with`` closes it.
-    """
-
-    peer: tuple[str, int] | str
-    """The address that it is connected to, numeric."""
+class Client(Endpoint):
+    """One connection to a server, framed as the server's. Made by :meth:`Client.connect`."""
 
     def __init__(self) -> None:
         raise TypeError("use Client.connect(address)")
@@ -36,7 +30,7 @@ class Client(ClientCore):
         cls,
         address: addresses.Address,
         *,
-        framing: Literal["line", "length", "raw"] = "line",
+        framing: Framing = "line",
         timeout: float | None = None,
         retry: float = 0.0,
         message_bytes_max: int = 1 << 16,
@@ -55,14 +49,14 @@ class Client(ClientCore):
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
         """
-        if framing not in ("line", "length", "raw"):
-            raise ValueError(f"framing must be one of 'line', 'length', 'raw', not {framing!r}")
         options = {
             "framing": framing,
             "message_bytes_max": message_bytes_max,
             "outbox_bytes_max": outbox_bytes_max,
+            "linger": linger,
             "busy_poll_us": busy_poll_us,
         }
+        check_stream(options)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
         while True:
             try:
@@ -76,7 +70,7 @@ class Client(ClientCore):
                 pause = min(2 * pause, RETRY_MOST)
         client._linger = linger
         client._address = address
-        client._options = options | {"timeout": timeout, "linger": linger}
+        client._options = options | {"timeout": timeout}
         return client
 
     @classmethod
@@ -105,23 +99,3 @@ class Client(ClientCore):
         options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost."""
         self.close()
         return self.connect(self._address, retry=retry, **self._options)
-
-    _linger: float
-
-    def close(self) -> None:
-        """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
-
-        Idempotent; a call that waits in another thread raises ConnectionClosed.
-        """
-        self._close(self._linger)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -256,13 +256,19 @@ def test_a_path_needs_no_slash(tmp_path, monkeypatch):
         Client.connect(Path("socket")).close()
 
 
-def test_options_are_checked():
-    with pytest.raises(
-        ValueError, match="framing must be one of 'line', 'length', 'raw', not 'lines'"
-    ):
-        Client.connect(("127.0.0.1", 9), framing="lines")
-    with pytest.raises(TypeError, match=r"use Client.connect\(address\)"):
-        Client()
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"framing": "lines"}, ValueError, "framing must be one of 'line', .*'raw', not 'lines'"),
+        ({"message_bytes_max": 0}, ValueError, "message_bytes_max must be from 1 to .*, not 0"),
+        ({"outbox_bytes_max": "1"}, TypeError, "outbox_bytes_max must be an int, not '1'"),
+        ({"linger": -1}, ValueError, "linger must be from 0 to 1e9 seconds, not -1"),
+        ({"busy_poll_us": 10**7}, ValueError, "busy_poll_us must be from 0 to 1000000"),
+    ],
+)
+def test_options_are_checked(options, error, text):
+    with pytest.raises(error, match=text):
+        Client.connect(("127.0.0.1", 9), **options)
 
 
 def test_the_server_closed_error_is_no_connection_error():
