@@ -222,7 +222,7 @@ cdef class ClientCore:
 
     cdef int enter(self) except -1:
         if self.closing:
-            raise ConnectionClosed("the client is closed", "local")
+            raise ConnectionClosed("the connection is closed", "local")
         self.users += 1
         return 0
 
@@ -374,7 +374,7 @@ cdef class ClientCore:
     cdef int raise_ended(self, int error) except -1:
         """error: of the failed call, 0 at the end of the peer's stream."""
         if self.closing:
-            raise ConnectionClosed("the client is closed", "local")
+            raise ConnectionClosed("the connection is closed", "local")
         self.ended = True
         raise ConnectionClosed("closed by peer" if error == 0 or error == -EPIPE
                                else "reset by peer", "peer")

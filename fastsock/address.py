@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Address", "Resolved", "check", "resolve", "show"]
+__all__ = ["Address", "Sockaddr", "check", "resolve", "show"]
 
 Address = tuple[str, int] | str | Path
 """What users pass."""
 
-Resolved = tuple[int, tuple[Any, ...] | str]
-"""A family, and what the engine takes for it: an address of the socket module or a path."""
+Sockaddr = tuple[Any, ...] | str
+"""What the engine takes: an address of the socket module or a path."""
 
 UNIX_PATH_BYTES_MAX = 107
 """sun_path holds 108 bytes with its final NUL (unix(7))."""
@@ -49,7 +49,7 @@ def check(address: object) -> tuple[str, int] | str:
     return host, port
 
 
-def resolve(address: object, *, passive: bool = False) -> list[Resolved]:
+def resolve(address: object, *, passive: bool = False) -> list[tuple[int, Sockaddr]]:
     """Every stream address that ``address`` stands for, in the order to try them (RFC 6724).
 
     ``passive`` asks for addresses to listen on. Raises OSError (socket.gaierror) naming a host

@@ -19,9 +19,6 @@ RETRY_MOST = 2.0
 class Client(Endpoint):
     """One connection to a server, framed as the server's. Made by :meth:`Client.connect`."""
 
-    def __init__(self) -> None:
-        raise TypeError("use Client.connect(address)")
-
     _address: addresses.Address
     _options: dict[str, Any]
 

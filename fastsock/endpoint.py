@@ -1,5 +1,7 @@
 """One end of a connection, whoever has begun it."""
 
+from typing import Any, Self
+
 from fastsock._client import ClientCore
 from fastsock.closing import Closing
 
@@ -16,6 +18,18 @@ class Endpoint(Closing, ClientCore):
     """The address of the other end, numeric."""
 
     _linger: float
+
+    def __init__(self) -> None:
+        raise TypeError("use Client.connect(address) or SingleServer(address).accept()")
+
+    @classmethod
+    def _adopted(cls, fd: int, peer: tuple[str, int] | str, options: dict[str, Any]) -> Self:
+        """Takes over a connected socket that does not block, with checked options."""
+        end = cls.__new__(cls)
+        end._adopt(fd, options)
+        end.peer = peer
+        end._linger = options["linger"]
+        return end
 
     def close(self) -> None:
         """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.

@@ -5,14 +5,15 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fastsock import address as addresses
 
 __all__ = ["listen"]
 
 
-def listen(address: addresses.Address, bind: Callable[[int, Any], object]) -> Path | None:
+def listen(
+    address: addresses.Address, bind: Callable[[int, addresses.Sockaddr], object]
+) -> Path | None:
     """Calls ``bind(family, sockaddr)``, which has to bind and listen at the address.
 
     Returns the socket file that is there then, which whoever closes the socket removes; None for

@@ -109,7 +109,7 @@ class MultiServer(Closing, Engine):
         self._options = options | {"flush_bytes": FLUSH_BYTES}
         self._path = listen(address, self._bind)
 
-    def _bind(self, family: int, sockaddr: Any) -> None:
+    def _bind(self, family: int, sockaddr: addresses.Sockaddr) -> None:
         self._open(family, sockaddr, self._options)
 
     # ---- Handlers ----

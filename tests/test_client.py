@@ -175,7 +175,7 @@ def test_close_ends_a_call_that_waits_in_another_thread(plain):
     client.close()
     assert client.fileno() == -1
     for call in (client.recv, lambda: client.send(b"late")):
-        with pytest.raises(ConnectionClosed, match="the client is closed"):
+        with pytest.raises(ConnectionClosed, match="the connection is closed"):
             call()
 
 
@@ -352,10 +352,10 @@ def test_reconnect_waits_until_the_server_is_back(serve):
     timer.start()
     with client.reconnect(retry=WAIT) as again:
         assert client.fileno() == -1 and again.peer == address
+        timer.join()
         back[0].wait_connections(1, timeout=WAIT)
         back[0].broadcast(b"welcome back")
         assert again.recv(timeout=WAIT) == b"welcome back"
-    timer.join()
     back[0].close()
 
 
