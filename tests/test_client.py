@@ -171,7 +171,7 @@ def test_close_ends_a_call_that_waits_in_another_thread(plain):
     thread.start()
     client.close()
     thread.join(WAIT)
-    assert outcome == [("the client is closed", "local")]
+    assert outcome == [("the connection is closed", "local")]
     client.close()
     assert client.fileno() == -1
     for call in (client.recv, lambda: client.send(b"late")):
