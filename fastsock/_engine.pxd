@@ -65,6 +65,7 @@ cdef extern from "fs_sys.h" nogil:
         void *iov_base
         size_t iov_len
 
+    ssize_t fs_sys_sendv(int fd, iovec *iov, int iov_count)
     ssize_t fs_sys_recvv(int fd, iovec *iov, int iov_count)
     int fs_sys_shutdown_write(int fd)
     void fs_sys_close(int fd)

@@ -262,6 +262,7 @@ class Connector:
 
     def _move(self, calls: list[Call[Any]], dead: Link, error: Exception) -> None:
         wanted = [call for call in calls if not self._ends_with(call, dead, error)]
+        wanted = [call for call in wanted if not call.finished]
         if not wanted:
             return
         try:

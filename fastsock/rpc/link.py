@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class Link:
         self.unstarted: deque[Call[Any]] = deque()
         self.next_id: int = resumes.next_id if resumes else 1
         self.outgoing: deque[tuple[bytes, Call[Any] | None]] = deque()
-        self.transfers: deque[tuple[Iterator[bytes], Call[Any]]] = deque()
+        self.transfers: deque[tuple[Iterator[list[memoryview]], Call[Any]]] = deque()
         self.leading = False
         self.followers: dict[Any, None] = {}
         self.attended: dict[Call[Any], None] = {}
@@ -120,10 +121,16 @@ class Link:
                 self._enqueue(call, self._new_id())
 
     def adopt(self, call: Call[Any]) -> None:
-        """Sends again, under its number, a call of the session that this link goes on with."""
+        """Sends again, under its number, a call of the session that this link goes on with: its
+        header alone if the server has the rest."""
         with self.lock:
             call.link = self
-            self._enqueue(call, call.id)
+            if call.id > self.hello.highest or call.id in self.hello.incomplete:
+                self._enqueue(call, call.id)
+                return
+            call.assembly = None
+            self.pending[call.id] = call
+            self.outgoing.append((wire.frame(wire.CALL, call.id), call))
 
     def _new_id(self) -> int:
         self.next_id += 1
@@ -148,7 +155,7 @@ class Link:
             return
         parts = [memoryview(body)] if isinstance(body, bytes) else body
         frames = wire.frames(wire.CALL, flags, method, number, remaining_us, parts)
-        self.outgoing.append((next(frames), call))
+        self.outgoing.append((b"".join(next(frames)), call))
         self.transfers.append((frames, call))
 
     def flush(self, call: Call[Any]) -> None:
@@ -192,16 +199,16 @@ class Link:
                 call.sent_at = offset
             offset += len(frame) + 4
             batch.append(frame)
+        if batch:
+            self.client.send_many(batch, timeout=timeout)
         for _ in range(len(self.transfers)) if self.transfers else ():
             frames, call = self.transfers.popleft()
             if call.finished:
                 continue
-            pieces = [frame for _, frame in zip(range(TRANSFER_FRAMES), frames, strict=False)]
-            batch += pieces
-            if len(pieces) == TRANSFER_FRAMES:
+            some = list(islice(frames, TRANSFER_FRAMES))
+            if len(some) == TRANSFER_FRAMES:
                 self.transfers.append((frames, call))
-        if batch:
-            self.client.send_many(batch, timeout=timeout)
+            self.client.send_gathered(some, timeout=timeout)
 
     def abandon(self, call: Call[Any]) -> None:
         """Nobody waits for the call any more: the server need not run it."""
@@ -228,6 +235,11 @@ class Link:
             return False
         if call.signature.options.oneway:
             return False
+        left, remaining_us = self.settings.keepalive, 0
+        if call.deadline is not None:
+            seconds = call.deadline - monotonic()
+            left, remaining_us = min(left, max(seconds, 0.0)), max(1, int(seconds * 1e6))
+        method = self.numbers[call.signature.name]
         with self.lock:
             if self.leading or self.pending or self.transfers or self.dead:
                 return False
@@ -236,11 +248,14 @@ class Link:
             call.id = number = self.next_id
             self.next_id = number + 1
             self.pending[number] = call
+            # Here, since calls go out in the order of their numbers.
+            frame = _pack(wire.CALL, call.flags, method, 0, number, remaining_us) + body
+            self.outgoing.append((frame, call))
         lost: Exception | None = None
         try:
-            self._exchange(call, number, body)
+            self._exchange(call, left)
         except TimeoutError:
-            pass  # Who waits for the result knows what to do.
+            self.wake_writer()  # Who waits for the result knows what else to do.
         except (FastsockError, OSError) as error:
             lost = error
         finally:
@@ -251,21 +266,11 @@ class Link:
             self.lose(lost)
         return True
 
-    def _exchange(self, call: Call[Any], number: int, body: Any) -> None:
+    def _exchange(self, call: Call[Any], left: float) -> None:
         """Sends the call and reads until something comes: mostly its answer."""
-        left, remaining_us = self.settings.keepalive, 0
-        if call.deadline is not None:
-            seconds = call.deadline - monotonic()
-            left, remaining_us = min(left, max(seconds, 0.0)), max(1, int(seconds * 1e6))
-        method = self.numbers[call.signature.name]
-        frame = _pack(wire.CALL, call.flags, method, 0, number, remaining_us) + body
         with self.sending:
             if self.outgoing:
-                self.outgoing.append((frame, call))
                 self._send_batch(left)
-            else:
-                call.sent_at = self.client.bytes_queued
-                self.client.send(frame, timeout=left)
         frames = self.client.recv_many(FRAMES_MAX, timeout=left)
         if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
             self._take_answer(call, frames[0])
@@ -519,8 +524,9 @@ class Link:
         kernel got nothing has no ``sent_at``."""
         self.client._close(0.0)
         with self.sending, self.lock:
-            calls = [*self.pending.values(), *self.unstarted]
-            self.pending.clear()
+            calls = list(self.unstarted)
+            while self.pending:  # One by one: an answer that is just being read takes its call.
+                calls.append(self.pending.popitem()[1])
             self.unstarted.clear()
             self.attended.clear()
             for call in calls:

@@ -380,6 +380,7 @@ class Server:
             self.incarnation,
             resumed,
             session.highest,
+            sorted(session.incomplete),
             self._options["calls_max"],
             self._options["body_bytes_max"],
             self._infos,
