@@ -1,11 +1,9 @@
 """The command line that all scenarios have in common."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
-
-from benchmarks.peers import PEERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +28,12 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def wholes(low: int, high: int) -> Callable[[str], list[int]]:
+    """An argument type: whole numbers from low to high with commas between them."""
+    one = whole(low, high)
+    return lambda text: [one(part) for part in text.split(",")]
+
+
 def seconds(text: str) -> float:
     """An argument type: a time that a run can take."""
     try:
@@ -41,15 +45,19 @@ def seconds(text: str) -> float:
     return value
 
 
-def peers(text: str) -> list[str]:
-    """An argument type: names of peers with commas between them."""
-    names = text.split(",")
-    for name in names:
-        if name not in PEERS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {','.join(PEERS)}")
-        if names.count(name) > 1:
-            raise argparse.ArgumentTypeError(f"{name!r} is named twice")
-    return names
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
+    """An argument type: names that are known, of peers or modes, with commas between them."""
+
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {','.join(known)}")
+            if chosen.count(name) > 1:
+                raise argparse.ArgumentTypeError(f"{name!r} is named twice")
+        return chosen
+
+    return parse
 
 
 def json_file(text: str) -> str:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.build import compiled
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, Unavailable
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 30.0
@@ -26,6 +26,14 @@ def cores() -> tuple[int, int]:
     """The core of the server and the core of the clients; the same one where there is one only."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[min(1, len(usable) - 1)]
+
+
+def where() -> str:
+    """In words, which process runs on which core."""
+    server, load = cores()
+    if server == load:
+        return f"only core {server} to use, so server and clients share it"
+    return f"server on core {server}, clients on core {load}"
 
 
 def allow_descriptors(connections: int) -> None:
@@ -55,7 +63,8 @@ class Partner:
             stderr=self._errors,
             bufsize=0,
         )
-        os.sched_setaffinity(self._process.pid, {core})
+        self.pid = self._process.pid
+        os.sched_setaffinity(self.pid, {core})
         self._received = b""
 
     def __enter__(self) -> Self:
@@ -110,6 +119,14 @@ class Partner:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def port(self, install: str) -> int:
+        """Where a server listens, its first answer; Unavailable, with how to get it, if nowhere."""
+        hello = self.answer()
+        if "missing" in hello:
+            raise Unavailable(f"not installed: {install}")
+        port: int = hello["port"]
+        return port
+
     def end(self) -> None:
         """Closes stdin, which ends the process; it still reads and sends what is on its way."""
         assert self._process.stdin is not None
@@ -122,13 +139,17 @@ class Partner:
         return BenchmarkError(f"{self.name} ended: {said[-1] if said else 'without a word'}")
 
 
-def start_server(peer: str) -> Partner:
-    """A fresh process for the server of a peer (server.py)."""
-    return Partner(f"{peer} server", [sys.executable, "-m", "benchmarks.server", peer], cores()[0])
+def start_server(scenario: str, peer: str) -> Partner:
+    """A fresh process for the server of a scenario's peer (server.py), on the server's core."""
+    command = [sys.executable, "-m", "benchmarks.server", scenario, peer]
+    return Partner(f"{peer} server", command, cores()[0])
+
+
+def start_load(program: str, *arguments: object) -> Partner:
+    """A fresh process for a C program of csrc/ that makes the load, on the clients' core."""
+    return Partner(program, [str(compiled(program)), *map(str, arguments)], cores()[1])
 
 
 def start_sink(port: int, clients: int, size: int, *, check: bool) -> Partner:
     """A fresh process for all clients (csrc/sink.c)."""
-    numbers = [str(number) for number in (port, clients, size)]
-    command = [str(compiled("sink")), *numbers, "check" if check else "discard"]
-    return Partner("sink", command, cores()[1])
+    return start_load("sink", port, clients, size, "check" if check else "discard")

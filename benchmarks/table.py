@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 try:
     from rich.box import SIMPLE_HEAD
@@ -57,6 +59,35 @@ def show(
     console.print(table)
     for name, note in notes.items():
         console.print(Text(f"{name}  {note}"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, and how a row of the results shows below it."""
+
+    heading: str
+    text: Callable[[Mapping[str, Any]], str]
+
+
+def number(heading: str, key: str) -> Column:
+    """A column with three digits that count."""
+    return Column(heading, lambda row: digits(row[key]))
+
+
+def per_second(heading: str, key: str) -> Column:
+    """A column of numbers per second, with their units."""
+    return Column(heading, lambda row: rate(row[key]))
+
+
+def share(heading: str, key: str) -> Column:
+    """A column of shares, in percent."""
+    return Column(heading, lambda row: "" if row[key] is None else f"{row[key]:.0%}")
+
+
+SINK = Column(
+    "sink\nCPU",
+    lambda row: f"{row['sink_cpu_share']:.0%}" + (" sink-bound" if row["sink_bound"] else ""),
+)
 
 
 def rate(value: float) -> str:

@@ -284,8 +284,17 @@ static void begin_turn(fs_reactor *r) {
   atomic_fetch_sub(&r->turn_wanted, 1);
 }
 
+/* What the handlers of the last turn have sent goes out first: an answer waits for no look at the
+ * descriptors, and then nothing keeps us from sleeping. */
+static void flush_answers(fs_reactor *r) {
+  uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
+  fs_flush_all(r);
+  if (atomic_load(&r->counters.bytes_sent) != sent_before) fs_reactor_tell_waiters(r);
+}
+
 int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
   begin_turn(r);
+  flush_answers(r);
   report_gaps(r);
   report_dead(r);
   if (r->event_count > 0) timeout_ns = 0;

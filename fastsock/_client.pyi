@@ -4,6 +4,10 @@ from typing import Any, Self
 from typing_extensions import Buffer
 
 class ClientCore:
+    @property
+    def bytes_queued(self) -> int: ...
+    @property
+    def bytes_sent(self) -> int: ...
     def _open(
         self,
         family: object,

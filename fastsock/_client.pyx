@@ -86,10 +86,13 @@ cdef class ClientCore:
 
     cdef int fd
     cdef int users
-    cdef bint closing, ended
+    cdef bint closing, ended, emptied
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
+    cdef int64_t busy_poll_ns
     cdef Buffer received, unsent
+    # Of all messages, with their framing: bytes accepted from the user, and taken by the kernel.
+    cdef readonly uint64_t bytes_queued, bytes_sent
     cdef object send_lock, recv_lock
     cdef str end_reason
 
@@ -117,6 +120,7 @@ cdef class ClientCore:
             self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
         self.message_bytes_max = options["message_bytes_max"]
         self.outbox_bytes_max = options["outbox_bytes_max"]
+        self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
         fill_addr(&addr, family, sockaddr)
         result = fs_sys_connect(&addr, &pending)
         if result < 0:
@@ -146,6 +150,8 @@ cdef class ClientCore:
         """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
         cdef int result
         cdef int64_t left
+        if self.busy_poll_ns and events == POLLIN and self.spin(time_left(limit, begun)):
+            return True
         while True:
             left = time_left(limit, begun)
             with nogil:
@@ -155,6 +161,16 @@ cdef class ClientCore:
             if result != -EINTR:
                 raise_code(result, "poll")
             PyErr_CheckSignals()
+
+    cdef bint spin(self, int64_t left) noexcept:
+        """Looks for something to read for busy_poll_us, at most left: whether there is."""
+        cdef uint64_t until = fs_sys_now_ns() + (
+            self.busy_poll_ns if left < 0 else min(left, self.busy_poll_ns))
+        cdef int result = 0
+        with nogil:
+            while result == 0 and fs_sys_now_ns() < until:
+                result = fs_sys_poll(self.fd, POLLIN, 0)
+        return result > 0
 
     # ---- Sending ----
 
@@ -178,16 +194,19 @@ cdef class ClientCore:
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
         cdef size_t kept
+        cdef uint64_t queued
         with self.send_lock:
             self.enter()
             try:
                 self.make_room(limit, begun)
                 kept = buffer_len(&self.unsent)
+                queued = self.bytes_queued
                 try:
                     for message in messages:
                         self.encode(message)
                 except BaseException:
                     self.unsent.end = self.unsent.start + kept
+                    self.bytes_queued = queued
                     raise
                 if not self.flush(0, limit, begun):
                     raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
@@ -218,6 +237,7 @@ cdef class ClientCore:
             self.codec.encode(self.unsent.data + self.unsent.end, framed,
                               <const uint8_t *>view.buf)
             self.unsent.end += framed
+            self.bytes_queued += framed
         finally:
             PyBuffer_Release(&view)
         return 0
@@ -230,6 +250,7 @@ cdef class ClientCore:
                                buffer_len(&self.unsent))
             if sent >= 0:
                 self.unsent.start += sent
+                self.bytes_sent += sent
             elif sent != -EAGAIN:
                 self.raise_ended(<int>sent)
             elif not self.wait(POLLOUT, limit, begun):
@@ -395,14 +416,19 @@ cdef class ClientCore:
     cdef bint receive(self, int64_t limit, uint64_t begun) except -1:
         """Reads once more: True, or the time is over: False."""
         cdef ssize_t received
+        cdef size_t room
         if self.received.start == self.received.end:
             self.received.start = self.received.end = 0
         buffer_reserve(&self.received, READ_BYTES)
+        room = self.received.cap - self.received.end
+        # Where the last look emptied the socket, the next finds nothing: it waits first.
+        if self.emptied and not self.wait(POLLIN, limit, begun):
+            return False
         while True:
-            received = fs_sys_recv(self.fd, self.received.data + self.received.end,
-                                   self.received.cap - self.received.end)
+            received = fs_sys_recv(self.fd, self.received.data + self.received.end, room)
             if received > 0:
                 self.received.end += received
+                self.emptied = <size_t>received < room
                 return True
             if received != -EAGAIN:
                 self.raise_ended(<int>received)

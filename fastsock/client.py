@@ -41,13 +41,15 @@ class Client(ClientCore):
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
         linger: float = 1.0,
+        busy_poll_us: int = 0,
     ) -> Self:
         """Connects to ``address``: ``(host, port)``, or the path of a UNIX socket.
 
         A host of several addresses is tried in the order of RFC 6724. ``timeout`` is in seconds,
         for each address, None for the kernel's own; ``linger`` bounds close(). With ``retry`` it
         tries again for so many seconds, with pauses that double from 0.05 to 2 s and vary at
-        random, so that many clients do not come back at once.
+        random, so that many clients do not come back at once. ``busy_poll_us``: microseconds that
+        receiving looks again and again before it sleeps: latency for CPU time.
 
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
@@ -58,6 +60,7 @@ class Client(ClientCore):
             "framing": framing,
             "message_bytes_max": message_bytes_max,
             "outbox_bytes_max": outbox_bytes_max,
+            "busy_poll_us": busy_poll_us,
         }
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
         while True:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 
 from benchmarks import build
 from benchmarks.errors import BenchmarkError
-from benchmarks.fanout import Run, Setup, conclude
+from benchmarks.fanout import Fanout, Run, Setup
 from benchmarks.load import Load, message
+from benchmarks.machine import commit
 from benchmarks.processes import Partner, start_server, start_sink
 from benchmarks.rounds import Rounds, interleave
 from benchmarks.stats import median_ratio, spread
@@ -69,6 +71,9 @@ def test_every_peer_delivers_everything(mode: str, size: str, peers: list[str]) 
         assert (row["lost"], row["corrupt"]) == (0, 0)
         assert min(row["messages"], row["verified_messages"]) > 0
         assert min(row["seconds"], row["deliveries_per_s"], row["us_per_delivery"]) > 0
+        assert row["of_limit"] > 0 and row["of_uvloop"] is None
+        assert datetime.fromisoformat(row["when"]).tzinfo == UTC
+        assert row["commit"] == commit() and "Python" in row["machine"]
     assert rows[0]["of_limit"] == 1.0
 
 
@@ -85,19 +90,19 @@ def test_peers_that_cannot_take_part_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_told_by_the_server_process() -> None:
-    with start_server("no-such-peer") as server:
+    with start_server("fanout", "no-such-peer") as server:
         assert "no_such_peer" in server.answer()["missing"]
 
 
 def test_a_process_that_ends_is_reported_with_its_last_words() -> None:
-    with start_server("asyncio") as server:
+    with start_server("fanout", "asyncio") as server:
         assert server.answer()["port"] > 0
         with pytest.raises(BenchmarkError, match="asyncio server ended: no such command: 'jump"):
             server.ask("jump")
 
 
 def test_a_process_that_stays_silent_is_given_up() -> None:
-    with start_server("asyncio") as server:
+    with start_server("fanout", "asyncio") as server:
         server.answer()
         server.tell("accept 1")
         with pytest.raises(BenchmarkError, match="asyncio server gave no answer within 0.1 s"):
@@ -105,15 +110,16 @@ def test_a_process_that_stays_silent_is_given_up() -> None:
 
 
 def test_a_lost_message_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    setup = Setup("burst", clients=2, size=64, seconds=1.0)
+    setup = Setup("burst", clients=2, size=64)
     good = Run(10, 20.0, 1.0, 0.5, 0.95, lost=0, corrupt=0)
     rounds = Rounds({"limit": replace(good, lost=1)}, {"limit": [good]}, {}, {"uvloop": "it died"})
-    assert conclude(Namespace(json=None, repeats=1), setup, rounds) == 1
+    chosen = Namespace(json=None, repeats=1, seconds=1.0)
+    assert Fanout().conclude(chosen, [(setup, rounds)]) == 1
     printed, errors = capsys.readouterr()
     assert "95% sink-bound" in printed
     assert errors.splitlines() == [
-        "fanout: uvloop failed: it died",
-        "fanout: limit: 1 messages lost, 0 corrupt",
+        "fanout: burst: 2 clients, 64 bytes: uvloop failed: it died",
+        "fanout: burst: 2 clients, 64 bytes: limit: 1 lost, 0 corrupt",
     ]
 
 

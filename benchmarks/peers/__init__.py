@@ -1,20 +1,21 @@
-"""One file per competitor, each with a `serve()` that becomes its server process."""
+"""One package per scenario with its registry PEERS, and in it one file per competitor.
+
+The file of the peer "some-name" is some_name.py. Its `serve()` becomes the server's process.
+"""
 
 from dataclasses import dataclass
+
+from benchmarks.errors import Unavailable
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How to get what a peer needs, and which modes of the fan-out it knows."""
+    """How to get what a peer needs, and which modes of the scenario it knows; None for all."""
 
     install: str
-    modes: tuple[str, ...] = ("burst", "single")
+    modes: tuple[str, ...] | None = None
 
-
-PEERS = {
-    "fastsock": Peer("make build"),
-    "limit": Peer("apt install gcc"),
-    "asyncio": Peer("part of Python"),
-    "asyncio-joined": Peer("part of Python", modes=("burst",)),
-    "uvloop": Peer("pip install uvloop"),
-}
+    def require(self, mode: str) -> None:
+        """Raises Unavailable if the peer does not know the mode."""
+        if self.modes is not None and mode not in self.modes:
+            raise Unavailable(f"is for {' and '.join(self.modes)} only")

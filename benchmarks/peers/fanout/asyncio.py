@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from benchmarks import server
+from benchmarks import publisher
 from benchmarks.load import Load
 
 CHUNK = 16
@@ -95,4 +95,4 @@ def lines(load: Load) -> Iterator[bytes]:
 
 
 def serve() -> None:
-    server.serve(Server(asyncio.new_event_loop()))
+    publisher.serve(Server(asyncio.new_event_loop()))

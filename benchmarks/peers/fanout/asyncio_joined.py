@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 
-from benchmarks import server
+from benchmarks import publisher
 from benchmarks.load import Load
-from benchmarks.peers.asyncio import HIGH_WATER, Server
+from benchmarks.peers.fanout.asyncio import HIGH_WATER, Server
 
 FLUSH_BYTES = 1 << 16
 
@@ -22,4 +22,4 @@ def joined(load: Load) -> Iterator[bytes]:
 
 
 def serve() -> None:
-    server.serve(JoinedServer(asyncio.new_event_loop()))
+    publisher.serve(JoinedServer(asyncio.new_event_loop()))

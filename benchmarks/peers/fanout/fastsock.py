@@ -1,6 +1,6 @@
 """fastsock, driven by the thread that publishes."""
 
-from benchmarks import server
+from benchmarks import publisher
 from benchmarks.load import Load
 from fastsock import MultiServer
 
@@ -34,4 +34,4 @@ class Server:
 
 
 def serve() -> None:
-    server.serve(Server())
+    publisher.serve(Server())

@@ -1,0 +1,65 @@
+"""Remote procedure calls: typed stubs and skeletons over fastsock's sockets.
+
+A class derives from :class:`Service` and marks methods with :func:`method`; :func:`serve` serves an
+object of it, and :func:`connect` returns a stub that has the same methods and types.
+"""
+
+try:
+    import msgspec as _msgspec  # noqa: F401
+except ImportError:
+    raise ImportError("fastsock.rpc needs msgspec: pip install 'fastsock[rpc]'") from None
+
+from fastsock.rpc.calls import Call, Stream
+from fastsock.rpc.context import Context, current, deadline, metadata
+from fastsock.rpc.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Cancelled,
+    ConnectionLost,
+    DeadlineExceeded,
+    Forbidden,
+    InterfaceMismatch,
+    OutcomeUnknown,
+    Overloaded,
+    RemoteError,
+    RpcError,
+    Unavailable,
+    UnknownMethod,
+    VersionMismatch,
+    WrongArguments,
+    WrongResult,
+)
+from fastsock.rpc.interface import Service, method
+from fastsock.rpc.server import Server, serve
+from fastsock.rpc.stub import close, connect
+
+__all__ = [
+    "BadRequest",
+    "BodyTooLarge",
+    "Call",
+    "Cancelled",
+    "ConnectionLost",
+    "Context",
+    "DeadlineExceeded",
+    "Forbidden",
+    "InterfaceMismatch",
+    "OutcomeUnknown",
+    "Overloaded",
+    "RemoteError",
+    "RpcError",
+    "Server",
+    "Service",
+    "Stream",
+    "Unavailable",
+    "UnknownMethod",
+    "VersionMismatch",
+    "WrongArguments",
+    "WrongResult",
+    "close",
+    "connect",
+    "current",
+    "deadline",
+    "metadata",
+    "method",
+    "serve",
+]

@@ -1,0 +1,330 @@
+"""From a stub to a server: finds one, keeps a link to it, and moves calls when it is lost.
+
+At most once: a call whose link is lost goes to the next link by itself only if nothing of it reached
+the kernel, if its method is idempotent, or if the same run of the server still knows the session: there a
+call that has arrived already is joined or answered from what was kept.
+"""
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from fastsock.rpc import wire
+from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_large
+from fastsock.rpc.context import METADATA_BYTES_MAX, _metadata
+from fastsock.rpc.errors import (
+    CODES,
+    ConnectionLost,
+    OutcomeUnknown,
+    RpcError,
+    Unavailable,
+)
+from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.link import Gone, Link
+from fastsock.rpc.route import Route
+
+log = logging.getLogger("fastsock")
+
+PAUSE_FIRST = 0.02
+PAUSE_MOST = 0.5
+"""Seconds between attempts to connect again."""
+
+MOVES_MAX = 8
+"""How often a call that did not start may be sent to another server."""
+
+Interceptor = Callable[[Call[Any]], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What :func:`fastsock.rpc.connect` was told."""
+
+    timeout: float | None = None
+    connect_timeout: float = 5.0
+    retry: float = 2.0
+    keepalive: float = 15.0
+    body_bytes_max: int = 1 << 26
+    busy_poll_us: int = 0
+    token: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    interceptors: Sequence[Interceptor] = ()
+
+
+class Connector:
+    """The client side of a stub. All threads that use the stub share it."""
+
+    def __init__(self, interface: Interface, route: Route, settings: Settings) -> None:
+        self.interface = interface
+        self.settings = settings
+        self.ending = threading.Lock()
+        """Held for moments, where a call ends or somebody begins to wait for that."""
+        self._route = route
+        self._linking = threading.RLock()
+        self._closed = False
+        self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._link = self._open(None)
+
+    # ---- Calls ----
+
+    def call(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls and waits for the result."""
+        call = self._begin(Call, signature, args, kwargs)
+        self._flush(call)
+        if signature.options.oneway:
+            return call.result() if call.finished else None
+        return call.result()
+
+    def begin(
+        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Call[Any]:
+        """Calls and does not wait."""
+        call = self._begin(Call, signature, args, kwargs)
+        self._post(call)
+        if signature.options.oneway:
+            call.finish((wire.REPLY, 0, b"\xc0"), None)
+        else:
+            self.attend(call)
+        return call
+
+    def stream(
+        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Stream[Any]:
+        """Calls a method whose result is a stream."""
+        stream: Stream[Any] = self._begin(Stream, signature, args, kwargs)
+        self._post(stream)
+        return stream
+
+    def _begin(self, kind: type, signature: Signature, args: Any, kwargs: Any) -> Any:
+        call = kind(self, signature, signature.bind(args, kwargs), self.settings.timeout)
+        if len(call.body) > wire.CHUNK_BYTES or not isinstance(call.body, bytes):
+            self._check_size(call)
+        if metadata := _metadata.get():
+            packed = wire.encode(metadata)
+            call.metadata = len(packed).to_bytes(2) + packed
+        for intercept in self.settings.interceptors:
+            intercept(call)
+        self._start(call)
+        return call
+
+    def _check_size(self, call: Call[Any]) -> None:
+        body = call.body
+        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        if size > self._link.hello.body_bytes_max:
+            raise too_large(size, self._link.hello.body_bytes_max)
+
+    def _start(self, call: Call[Any]) -> None:
+        while True:
+            link = self._link
+            if link.dead or link.draining:
+                link = self._relink(link)
+            try:
+                return link.start(call)
+            except Gone:
+                continue
+
+    def _flush(self, call: Call[Any]) -> None:
+        link = call.link
+        assert link is not None
+        try:
+            link.flush(call)
+        except (OSError, RpcError) as error:
+            link.lose(error)
+
+    def _post(self, call: Call[Any]) -> None:
+        link = call.link
+        assert link is not None
+        if len(link.pending) <= 1:
+            link.post()
+        else:
+            link.wake_writer()
+
+    def wait(self, call: Call[Any], timeout: float | None) -> None:
+        """Until call.ready. TimeoutError after timeout seconds; at its deadline the call ends."""
+        limit = None if timeout is None else monotonic() + timeout
+        if call.sent_at is None:
+            self._flush(call)
+        while not call.ready:
+            left = seconds_left(call.deadline)
+            if left == 0:
+                call.expire()
+                return
+            if limit is not None:
+                mine = limit - monotonic()
+                if mine <= 0:
+                    raise TimeoutError(f"{call.signature.name} has not ended after {timeout} s")
+                left = mine if left is None else min(left, mine)
+            assert call.link is not None
+            call.link.wait(call, left)
+
+    def attend(self, call: Call[Any]) -> None:
+        """The call is to end even if no thread waits for it."""
+        if not call.attended:
+            call.attended = True
+            assert call.link is not None
+            call.link.attend(call)
+
+    # ---- Event loops ----
+
+    def wake_later(self, waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]) -> None:
+        """The waiter's loop is told with the next ``wake_loops``."""
+        self._woken.append(waiter)
+
+    def wake_loops(self) -> None:
+        """Tells each event loop once of all that it waited for."""
+        if not self._woken:
+            return
+        with self.ending:
+            woken, self._woken = self._woken, []
+        futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for loop, future in woken:
+            futures.setdefault(loop, []).append(future)
+        for loop, those in futures.items():
+            try:
+                loop.call_soon_threadsafe(_set_results, those)
+            except RuntimeError:
+                continue  # The loop is closed, so nobody waits there.
+
+    def run_callback(self, callback: Callable[[Any], object], call: Call[Any]) -> None:
+        """Runs a callback of the user's, whose exceptions are logged."""
+        try:
+            callback(call)
+        except Exception:
+            log.exception("a callback of %s failed", call.signature.name)
+
+    # ---- Links ----
+
+    def _open(self, resumes: Link | None) -> Link:
+        """Connects to the first server that takes it; tries for ``retry`` seconds."""
+        deadline, pause = monotonic() + self.settings.retry, PAUSE_FIRST
+        while True:
+            failure: Exception | None = None
+            for address in self._route.addresses():
+                try:
+                    same = resumes is not None and resumes.address == address
+                    return Link(self, address, resumes if same else None)
+                except (OSError, Unavailable) as error:
+                    self._route.failed(address)
+                    failure = error
+            if resumes is None or self._closed or monotonic() + pause > deadline:
+                if isinstance(failure, RpcError):
+                    raise failure
+                raise Unavailable(str(failure or self._route)) from failure
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, PAUSE_MOST)
+
+    def _relink(self, old: Link) -> Link:
+        """The link that new calls go to, since the old one is dead or draining."""
+        with self._linking:
+            if self._closed:
+                raise ConnectionLost("the stub is closed")
+            if self._link is not old:
+                return self._link
+            if not old.dead and not self._route.has_others(old.address):
+                return old
+            link = self._open(old if old.dead else None)
+            self._link = link
+            return link
+
+    def await_recovery(self) -> None:
+        """Returns when the calls of a dead link have gone elsewhere."""
+        with self._linking:
+            pass
+
+    def recover(self, dead: Link, error: Exception) -> None:
+        """Moves the calls of a dead link, or ends them."""
+        with self._linking:
+            calls = dead.take_calls()
+            if calls and not self._closed:
+                self._move(calls, dead, error)
+            for call in calls:
+                if not call.finished and call.link is dead:
+                    call.finish(None, ConnectionLost(f"{dead.address}: {error}"))
+        dead.wake_all()
+        self.wake_loops()
+
+    def _move(self, calls: list[Call[Any]], dead: Link, error: Exception) -> None:
+        wanted = [call for call in calls if not self._ends_with(call, dead, error)]
+        if not wanted:
+            return
+        try:
+            link = self._open(dead) if self._link is dead else self._link
+        except (OSError, RpcError) as failure:
+            for call in wanted:
+                call.finish(None, self._lost(call, f"{failure}"))
+            return
+        same = link.hello.resumed and link.session == dead.session
+        same = same and link.hello.incarnation == dead.hello.incarnation
+        for call in sorted(wanted, key=lambda call: call.id):
+            if same and call.id:
+                link.adopt(call)
+            elif call.resendable or call.sent_at is None:
+                link.start(call)
+            else:
+                call.finish(None, self._lost(call, str(error)))
+                continue
+            if call.attended:
+                link.attend(call)
+        self._link = link
+        link.wake_writer()
+
+    def _ends_with(self, call: Call[Any], dead: Link, error: Exception) -> bool:
+        """A stream of which something may have come cannot go on elsewhere."""
+        if isinstance(call, Stream) and call.sent_at is not None:
+            call.finish(None, ConnectionLost(f"{dead.address}: {error}"))
+            return True
+        return False
+
+    def _lost(self, call: Call[Any], why: str) -> RpcError:
+        name = call.signature.name
+        if call.sent_at is None:
+            return Unavailable(f"{name} did not start: {why}")
+        if call.resendable:
+            return ConnectionLost(f"{name}: {why}")
+        return OutcomeUnknown(f"{name} may have run or not: {why}")
+
+    def moves(self, call: Call[Any], body: Any) -> bool:
+        """Sends a call that a server refused to start to another server, if there is one."""
+        link = call.link
+        assert link is not None
+        try:
+            refused = CODES.get(_decode_failure(body).code) is Unavailable
+        except Exception:
+            return False
+        if not refused or call.moves >= MOVES_MAX or not self._route.has_others(link.address):
+            return False
+        call.moves += 1
+        link.draining = True
+        try:
+            other = self._relink(link)
+            other.start(call)
+        except (Gone, OSError, RpcError):
+            return False
+        if call.attended:
+            other.attend(call)
+        other.post()
+        return True
+
+    def close(self) -> None:
+        """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
+        with self._linking:
+            if self._closed:
+                return
+            self._closed = True
+            link = self._link
+            link.close()
+        self.recover(link, ConnectionLost("the stub is closed"))
+
+
+def _set_results(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+assert METADATA_BYTES_MAX < wire.CHUNK_BYTES // 2

@@ -1,0 +1,138 @@
+"""What surrounds a call: its deadline, its metadata, and at the server who calls."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+
+__all__ = ["Context", "current", "deadline", "metadata"]
+
+_deadline: ContextVar[float | None] = ContextVar("fastsock.rpc.deadline", default=None)
+_metadata: ContextVar[Mapping[str, str]] = ContextVar("fastsock.rpc.metadata", default={})
+
+METADATA_BYTES_MAX = 1 << 13
+
+_lock = threading.Lock()
+"""Guards the cancelling of all contexts; held for moments."""
+
+
+class Context:
+    """The running call, as its method sees it: :func:`current` returns it.
+
+    ``peer`` is the client's address, ``method`` the method's name, ``metadata`` what the client
+    sent beside the arguments, ``deadline`` the ``time.monotonic()`` until which it wants the result,
+    or None.
+    """
+
+    __slots__ = (
+        "_callbacks",
+        "_cancelled",
+        "_stream",
+        "deadline",
+        "metadata",
+        "method",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        peer: tuple[str, int] | str,
+        method: str,
+        metadata: Mapping[str, str],
+        deadline: float | None,
+    ) -> None:
+        self.peer = peer
+        self.method = method
+        self.metadata = metadata
+        self.deadline = deadline
+        self._cancelled: threading.Event | None = None
+        self._callbacks: list[Callable[[], object]] | None = None
+        self._stream: Callable[[int, int], object] | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the result any more: cancelled, or the deadline is over."""
+        if self._cancelled is not None and self._cancelled.is_set():
+            return True
+        return self.deadline is not None and monotonic() >= self.deadline
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - monotonic())
+
+    def wait_cancelled(self, timeout: float | None = None) -> bool:
+        """Waits until the call is cancelled or its deadline is over, at most ``timeout`` seconds;
+        returns ``cancelled``. What a blocking method sleeps with."""
+        left = [seconds for seconds in (timeout, self.remaining) if seconds is not None]
+        self._event().wait(min(left) if left else None)
+        return self.cancelled
+
+    def _event(self) -> threading.Event:
+        with _lock:
+            if self._cancelled is None:
+                self._cancelled = threading.Event()
+            return self._cancelled
+
+    def _cancel(self) -> None:
+        self._event().set()
+        with _lock:
+            callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+    def _on_cancel(self, callback: Callable[[], object]) -> None:
+        """callback runs once, when the call is cancelled, or now if it is."""
+        with _lock:
+            if self._cancelled is None or not self._cancelled.is_set():
+                self._callbacks = [*(self._callbacks or ()), callback]
+                return
+        callback()
+
+
+_current: ContextVar[Context] = ContextVar("fastsock.rpc.current")
+
+
+def current() -> Context:
+    """The call that this thread or task is running. LookupError outside of a method."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise LookupError("rpc.current() is for methods that a client has called") from None
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Calls inside end within ``seconds`` from now or raise DeadlineExceeded. A deadline around
+    this one holds too; calls that the called methods make inherit it."""
+    if not 0 <= seconds <= 1e9:
+        raise ValueError(f"a deadline is from 0 to 1e9 seconds, not {seconds!r}")
+    outer, ours = _deadline.get(), monotonic() + seconds
+    token = _deadline.set(ours if outer is None else min(outer, ours))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+@contextmanager
+def metadata(**entries: str) -> Iterator[None]:
+    """Calls inside carry these entries, in addition to those around them and those of
+    ``connect(metadata=)``; the method finds them in ``rpc.current().metadata``."""
+    token = _metadata.set(check_metadata({**_metadata.get(), **entries}))
+    try:
+        yield
+    finally:
+        _metadata.reset(token)
+
+
+def check_metadata(entries: Mapping[str, str]) -> dict[str, str]:
+    """A copy; TypeError or ValueError where it is not a small map of str to str."""
+    for key, value in entries.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(f"metadata is a map of str to str, not {key!r}: {value!r}")
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in entries.items())
+    if size > METADATA_BYTES_MAX:
+        raise ValueError(f"metadata of {size} bytes; at most {METADATA_BYTES_MAX} are sent")
+    return dict(entries)

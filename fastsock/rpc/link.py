@@ -1,0 +1,544 @@
+"""A client's connection to one server: calls go out, answers come in any order.
+
+Nobody reads but those who wait: the first of them leads, that is, it reads for all, and hands the
+lead on when it has what it waited for. So a synchronous call wakes no other thread. Calls that
+nobody waits for (begun, awaited, with callbacks) are attended by a thread of the link's own, which
+exists from the first of them on; a second one sends what cannot go out at once.
+
+Locks, in the order in which they may be taken: sending, lock, Connector.ending.
+"""
+
+import secrets
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fastsock.address import Address
+from fastsock.client import Client
+from fastsock.errors import ConnectionClosed, FastsockError
+from fastsock.rpc import wire
+from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
+from fastsock.rpc.errors import (
+    CODES,
+    BadRequest,
+    InterfaceMismatch,
+    RpcError,
+    Unavailable,
+    VersionMismatch,
+)
+
+if TYPE_CHECKING:
+    from fastsock.rpc.connector import Connector, Settings
+
+ANSWERS_MAX = 64
+"""So many answers are acknowledged together."""
+
+FRAMES_MAX = 256
+"""Frames that are read at once."""
+
+TRANSFER_FRAMES = 4
+"""Frames of one large body that go out before others have their turn."""
+
+_unpack = wire.HEADER.unpack_from
+
+
+class Gone(Exception):
+    """The link is dead; the call is to be started on another one."""
+
+
+class _Attendant:
+    """Stands for the calls that nobody waits for: ready when there are none."""
+
+    def __init__(self, link: "Link") -> None:
+        self._link = link
+        self.event: threading.Event | None = None
+
+    @property
+    def ready(self) -> bool:
+        return not self._link.attended or self._link.dead
+
+
+class Link:
+    """One connection, from its hello to its end. ``resumes`` is the dead link whose session it
+    goes on with, if the server still knows it."""
+
+    def __init__(
+        self, connector: "Connector", address: Address, resumes: "Link | None" = None
+    ) -> None:
+        self.connector = connector
+        self.settings: Settings = connector.settings
+        self.address = address
+        self.session = resumes.session if resumes else secrets.token_bytes(16)
+        self.lock = threading.Lock()
+        self.sending = threading.Lock()
+        self.dead = False
+        self.draining = False
+        self.pending: dict[int, Call[Any]] = {}
+        self.unstarted: deque[Call[Any]] = deque()
+        self.next_id = resumes.next_id if resumes else 1
+        self.outgoing: deque[tuple[bytes, Call[Any] | None]] = deque()
+        self.transfers: deque[tuple[Iterator[bytes], Call[Any]]] = deque()
+        self.leading = False
+        self.followers: dict[Any, None] = {}
+        self.attended: dict[Call[Any], None] = {}
+        self.attendant = _Attendant(self)
+        self.read_wake = threading.Event()
+        self.write_wake = threading.Event()
+        self.threads: list[threading.Thread] = []
+        self.answered: list[int] = []
+        self.uncredited = 0
+        self.pinged = False
+        self.client = Client.connect(
+            address,
+            framing="length",
+            timeout=self.settings.connect_timeout,
+            message_bytes_max=wire.FRAME_BYTES_MAX,
+            outbox_bytes_max=1 << 30,
+            busy_poll_us=self.settings.busy_poll_us,
+        )
+        try:
+            self.hello = self._greet(resume=resumes is not None)
+            self.numbers = self._numbers()
+        except BaseException:
+            self.client.close()
+            raise
+        if not self.hello.resumed:
+            self.next_id = 1
+
+    # ---- Hello ----
+
+    def _greet(self, *, resume: bool) -> wire.ServerHello:
+        interface = self.connector.interface
+        hello = wire.ClientHello(
+            wire.PROTOCOL,
+            interface.name,
+            interface.version,
+            self.session,
+            resume,
+            self.settings.token,
+            dict(self.settings.metadata),
+        )
+        timeout = self.settings.connect_timeout
+        try:
+            self.client.send(wire.frame(wire.HELLO, payload=wire.encode(hello)), timeout=timeout)
+            answer = self.client.recv(timeout=timeout)
+        except TimeoutError:
+            raise Unavailable(f"{self.address} accepts but does not answer") from None
+        except FastsockError as error:
+            raise Unavailable(f"{self.address}: no fastsock.rpc server: {error}") from None
+        return self._read_hello(answer)
+
+    def _read_hello(self, answer: bytes) -> wire.ServerHello:
+        try:
+            kind = answer[0] if len(answer) >= wire.HEADER_BYTES else 0
+            payload = memoryview(answer)[wire.HEADER_BYTES :]
+            if kind == wire.REFUSED:
+                failure = msgspec.msgpack.decode(payload, type=wire.Failure)
+                raise CODES.get(failure.code, RpcError)(f"{self.address}: {failure.message}")
+            if kind != wire.HELLO:
+                raise BadRequest(f"{self.address} is no fastsock.rpc server: its hello is wrong")
+            return msgspec.msgpack.decode(payload, type=wire.ServerHello)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadRequest(f"{self.address}: its hello cannot be read: {error}") from None
+
+    def _numbers(self) -> dict[str, int]:
+        """The numbers of the stub's methods at this server; an error where one does not fit."""
+        if self.hello.protocol != wire.PROTOCOL:
+            raise VersionMismatch(
+                f"{self.address} speaks protocol {self.hello.protocol}, this is {wire.PROTOCOL}"
+            )
+        numbers = {}
+        for name, signature in self.connector.interface.methods.items():
+            theirs = self.hello.methods.get(name)
+            if theirs is None:
+                raise InterfaceMismatch(f"{self.address}: {self.hello.service} has no {name}()")
+            if theirs.digest != signature.digest:
+                same = theirs.text == signature.text
+                raise InterfaceMismatch(
+                    f"{self.address}: {name}() differs: the server has {theirs.text}, the stub "
+                    + ("the same, but its types have other fields" if same else signature.text)
+                )
+            numbers[name] = theirs.id
+        return numbers
+
+    # ---- Sending ----
+
+    def start(self, call: Call[Any]) -> None:
+        """Takes a new call, which then waits for its turn to go out. Gone if the link is dead."""
+        with self.lock:
+            if self.dead:
+                raise Gone
+            call.link = self
+            if len(self.pending) >= self.hello.calls_max and not call.signature.options.oneway:
+                self.unstarted.append(call)
+            else:
+                self._enqueue(call, self._new_id())
+
+    def adopt(self, call: Call[Any]) -> None:
+        """Sends again, under its number, a call of the session that this link goes on with."""
+        with self.lock:
+            call.link = self
+            self._enqueue(call, call.id)
+
+    def _new_id(self) -> int:
+        self.next_id += 1
+        return self.next_id - 1
+
+    def _enqueue(self, call: Call[Any], number: int) -> None:
+        call.id = number
+        call.sent_at = None
+        call.assembly = None
+        flags, body, method = call.flags, call.body, self.numbers[call.signature.name]
+        remaining_us = 0
+        if call.deadline is not None:
+            remaining_us = max(1, int((call.deadline - monotonic()) * 1e6))
+        if not call.signature.options.oneway:
+            self.pending[number] = call
+        if call.metadata:
+            flags |= wire.METADATA
+            body = [memoryview(call.metadata), *([body] if isinstance(body, bytes) else body)]
+        if isinstance(body, bytes) and len(body) <= wire.CHUNK_BYTES:
+            head = wire.HEADER.pack(wire.CALL, flags, method, 0, number, remaining_us)
+            self.outgoing.append((head + body, call))
+            return
+        parts = [memoryview(body)] if isinstance(body, bytes) else body
+        frames = wire.frames(wire.CALL, flags, method, number, remaining_us, parts)
+        self.outgoing.append((next(frames), call))
+        self.transfers.append((frames, call))
+
+    def flush(self, call: Call[Any]) -> None:
+        """Sends until the call is with the kernel, or its deadline is over: it then goes out later.
+        ConnectionClosed when the connection has ended."""
+        try:
+            while call.sent_at is None and not call.finished and call.id:
+                self._send_some(seconds_left(call.deadline))
+            while self.transfers and any(each is call for _, each in tuple(self.transfers)):
+                self._send_some(seconds_left(call.deadline))
+        except TimeoutError:
+            self.wake_writer()
+
+    def post(self) -> None:
+        """Sends what waits, if that takes no waiting; else the writing thread does it."""
+        if self.sending.acquire(blocking=False):
+            try:
+                if not self.transfers and self.client.bytes_queued == self.client.bytes_sent:
+                    self._send_batch(0)
+            except (TimeoutError, ConnectionClosed):
+                pass  # The writing thread meets it again.
+            finally:
+                self.sending.release()
+        if self.outgoing or self.client.bytes_queued != self.client.bytes_sent:
+            self.wake_writer()
+
+    def _send_some(self, timeout: float | None) -> None:
+        with self.sending:
+            if self.client.bytes_queued != self.client.bytes_sent:
+                self.client.send_many((), timeout=timeout)
+            self._send_batch(timeout)
+
+    def _send_batch(self, timeout: float | None) -> None:
+        """Sends all small frames that wait, and some of each large body."""
+        batch: list[bytes] = []
+        offset = self.client.bytes_queued
+        outgoing = self.outgoing
+        while outgoing:
+            frame, call = outgoing.popleft()
+            if call is not None:
+                call.sent_at = offset
+            offset += len(frame) + 4
+            batch.append(frame)
+        for _ in range(len(self.transfers)) if self.transfers else ():
+            frames, call = self.transfers.popleft()
+            if call.finished:
+                continue
+            pieces = [frame for _, frame in zip(range(TRANSFER_FRAMES), frames, strict=False)]
+            batch += pieces
+            if len(pieces) == TRANSFER_FRAMES:
+                self.transfers.append((frames, call))
+        if batch:
+            self.client.send_many(batch, timeout=timeout)
+
+    def abandon(self, call: Call[Any]) -> None:
+        """Nobody waits for the call any more: the server need not run it."""
+        with self.lock:
+            self.attended.pop(call, None)
+            if self.pending.pop(call.id, None) is None:
+                return
+            if call.sent_at is not None:
+                self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
+        self._start_next()
+        self.post()
+
+    def credit_stream(self, number: int, items: int, size: int) -> None:
+        """The reader of a stream has taken so much."""
+        head = wire.HEADER.pack(wire.CREDIT, 0, 0, items, number, size)
+        self.outgoing.append((head, None))
+        self.post()
+
+    # ---- Waiting ----
+
+    def wait(self, waiter: Any, timeout: float | None) -> None:
+        """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
+        with self.lock:
+            leads = not self.leading and not self.dead
+            if leads:
+                self.leading = True
+            elif not self.dead:
+                event = waiter.event = waiter.event or threading.Event()
+                event.clear()
+                self.followers[waiter] = None
+        if leads:
+            self._lead(waiter, timeout)
+        elif self.dead:
+            self.connector.await_recovery()
+        else:
+            try:
+                if not waiter.ready:
+                    event.wait(timeout)
+            finally:
+                self._leave(waiter)
+
+    def _leave(self, waiter: Any) -> None:
+        """Ends a wait; if there is nobody who leads, somebody else is woken for that."""
+        with self.lock:
+            self.followers.pop(waiter, None)
+            if not self.leading:
+                for heir in self.followers:
+                    heir.event.set()
+                    break
+
+    def _lead(self, waiter: Any, timeout: float | None) -> None:
+        lost: Exception | None = None
+        try:
+            self._read_until(waiter, None if timeout is None else monotonic() + timeout)
+        except (FastsockError, OSError) as error:
+            lost = error
+        finally:
+            self.leading = False
+            self._leave(waiter)
+        if lost is not None:
+            self.lose(lost)
+
+    def _read_until(self, waiter: Any, limit: float | None) -> None:
+        keepalive = self.settings.keepalive
+        while not waiter.ready:
+            timeout = keepalive
+            if limit is not None:
+                timeout = min(keepalive, limit - monotonic())
+                if timeout <= 0:
+                    return
+            try:
+                frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
+            except TimeoutError:
+                if timeout == keepalive:
+                    self._ping()
+                continue
+            self.pinged = False
+            for frame in frames:
+                self._handle(frame)
+            self.connector.wake_loops()
+            if self.outgoing:
+                self.post()
+
+    def _ping(self) -> None:
+        """Nothing has come for a while: asks, and gives up when that was asked before."""
+        if self.pinged:
+            raise ConnectionClosed(f"silent for {2 * self.settings.keepalive:g} s", "local")
+        self.pinged = True
+        self.outgoing.append((wire.frame(wire.PING), None))
+        self.post()
+
+    # ---- Calls that nobody waits for ----
+
+    def attend(self, call: Call[Any]) -> None:
+        """From now on the link's own thread sees to it that the call ends."""
+        with self.lock:
+            if call.finished or self.dead:
+                return
+            self.attended[call] = None
+            if not self.threads and not self.dead:
+                self._start_threads()
+        if not self.leading or call.deadline is not None:
+            self.read_wake.set()
+
+    def _start_threads(self) -> None:
+        for work in (self._attend, self._write):
+            thread = threading.Thread(target=work, name=f"fastsock.rpc{work.__name__}", daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def wake_writer(self) -> None:
+        """Lets the writing thread send what waits."""
+        with self.lock:
+            if not self.threads and not self.dead:
+                self._start_threads()
+        if not self.write_wake.is_set():
+            self.write_wake.set()
+
+    def _attend(self) -> None:
+        while not self.dead:
+            self.read_wake.wait()
+            self.read_wake.clear()
+            while self.attended and not self.dead:
+                self.wait(self.attendant, self._expire())
+
+    def _expire(self) -> float | None:
+        """Ends attended calls whose time is over; returns the seconds until the next is."""
+        with self.lock:
+            timed = [call for call in self.attended if call.deadline is not None]
+        now, following = monotonic(), None
+        for call in timed:
+            assert call.deadline is not None
+            left = call.deadline - now
+            if left <= 0:
+                call.expire()
+            elif following is None or left < following:
+                following = left
+        return following
+
+    def _write(self) -> None:
+        while not self.dead:
+            self.write_wake.wait()
+            self.write_wake.clear()
+            try:
+                while self.outgoing or self.transfers or self._unsent():
+                    self._send_some(None)
+            except (FastsockError, OSError) as error:
+                self.lose(error)
+
+    def _unsent(self) -> bool:
+        return self.client.bytes_queued != self.client.bytes_sent
+
+    # ---- Frames ----
+
+    def _handle(self, frame: bytes) -> None:
+        if len(frame) < wire.HEADER_BYTES:
+            raise ConnectionClosed(f"a frame of {len(frame)} bytes is shorter than a header", "local")
+        kind, flags, _, _, number, _ = _unpack(frame)
+        if kind > wire.CHUNK or kind < wire.REPLY:
+            if kind == wire.DRAIN:
+                self.draining = True
+            elif kind != wire.PONG:
+                raise ConnectionClosed(f"a frame of unknown kind {kind}", "local")
+            return
+        self._credit(len(frame))
+        call = self.pending.get(number)
+        if call is None:
+            return
+        if kind == wire.CHUNK or flags & wire.MORE:
+            body = self._assemble(call, kind, flags, frame)
+            if body is None:
+                return
+            kind, flags = call.reply[:2] if call.reply else (kind, flags)
+            call.reply = None
+        else:
+            body = memoryview(frame)[wire.HEADER_BYTES :]
+        if kind == wire.ITEM:
+            if isinstance(call, Stream):
+                call.items.append((flags, body))
+                call.wake()
+            return
+        self._finish(call, kind, flags, body)
+
+    def _finish(self, call: Call[Any], kind: int, flags: int, body: Any) -> None:
+        self.pending.pop(call.id, None)
+        self.attended.pop(call, None)
+        if not call.resendable:
+            self._answer(call.id)
+        if kind == wire.ERROR and self.connector.moves(call, body):
+            return
+        call.finish((kind, flags, body), None)
+        if self.unstarted:
+            self._start_next()
+
+    def _start_next(self) -> None:
+        """A call has ended: one that was held back goes out."""
+        with self.lock:
+            while self.unstarted and len(self.pending) < self.hello.calls_max and not self.dead:
+                call = self.unstarted.popleft()
+                if not call.finished:
+                    self._enqueue(call, self._new_id())
+
+    def _assemble(self, call: Call[Any], kind: int, flags: int, frame: bytes) -> Any:
+        """Adds to a body in pieces; returns it when it is whole."""
+        at = wire.HEADER_BYTES
+        if kind != wire.CHUNK:
+            (call.total,) = wire.TOTAL.unpack_from(frame, at)
+            at += wire.TOTAL.size
+            limit = self.settings.body_bytes_max
+            if call.total > limit:
+                call._abandon(too_large(call.total, limit))
+                return None
+            call.assembly = bytearray()
+            call.reply = kind, flags & ~wire.MORE, None
+        if call.assembly is None:
+            raise ConnectionClosed(f"a chunk of call {call.id}, whose body is whole", "local")
+        call.assembly += memoryview(frame)[at:]
+        if len(call.assembly) < call.total:
+            return None
+        if len(call.assembly) > call.total:
+            raise ConnectionClosed(f"the body of call {call.id} is too long", "local")
+        body, call.assembly = memoryview(call.assembly), None
+        return body
+
+    def _credit(self, size: int) -> None:
+        self.uncredited += size
+        if self.uncredited >= wire.WINDOW_BYTES // 4:
+            self.outgoing.append((wire.frame(wire.CREDIT, amount=self.uncredited), None))
+            self.uncredited = 0
+
+    def _answer(self, number: int) -> None:
+        """Remembers to tell the server that it need not keep this answer."""
+        self.answered.append(number)
+        if len(self.answered) >= ANSWERS_MAX:
+            payload = struct.pack(f">{len(self.answered)}Q", *self.answered)
+            self.outgoing.append((wire.frame(wire.ACK, payload=payload), None))
+            self.answered.clear()
+
+    # ---- The end ----
+
+    def lose(self, error: Exception) -> None:
+        """The connection has ended; its calls go to another one where that is right."""
+        with self.lock:
+            if self.dead:
+                return
+            self.dead = True
+        self.connector.recover(self, error)
+
+    def take_calls(self) -> list[Call[Any]]:
+        """Closes the connection, and gives away the calls that have not ended. A call of which the
+        kernel got nothing has no ``sent_at``."""
+        self.client._close(0.0)
+        with self.sending, self.lock:
+            calls = [*self.pending.values(), *self.unstarted]
+            self.pending.clear()
+            self.unstarted.clear()
+            self.attended.clear()
+            for call in calls:
+                if call.sent_at is not None and call.sent_at >= self.client.bytes_sent:
+                    call.sent_at = None
+        return calls
+
+    def wake_all(self) -> None:
+        """Lets all who wait look where their calls are now, and the link's threads end."""
+        with self.lock:
+            followers = list(self.followers)
+        for waiter in followers:
+            waiter.event.set()
+        self.read_wake.set()
+        self.write_wake.set()
+
+    def close(self) -> None:
+        """Says goodbye and closes. Calls that have not ended are the connector's to end."""
+        with self.lock:
+            self.dead = True
+        try:
+            self.client.send(wire.frame(wire.BYE), timeout=1.0)
+        except (FastsockError, OSError, TimeoutError):
+            pass
+        self.client.close()

@@ -1,0 +1,225 @@
+"""Arguments and results as bytes: MessagePack by msgspec, numpy arrays and large bytes as raw
+segments behind it.
+
+A body without segments is MessagePack alone. With segments (flag SEGMENTS) it is: u32, how many
+parts; u64 for each part, its length; then the parts, each at the next multiple of 16. The first part
+is MessagePack, the others are segments. There, an array is the extension ARRAY, whose data is
+MessagePack of [segment, dtype, shape], and a bytes object the extension BYTES, of its segment.
+
+Types are enforced where a body is decoded. Nothing decoded here can run code: no pickle, no references.
+"""
+
+import struct
+import sys
+import threading
+from collections.abc import Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import msgspec
+
+from fastsock.rpc import wire
+
+ARRAY = 1
+BYTES = 2
+ALIGNMENT = 16
+DTYPES = "biufcmMSU"
+"""Kinds of numpy's dtypes that are plain bytes."""
+
+COUNT = struct.Struct(">I")
+LENGTH = struct.Struct(">Q")
+PARTS_MAX = 1 << 12
+
+Parts: TypeAlias = Sequence[memoryview]
+
+
+class _Segments(threading.local):
+    """The segments of the body that this thread encodes or decodes."""
+
+    current: list[memoryview] = []
+
+
+_segments = _Segments()
+
+
+class Codec:
+    """Encodes and decodes values of one type: a method's arguments or its result.
+
+    ``type`` is what msgspec understands; with ``raw_bytes`` a value that is a bytes object of more
+    than a chunk becomes a segment (``tuple_``: an item of the tuple does).
+    """
+
+    def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
+        decoder = msgspec.msgpack.Decoder(_with_segments(type, of_tuple), ext_hook=_array_of)
+        self._decode = decoder.decode
+        self._of_tuple = of_tuple
+        self._has_bytes = bytes in type if of_tuple else type is bytes
+
+    def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
+        """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
+        that cannot be sent."""
+        if self._has_bytes:
+            value = tuple(map(_segment_marked, value)) if self._of_tuple else _segment_marked(value)
+        try:
+            return 0, _encode_plain(value)
+        except _NeedsSegments:
+            return _encode_segments(value)
+
+    def decode(self, flags: int, body: bytes | memoryview) -> Any:
+        """The value; msgspec.DecodeError or ValueError says what is wrong with the body."""
+        if not flags & wire.SEGMENTS:
+            return self._decode(body)
+        packed, segments = _split(memoryview(body))
+        _segments.current = segments
+        try:
+            value = self._decode(packed)
+            if self._of_tuple:
+                return tuple(map(_bytes_of, value))
+            return _bytes_of(value)
+        finally:
+            _segments.current = []
+
+
+def _with_segments(type: Any, of_tuple: bool) -> Any:
+    """The type with an extension allowed where it is bytes."""
+    extended = bytes | msgspec.msgpack.Ext
+    if not of_tuple:
+        return extended if type is bytes else type
+    items = [extended if item is bytes else item for item in type]
+    return tuple[tuple(items)] if items else tuple[()]  # type: ignore[misc]
+
+
+class _NeedsSegments(Exception):
+    """The value holds an array, or a large bytes object."""
+
+
+def _refuse_array(value: Any) -> Any:
+    if isinstance(value, _Large) or _is_array(value):
+        raise _NeedsSegments
+    return _refuse(value)
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
+
+
+def _is_array(value: Any) -> bool:
+    """Whether the value is a numpy array or number, without importing numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)
+
+
+_encode_plain = msgspec.msgpack.Encoder(enc_hook=_refuse_array).encode
+
+
+def _encode_segments(value: Any) -> tuple[int, list[memoryview]]:
+    segments: list[memoryview] = []
+    _segments.current = segments
+    try:
+        packed = memoryview(_encode_marked(value))
+    finally:
+        _segments.current = []
+    parts = [packed, *segments]
+    if len(parts) > PARTS_MAX:
+        raise TypeError(f"{len(segments)} arrays in one call; at most {PARTS_MAX - 1} can be sent")
+    table = COUNT.pack(len(parts)) + b"".join(LENGTH.pack(len(part)) for part in parts)
+    body, at = [memoryview(table)], len(table)
+    for part in parts:
+        if padding := -at % ALIGNMENT:
+            body.append(memoryview(bytes(padding)))
+        body.append(part)
+        at += padding + len(part)
+    return wire.SEGMENTS, body
+
+
+def _segment_marked(value: Any) -> Any:
+    """A large bytes object as a mark that the encoder's hook makes a segment of."""
+    if type(value) is bytes and len(value) > wire.CHUNK_BYTES:
+        return _Large(value)
+    return value
+
+
+class _Large:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+def _mark(value: Any) -> Any:
+    segments = _segments.current
+    if isinstance(value, _Large):
+        segments.append(memoryview(value.data))
+        return msgspec.msgpack.Ext(BYTES, wire.encode(len(segments) - 1))
+    if not _is_array(value):
+        return _refuse(value)
+    import numpy
+
+    array = numpy.asarray(value, order="C")
+    if array.dtype.kind not in DTYPES or array.dtype.hasobject:
+        raise TypeError(f"an array of dtype {array.dtype} cannot be sent; it is not plain numbers")
+    flat = array.reshape(-1).view(numpy.uint8) if array.size else numpy.empty(0, numpy.uint8)
+    segments.append(memoryview(flat))
+    meta = [len(segments) - 1, array.dtype.str, array.shape]
+    return msgspec.msgpack.Ext(ARRAY, wire.encode(meta))
+
+
+_encode_marked = msgspec.msgpack.Encoder(enc_hook=_mark).encode
+
+_decode_array_meta = msgspec.msgpack.Decoder(tuple[int, str, list[int]]).decode
+_decode_index = msgspec.msgpack.Decoder(int).decode
+
+
+def _split(body: memoryview) -> tuple[memoryview, list[memoryview]]:
+    if len(body) < COUNT.size:
+        raise ValueError("the body ends in its table of segments")
+    (count,) = COUNT.unpack_from(body)
+    at = COUNT.size + count * LENGTH.size
+    if not 1 <= count <= PARTS_MAX or len(body) < at:
+        raise ValueError(f"the body of {len(body)} bytes cannot have {count} parts")
+    parts = []
+    for number in range(count):
+        (length,) = LENGTH.unpack_from(body, COUNT.size + number * LENGTH.size)
+        at += -at % ALIGNMENT
+        if at + length > len(body):
+            raise ValueError(f"segment of {length} bytes in a body of {len(body)}")
+        parts.append(body[at : at + length])
+        at += length
+    if at != len(body):
+        raise ValueError(f"{len(body) - at} bytes behind the last segment")
+    return parts[0], parts[1:]
+
+
+def _segment(index: int) -> memoryview:
+    segments = _segments.current
+    if not 0 <= index < len(segments):
+        raise ValueError(f"the body has no segment {index}")
+    return segments[index]
+
+
+def _array_of(code: int, data: memoryview) -> Any:
+    """msgspec's hook for extensions: an array is a view of its segment."""
+    if code != ARRAY:
+        return msgspec.msgpack.Ext(code, bytes(data))
+    import numpy
+
+    index, dtype_name, shape = _decode_array_meta(data)
+    segment = _segment(index)
+    try:
+        dtype = numpy.dtype(dtype_name)
+    except (TypeError, ValueError):
+        raise ValueError(f"{dtype_name[:40]!r} is not a dtype") from None
+    if dtype.kind not in DTYPES or dtype.hasobject:
+        raise ValueError(f"an array of dtype {dtype} is not accepted")
+    wanted = dtype.itemsize * prod(shape)
+    if any(side < 0 for side in shape) or wanted != len(segment) or len(shape) > 32:
+        raise ValueError(f"shape {shape} of {dtype} is not that of {len(segment)} bytes")
+    if wanted == 0:
+        return numpy.empty(shape, dtype)
+    return numpy.frombuffer(segment, dtype).reshape(shape)
+
+
+def _bytes_of(value: Any) -> Any:
+    if type(value) is not msgspec.msgpack.Ext:
+        return value
+    if value.code != BYTES:
+        raise ValueError(f"extension {value.code} is not known")
+    return bytes(_segment(_decode_index(value.data)))

@@ -1,0 +1,112 @@
+"""What a server has still to send to one client: within its credit, and each in its turn."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+from fastsock._core import Connection
+from fastsock.errors import ConnectionClosed, LogFull
+from fastsock.rpc import wire
+
+TURN_FRAMES = 4
+"""Frames of one long body, or stream, that go out before others have their turn."""
+
+
+class Lane:
+    """The frames of one stream, which stay in their order."""
+
+    def __init__(self) -> None:
+        self.bodies: deque[Iterator[bytes]] = deque()
+        self.listed = False
+
+    def __iter__(self) -> "Lane":
+        return self
+
+    def __next__(self) -> bytes:
+        while self.bodies:
+            for frame in self.bodies[0]:
+                return frame
+            self.bodies.popleft()
+        raise StopIteration
+
+
+class Outgoing:
+    """Frames on their way to one connection. Any thread may put some.
+
+    A client that has more than ``waiting_max`` answers waiting does not read them: it is closed.
+    """
+
+    def __init__(self, conn: Connection, waiting_max: int) -> None:
+        self._conn = conn
+        self._waiting_max = waiting_max
+        self._lock = threading.Lock()
+        self._window = wire.WINDOW_BYTES
+        self._waiting: deque[Iterator[bytes]] = deque()
+
+    def put(self, frame: bytes) -> None:
+        """One frame, at once if nothing waits."""
+        with self._lock:
+            if self._window > 0 and not self._waiting:
+                self._window -= len(frame)
+                self._send(frame)
+            else:
+                self._wait(iter((frame,)))
+
+    def put_all(self, frames: Iterator[bytes]) -> None:
+        """The frames of one body, each made when it can go."""
+        with self._lock:
+            self._wait(frames)
+            self._pump()
+
+    def put_in(self, lane: Lane, frames: Iterator[bytes]) -> None:
+        """Frames that come behind those of the lane."""
+        with self._lock:
+            lane.bodies.append(frames)
+            if not lane.listed:
+                lane.listed = True
+                self._waiting.append(lane)
+            self._pump()
+
+    def put_control(self, frame: bytes) -> None:
+        """A frame that needs no credit."""
+        with self._lock:
+            self._send(frame)
+
+    def credit(self, size: int) -> None:
+        """The client has read so many bytes."""
+        with self._lock:
+            self._window = min(self._window + size, wire.WINDOW_BYTES)
+            self._pump()
+
+    def _wait(self, frames: Iterator[bytes]) -> None:
+        if len(self._waiting) >= self._waiting_max:
+            self._give_up()
+        else:
+            self._waiting.append(frames)
+
+    def _pump(self) -> None:
+        while self._waiting and self._window > 0:
+            frames = self._waiting.popleft()
+            for _ in range(TURN_FRAMES):
+                frame = next(frames, None)
+                if frame is None:
+                    if isinstance(frames, Lane):
+                        frames.listed = False
+                    break
+                self._window -= len(frame)
+                self._send(frame)
+            else:
+                self._waiting.append(frames)
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            self._conn.send(frame, timeout=0)
+        except LogFull:  # It sends calls and reads nothing, not even what needs no credit.
+            self._give_up()
+        except ConnectionClosed:
+            self._waiting.clear()
+
+    def _give_up(self) -> None:
+        self._window = 0
+        self._waiting.clear()
+        self._conn.close()

@@ -1,0 +1,500 @@
+"""Serving: greets clients, keeps their sessions, and hands their calls to the skeleton."""
+
+import hmac
+import logging
+import secrets
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from fastsock import address as addresses
+from fastsock._core import Connection
+from fastsock.address import Address
+from fastsock.rpc import wire
+from fastsock.rpc.builtin import BUILTINS, Builtins
+from fastsock.rpc.calls import too_large
+from fastsock.rpc.context import Context
+from fastsock.rpc.errors import (
+    BadRequest,
+    Forbidden,
+    OutcomeUnknown,
+    Overloaded,
+    RpcError,
+    Unavailable,
+    UnknownMethod,
+    VersionMismatch,
+)
+from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.session import Assembly, Session
+from fastsock.rpc.skeleton import Interceptor, Running, Skeleton, failure_of
+from fastsock.server import MultiServer
+
+__all__ = ["Server", "serve"]
+
+log = logging.getLogger("fastsock")
+
+HELLO_SECONDS = 10.0
+"""After that, a connection that has not said hello makes room for one that may."""
+
+TEXT_MAX = 200
+"""Characters of a signature that a hello shows."""
+
+OUTBOX_BYTES_MAX = 1 << 23
+LOG_BYTES = 1 << 21
+
+_unpack = wire.HEADER.unpack_from
+_decode_hello = msgspec.msgpack.Decoder(wire.ClientHello).decode
+_decode_metadata = msgspec.msgpack.Decoder(dict[str, str]).decode
+
+
+def serve(
+    service: object,
+    address: Address | Sequence[Address] = ("127.0.0.1", 0),
+    *,
+    interface: type | None = None,
+    matchmaker: Address | None = None,
+    token: str = "",
+    threads_max: int = 16,
+    calls_max: int = 1024,
+    body_bytes_max: int = 1 << 26,
+    connections_max: int = 10_000,
+    session_seconds: float = 30.0,
+    sessions_max: int = 1000,
+    tracebacks: bool = False,
+    interceptors: Sequence[Interceptor] = (),
+    idle_timeout: float | None = None,
+    linger: float = 1.0,
+    busy_poll_us: int = 0,
+) -> "Server":
+    """Serves the marked methods of an object; returns the running :class:`Server`.
+
+    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket; or a list
+    of those. ``interface`` is the class whose marked methods count, by default the service's own.
+
+    matchmaker       address of a matchmaker that tells clients of this server while it lives
+    token            clients must know it
+    threads_max      threads of the pool that runs methods
+    calls_max        calls of one client that run at a time; more are refused
+    body_bytes_max   the longest arguments or result; arguments that arrive take four times that,
+                     for one client
+    connections_max  clients at a time
+    session_seconds  for so long a client that lost its connection can come back to its calls
+    sessions_max     clients that may be away at a time; the longest away are forgotten
+    tracebacks       whether callers see the traceback of an exception
+    interceptors     each is called around each method: ``interceptor(context, proceed)`` returns
+                     ``proceed()``, of which a coroutine method makes an awaitable
+    idle_timeout     seconds after which a silent client is disconnected, None for never
+    linger           how long closing waits for clients to take their answers
+    busy_poll_us     microseconds to look for calls before sleeping
+
+    Raises TypeError for a service that cannot be served, ValueError for an argument that cannot
+    be, OSError where the address cannot be listened on.
+    """
+    options = {
+        "token": token,
+        "calls_max": calls_max,
+        "body_bytes_max": body_bytes_max,
+        "session_seconds": session_seconds,
+        "sessions_max": sessions_max,
+    }
+    for name, value in options.items():
+        if name != "token" and (not isinstance(value, int | float) or value <= 0):
+            raise ValueError(f"{name} must be more than 0, not {value!r}")
+    skeleton = Skeleton(
+        threads_max=threads_max,
+        body_bytes_max=body_bytes_max,
+        tracebacks=tracebacks,
+        interceptors=interceptors,
+    )
+    listening = {
+        "connections_max": connections_max,
+        "idle_timeout": idle_timeout,
+        "linger": linger,
+        "busy_poll_us": busy_poll_us,
+    }
+    several = isinstance(address, list)
+    listed: Any = address if several else [address]
+    server = Server(service, interface or type(service), skeleton, options)
+    try:
+        server._listen(listed, listening)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+class Server:
+    """A running server of one service. Made by :func:`serve`. ``with`` closes it."""
+
+    def __init__(
+        self, service: object, interface: type, skeleton: Skeleton, options: dict[str, Any]
+    ) -> None:
+        self.interface = Interface.of(interface)
+        self.incarnation = secrets.token_bytes(16)
+        self._skeleton = skeleton
+        self._options = options
+        self._lock = threading.Lock()
+        self._sessions: dict[bytes, Session] = {}
+        self._away: OrderedDict[bytes, Session] = OrderedDict()
+        self._silent: deque[tuple[float, Connection]] = deque()
+        self._engines: list[MultiServer] = []
+        self._draining = False
+        self._closed = threading.Event()
+        self._linger = 1.0
+        self._methods: dict[int, tuple[Signature, Any]] = {}
+        self._infos: dict[str, wire.MethodInfo] = {}
+        self._begun = monotonic()
+        self._add(self.interface, service, 0)
+        self._add(BUILTINS, Builtins(self), 1 << 15)
+
+    def _add(self, interface: Interface, service: object, base: int) -> None:
+        for number, (name, signature) in enumerate(interface.methods.items(), base + 1):
+            function = getattr(service, name, None)
+            if not callable(function):
+                raise TypeError(f"{type(service).__qualname__} has no method {name}()")
+            self._methods[number] = signature, function
+            text = signature.text[:TEXT_MAX]
+            self._infos[name] = wire.MethodInfo(number, signature.digest, text)
+
+    def _listen(self, listed: Sequence[Address], options: dict[str, Any]) -> None:
+        self._linger = options["linger"]
+        for address in listed:
+            engine = MultiServer(
+                address,
+                framing="length",
+                message_bytes_max=wire.FRAME_BYTES_MAX,
+                outbox_bytes_max=OUTBOX_BYTES_MAX,
+                log_bytes=LOG_BYTES,
+                **options,
+            )
+            engine.on_connect(self._connected)
+            engine.on_message(self._received)
+            engine.on_disconnect(self._disconnected)
+            self._engines.append(engine)
+        for engine in self._engines:
+            engine.start()
+
+    # ---- For the user ----
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        """Where it listens: the first address, with the real port."""
+        return self._engines[0].address
+
+    @property
+    def addresses(self) -> list[tuple[str, int] | str]:
+        """All addresses at which it listens."""
+        return [engine.address for engine in self._engines]
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no new calls."""
+        return self._draining
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Finishes the calls that run and refuses new ones, which clients send elsewhere.
+
+        Raises TimeoutError if calls still run after ``timeout`` seconds.
+        """
+        self._draining = True
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            outgoing = session.outgoing
+            if outgoing is not None:
+                outgoing.put_control(wire.frame(wire.DRAIN))
+        if not self._skeleton.wait_idle(timeout):
+            raise TimeoutError(f"{self._skeleton.running_count} calls still run after {timeout} s")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the server is closed; False after ``timeout`` seconds."""
+        return self._closed.wait(timeout)
+
+    def close(self) -> None:
+        """Cancels what runs, and closes all connections. Idempotent."""
+        if self._closed.is_set():
+            return
+        self._draining = True
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            _cancel_all(session)
+        for engine in self._engines:
+            engine.close()
+        self._skeleton.close(self._linger)
+        self._closed.set()
+
+    def health(self) -> dict[str, Any]:
+        """What the built-in method ``rpc_health`` answers."""
+        return {
+            "status": "draining" if self._draining else "serving",
+            "service": self.interface.name,
+            "version": self.interface.version,
+            "incarnation": self.incarnation.hex(),
+            "age": monotonic() - self._begun,
+            "running": self._skeleton.running_count,
+            "sessions": len(self._sessions),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = ", ".join(addresses.show(engine.address) for engine in self._engines)
+        return f"<rpc.Server {self.interface.name} {where}>"
+
+    # ---- Connections ----
+
+    def _connected(self, conn: Connection) -> None:
+        now = monotonic()
+        silent = self._silent
+        silent.append((now, conn))
+        while silent and silent[0][0] < now - HELLO_SECONDS:
+            _, oldest = silent.popleft()
+            if oldest.context is None:
+                oldest.close()
+        while silent and silent[0][1].context is not None:
+            silent.popleft()
+
+    def _received(self, conn: Connection, frame: bytes) -> None:
+        session = conn.context
+        if session.__class__ is not Session:
+            if session is None:
+                self._greet(conn, frame)
+            return
+        if len(frame) < wire.HEADER_BYTES:
+            return self._refuse(conn, BadRequest(f"a frame of {len(frame)} bytes has no header"))
+        kind, flags, method, amount, number, extra = _unpack(frame)
+        if kind == wire.CALL:
+            if flags & wire.MORE:
+                return self._assemble_first(session, frame)
+            body = memoryview(frame)[wire.HEADER_BYTES :]
+            return self._begin(session, number, method, flags, extra, body)
+        return self._control(session, kind, amount, number, extra, frame)
+
+    def _control(
+        self, session: Session, kind: int, amount: int, number: int, extra: int, frame: bytes
+    ) -> None:
+        outgoing, conn = session.outgoing, session.conn
+        if outgoing is None or conn is None:
+            return
+        if kind == wire.CHUNK:
+            self._assemble(session, number, memoryview(frame)[wire.HEADER_BYTES :])
+        elif kind == wire.CREDIT and number == 0:
+            outgoing.credit(amount)
+        elif kind == wire.CREDIT:
+            call = session.running.get(number)
+            if call is not None and call.context._stream is not None:
+                call.context._stream(amount, extra)
+        elif kind == wire.CANCEL:
+            call = session.running.get(number)
+            if call is not None:
+                call.context._cancel()
+        elif kind == wire.ACK:
+            session.forget(memoryview(frame)[wire.HEADER_BYTES :])
+        elif kind == wire.PING:
+            outgoing.put_control(wire.frame(wire.PONG))
+        elif kind == wire.BYE:
+            self._end(session)
+        else:
+            self._refuse(conn, BadRequest(f"a frame of unknown kind {kind}"))
+
+    def _refuse(self, conn: Connection, error: RpcError) -> None:
+        """Says why, and closes the connection."""
+        conn.send(wire.frame(wire.REFUSED, payload=failure_of(error)))
+        conn.close()
+
+    def _disconnected(self, conn: Connection, reason: str) -> None:
+        session = conn.context
+        if not isinstance(session, Session) or session.conn is not conn:
+            return
+        session.detach()
+        for call in list(session.running.values()):
+            if call.signature.stream:
+                call.context._cancel()
+        with self._lock:
+            if session.token in self._sessions:
+                self._away[session.token] = session
+            self._forget_sessions()
+
+    def _forget_sessions(self) -> None:
+        """Those that are away for too long, or too many."""
+        before = monotonic() - self._options["session_seconds"]
+        while self._away:
+            token, session = next(iter(self._away.items()))
+            recent = session.left_at is None or session.left_at > before
+            if recent and len(self._away) <= self._options["sessions_max"]:
+                return
+            del self._away[token]
+            del self._sessions[token]
+            _cancel_all(session)
+
+    def _end(self, session: Session) -> None:
+        """The client has said goodbye."""
+        with self._lock:
+            self._sessions.pop(session.token, None)
+        _cancel_all(session)
+
+    # ---- Hello ----
+
+    def _greet(self, conn: Connection, frame: bytes) -> None:
+        try:
+            hello = self._read_hello(frame)
+        except RpcError as error:
+            return self._refuse(conn, error)
+        with self._lock:
+            self._forget_sessions()
+            session = self._sessions.get(hello.session) if hello.resume else None
+            resumed = session is not None
+            if session is None:
+                session = Session(hello.session, hello.metadata)
+            self._sessions[hello.session] = session
+            self._away.pop(hello.session, None)
+        if session.conn is not None:
+            session.conn.context = False
+            session.conn.close()
+            session.detach()
+        session.attach(conn, 2 * self._options["calls_max"])
+        conn.context = session
+        answer = wire.ServerHello(
+            wire.PROTOCOL,
+            self.interface.name,
+            self.interface.version,
+            self.incarnation,
+            resumed,
+            session.highest,
+            self._options["calls_max"],
+            self._options["body_bytes_max"],
+            self._infos,
+        )
+        conn.send(wire.frame(wire.HELLO, payload=wire.encode(answer)))
+        if self._draining:
+            conn.send(wire.frame(wire.DRAIN))
+
+    def _read_hello(self, frame: bytes) -> wire.ClientHello:
+        """The client's hello; an error where it must not be let in."""
+        if len(frame) < wire.HEADER_BYTES or frame[0] != wire.HELLO:
+            raise BadRequest("the first frame is not a hello of fastsock.rpc")
+        try:
+            hello = _decode_hello(memoryview(frame)[wire.HEADER_BYTES :])
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise BadRequest(f"the hello cannot be read: {error}") from None
+        if hello.protocol != wire.PROTOCOL:
+            raise VersionMismatch(f"protocol {hello.protocol}; this server speaks {wire.PROTOCOL}")
+        if not hmac.compare_digest(hello.token.encode(), self._options["token"].encode()):
+            raise Forbidden("the token is wrong" if hello.token else "a token is needed")
+        ours = self.interface
+        if hello.service and (hello.service, hello.version) != (ours.name, ours.version):
+            raise VersionMismatch(
+                f"it serves {ours.name} version {ours.version}, not {hello.service[:100]} version"
+                f" {hello.version[:100]}"
+            )
+        if not 8 <= len(hello.session) <= 64:
+            raise BadRequest(f"a session of {len(hello.session)} bytes; it must be of 8 to 64")
+        return hello
+
+    # ---- Calls ----
+
+    def _assemble_first(self, session: Session, frame: bytes) -> None:
+        _, flags, method, _, number, remaining_us = _unpack(frame)
+        at = wire.HEADER_BYTES + wire.TOTAL.size
+        if len(frame) < at:
+            error = BadRequest(f"call {number} ends before its length")
+            return self._answer_error(session, number, error)
+        (total,) = wire.TOTAL.unpack_from(frame, wire.HEADER_BYTES)
+        limit = self._options["body_bytes_max"]
+        if total > limit:
+            session.seen(number)
+            return self._answer_error(session, number, too_large(total, limit))
+        if len(session.assembling) >= self._options["calls_max"]:
+            return self._answer_error(session, number, self._overloaded())
+        if number > session.highest:
+            session.highest = number
+            session.incomplete.add(number)
+        flags &= ~wire.MORE
+        session.assembling[number] = Assembly(method, flags, remaining_us, total)
+        return self._assemble(session, number, memoryview(frame)[at:])
+
+    def _assemble(self, session: Session, number: int, piece: memoryview) -> None:
+        """Adds to a body; begins the call when it is whole. Chunks of refused bodies are dropped."""
+        body = session.assembling.get(number)
+        if body is None:
+            return
+        body.data += piece
+        session.assembling_bytes += len(piece)
+        over = session.assembling_bytes > 4 * self._options["body_bytes_max"]
+        if len(body.data) < body.total and not over:
+            return
+        del session.assembling[number]
+        session.assembling_bytes -= len(body.data)
+        if over or len(body.data) > body.total:
+            session.seen(number)
+            error = self._overloaded() if over else BadRequest(f"call {number} is too long")
+            return self._answer_error(session, number, error)
+        whole = memoryview(body.data)
+        return self._begin(session, number, body.method, body.flags, body.remaining_us, whole)
+
+    def _begin(
+        self,
+        session: Session,
+        number: int,
+        method: int,
+        flags: int,
+        remaining_us: int,
+        body: memoryview,
+    ) -> None:
+        if session.seen(number):
+            return self._again(session, number)
+        found = self._methods.get(method)
+        if found is None:
+            error: RpcError = UnknownMethod(f"{self.interface.name} has no method {method}")
+            return self._answer_error(session, number, error)
+        signature, function = found
+        if self._draining and method < 1 << 15:
+            return self._answer_error(session, number, Unavailable("the server is draining"))
+        if len(session.running) >= self._options["calls_max"]:
+            return self._answer_error(session, number, self._overloaded())
+        metadata = session.metadata
+        if flags & wire.METADATA:
+            try:
+                size = int.from_bytes(body[:2])
+                metadata = {**metadata, **_decode_metadata(body[2 : 2 + size])}
+                body = body[2 + size :]
+            except (msgspec.MsgspecError, RecursionError):
+                bad = BadRequest("the metadata is no map of str to str")
+                return self._answer_error(session, number, bad)
+        deadline = monotonic() + remaining_us / 1e6 if remaining_us else None
+        context = Context(session.peer, signature.name, metadata, deadline)
+        call = Running(session, number, signature, function, context, flags, body)
+        return self._skeleton.run(call)
+
+    def _again(self, session: Session, number: int) -> None:
+        """A call that has been here: it is joined, answered again, or too old to know."""
+        if number in session.running or session.answer_again(number):
+            return
+        error = OutcomeUnknown("the call has been here before; its answer is not kept any more")
+        self._answer_error(session, number, error)
+
+    def _overloaded(self) -> RpcError:
+        return Overloaded(f"calls_max = {self._options['calls_max']} calls run already")
+
+    def _answer_error(self, session: Session, number: int, error: RpcError) -> None:
+        session.answer(number, wire.ERROR, 0, failure_of(error), keep=False)
+
+
+def _cancel_all(session: Session) -> None:
+    for call in list(session.running.values()):
+        call.context._cancel()

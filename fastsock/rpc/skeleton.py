@@ -1,0 +1,396 @@
+"""The skeleton: unpacks the arguments of a call, runs the method, and packs what comes of it."""
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from fastsock.rpc import wire
+from fastsock.rpc.calls import too_large
+from fastsock.rpc.context import Context, _current, _deadline
+from fastsock.rpc.errors import (
+    CODE_OF,
+    Cancelled,
+    DeadlineExceeded,
+    RpcError,
+    WrongArguments,
+    WrongResult,
+)
+from fastsock.rpc.interface import Signature
+from fastsock.rpc.loop import LoopThread
+from fastsock.rpc.outgoing import Lane
+from fastsock.rpc.pool import Pool
+from fastsock.rpc.session import Body, Session, size_of
+
+log = logging.getLogger("fastsock")
+
+Interceptor = Callable[[Context, Callable[[], Any]], Any]
+
+STREAM_TURN_ITEMS = 64
+"""Items of a stream after which its thread looks at other work first."""
+
+_encode_failure = msgspec.msgpack.Encoder().encode
+
+
+class _Refusal(Exception):
+    """An error of this package, which travels under its code: unlike the same error when a method
+    has caught it from a call of its own, it says something about this call."""
+
+    def __init__(self, error: RpcError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Running:
+    """A call that has begun at the server and has not ended."""
+
+    __slots__ = ("arguments", "context", "flags", "function", "lane", "number", "session", "signature")
+
+    def __init__(
+        self,
+        session: Session,
+        number: int,
+        signature: Signature,
+        function: Callable[..., Any],
+        context: Context,
+        flags: int,
+        arguments: Any,
+    ) -> None:
+        self.session = session
+        self.number = number
+        self.signature = signature
+        self.function = function
+        self.context = context
+        self.flags = flags
+        self.arguments = arguments
+        self.lane = Lane() if signature.stream else None
+
+
+class Skeleton:
+    """Runs calls: inline, in a pool of threads, or on an event loop beside it."""
+
+    def __init__(
+        self,
+        *,
+        threads_max: int,
+        body_bytes_max: int,
+        tracebacks: bool,
+        interceptors: Sequence[Interceptor],
+    ) -> None:
+        self._pool = Pool(threads_max)
+        self._loop = LoopThread()
+        self._body_bytes_max = body_bytes_max
+        self._tracebacks = tracebacks
+        self._interceptors = tuple(interceptors)
+        self._idle = threading.Condition()
+        self.running_count = 0
+
+    def run(self, call: Running) -> None:
+        """Begins the call, on the thread that its method asks for."""
+        signature = call.signature
+        if signature.options.inline:
+            self._run(call)
+            return
+        with self._idle:
+            self.running_count += 1
+        call.session.running[call.number] = call
+        if not signature.asynchronous:
+            self._pool.submit(lambda: self._run_in_pool(call))
+        else:
+            self._loop.start(lambda: self._run_async(call))
+
+    def wait_idle(self, timeout: float | None) -> bool:
+        """Waits until nothing runs; False after timeout seconds."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self.running_count == 0, timeout)
+
+    def close(self, timeout: float) -> None:
+        """Ends the threads, after the calls that run."""
+        self._pool.close(timeout)
+        self._loop.close(timeout)
+
+    # ---- Running ----
+
+    def _run(self, call: Running) -> None:
+        context = call.context
+        token = _current.set(context)
+        deadline_token = None if context.deadline is None else _deadline.set(context.deadline)
+        try:
+            function, arguments = call.function, self._arguments(call)
+            if self._interceptors:
+                result = self._intercepted(context, lambda: function(*arguments))
+            else:
+                result = function(*arguments)
+            self._reply(call, result)
+        except Exception as error:
+            self._fail(call, error)
+        finally:
+            _current.reset(token)
+            if deadline_token is not None:
+                _deadline.reset(deadline_token)
+
+    def _run_in_pool(self, call: Running) -> None:
+        if self._is_over(call):
+            return
+        if call.signature.stream:
+            StreamRun(self, call).begin()
+        else:
+            self._run(call)
+
+    async def _run_async(self, call: Running) -> None:
+        if self._is_over(call):
+            return
+        _current.set(call.context)
+        _deadline.set(call.context.deadline)
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        call.context._on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
+        try:
+            function, arguments = call.function, self._arguments(call)
+            result = self._intercepted(call.context, lambda: function(*arguments))
+            if call.signature.stream:
+                await AsyncStreamRun(self, call, result).run()
+                return
+            self._reply(call, await result if inspect.isawaitable(result) else result)
+        except asyncio.CancelledError:
+            self._fail(call, _Refusal(Cancelled(f"{call.signature.name} was cancelled")))
+        except Exception as error:
+            self._fail(call, error)
+
+    def _is_over(self, call: Running) -> bool:
+        """Ends a call that nobody waits for any more, before it starts."""
+        if not call.context.cancelled:
+            return False
+        name, deadline = call.signature.name, call.context.deadline
+        late = deadline is not None and monotonic() >= deadline
+        error = DeadlineExceeded if late else Cancelled
+        why = f"{name} did not start: nobody waits for it any more"
+        self._fail(call, _Refusal(error(why)))
+        return True
+
+    def _arguments(self, call: Running) -> Any:
+        try:
+            return call.signature.arguments_codec.decode(call.flags, call.arguments)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            refused = WrongArguments(f"{call.signature.text}: {error}")
+            raise _Refusal(refused) from None
+        finally:
+            call.arguments = None
+
+    def _intercepted(self, context: Context, proceed: Callable[[], Any]) -> Any:
+        for intercept in reversed(self._interceptors):
+            proceed = _wrapped(intercept, context, proceed)
+        return proceed()
+
+    # ---- Ending ----
+
+    def _reply(self, call: Running, result: Any) -> None:
+        flags, body = self.encode(call, result)
+        self.end(call, wire.REPLY, flags, body)
+
+    def encode(self, call: Running, result: Any) -> tuple[int, Body]:
+        """A result, or an item of one, as flags and body."""
+        try:
+            flags, body = call.signature.result_codec.encode(result)
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
+            wrong = WrongResult(f"{call.signature.text}: its result: {error}")
+            raise _Refusal(wrong) from None
+        if len(body) > wire.CHUNK_BYTES or not isinstance(body, bytes):
+            size = size_of(body)
+            if size > self._body_bytes_max:
+                raise _Refusal(too_large(size, self._body_bytes_max))
+        return flags, body
+
+    def _fail(self, call: Running, error: Exception) -> None:
+        self.end(call, wire.ERROR, 0, self.failure(call, error))
+
+    def failure(self, call: Running, error: Exception) -> bytes:
+        """The body of an ERROR frame."""
+        if call.signature.options.oneway:
+            log.error("oneway method %s failed", call.signature.name, exc_info=error)
+        if isinstance(error, _Refusal):
+            return failure_of(error.error)
+        if isinstance(error, DeadlineExceeded):
+            return failure_of(DeadlineExceeded(str(error)))
+        text = "".join(traceback.format_exception(error)) if self._tracebacks else ""
+        values: list[object] | None = None
+        if isinstance(error, call.signature.options.raises):
+            values = list(error.args)
+        shown = wire.Failure(0, _name(call.signature, error), str(error)[:4096], text, values)
+        try:
+            return _encode_failure(shown)
+        except TypeError:  # Its values cannot be sent.
+            shown.values = None
+            return _encode_failure(shown)
+
+    def end(self, call: Running, kind: int, flags: int, body: Body) -> None:
+        """Sends the last frame of a call and forgets the call."""
+        session, options = call.session, call.signature.options
+        if not options.oneway:
+            keep = not options.idempotent and not call.signature.stream
+            session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
+        if not options.inline:
+            session.running.pop(call.number, None)
+            with self._idle:
+                self.running_count -= 1
+                if not self.running_count:
+                    self._idle.notify_all()
+
+
+def _wrapped(
+    intercept: Interceptor, context: Context, proceed: Callable[[], Any]
+) -> Callable[[], Any]:
+    return lambda: intercept(context, proceed)
+
+
+def _name(signature: Signature, error: Exception) -> str:
+    """The name of the declared class that the error is of, else that of its own."""
+    for declared in signature.options.raises:
+        if type(error) is declared:
+            return declared.__name__
+    for declared in signature.options.raises:
+        if isinstance(error, declared):
+            return declared.__name__
+    return type(error).__qualname__
+
+
+def failure_of(error: RpcError) -> bytes:
+    """The body of an ERROR or REFUSED frame that stands for an error of this package."""
+    return _encode_failure(wire.Failure(CODE_OF[type(error)], "", str(error)[:4096]))
+
+
+class _Credit:
+    """What the reader of a stream still lets come, in items and bytes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.items = wire.STREAM_ITEMS
+        self.bytes = wire.STREAM_BYTES
+
+    @property
+    def spent(self) -> bool:
+        return self.items <= 0 or self.bytes <= 0
+
+    def take(self, size: int) -> None:
+        with self.lock:
+            self.items -= 1
+            self.bytes -= size
+
+    def give(self, items: int, size: int) -> None:
+        with self.lock:
+            self.items = min(self.items + items, wire.STREAM_ITEMS)
+            self.bytes = min(self.bytes + size, wire.STREAM_BYTES)
+
+
+class StreamRun:
+    """A generator that runs as far as its reader's credit goes, and holds no thread beyond it."""
+
+    def __init__(self, skeleton: Skeleton, call: Running) -> None:
+        self._skeleton = skeleton
+        self._call = call
+        self._credit = _Credit()
+        self._parked = False
+        self._variables = contextvars.copy_context()
+        self._iterator: Any = None
+
+    def begin(self) -> None:
+        """Starts it, on a thread of the pool."""
+        call = self._call
+        self._variables.run(_current.set, call.context)
+        self._variables.run(_deadline.set, call.context.deadline)
+        call.context._stream = self.credit
+        call.context._on_cancel(lambda: self.credit(0, 0))
+        try:
+            arguments = self._skeleton._arguments(call)
+            made = self._variables.run(
+                self._skeleton._intercepted, call.context, lambda: call.function(*arguments)
+            )
+            self._iterator = iter(made)
+        except Exception as error:
+            self._skeleton._fail(call, error)
+            return
+        self.step()
+
+    def credit(self, items: int, size: int) -> None:
+        """The reader took some, or there is a reason to look again."""
+        self._credit.give(items, size)
+        with self._credit.lock:
+            parked, self._parked = self._parked, False
+        if parked:
+            self._skeleton._pool.submit(self.step)
+
+    def step(self) -> None:
+        """Sends items until credit, turn or items are over."""
+        call = self._call
+        for _ in range(STREAM_TURN_ITEMS):
+            with self._credit.lock:
+                if self._credit.spent and not call.context.cancelled:
+                    self._parked = True
+                    return
+            if not self._send_next():
+                return
+        self._skeleton._pool.submit(self.step)
+
+    def _send_next(self) -> bool:
+        """One item; False at the end, which it sends."""
+        call, skeleton = self._call, self._skeleton
+        try:
+            if call.context.cancelled:
+                self._variables.run(_close, self._iterator)
+                raise _Refusal(Cancelled(f"{call.signature.name} was cancelled"))
+            item = self._variables.run(next, self._iterator, self)
+            if item is self:
+                skeleton.end(call, wire.END, 0, b"")
+                return False
+            flags, body = skeleton.encode(call, item)
+        except Exception as error:
+            skeleton._fail(call, error)
+            return False
+        self._credit.take(size_of(body))
+        call.session.answer(call.number, wire.ITEM, flags, body, keep=False, lane=call.lane)
+        return True
+
+
+def _close(iterator: Any) -> None:
+    if hasattr(iterator, "close"):
+        iterator.close()
+
+
+class AsyncStreamRun:
+    """An asynchronous generator, which waits on its event loop where the credit ends."""
+
+    def __init__(self, skeleton: Skeleton, call: Running, items: Any) -> None:
+        self._skeleton = skeleton
+        self._call = call
+        self._items = items
+        self._credit = _Credit()
+        self._more = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        call.context._stream = self.credit
+
+    def credit(self, items: int, size: int) -> None:
+        """The reader took some."""
+        self._credit.give(items, size)
+        self._loop.call_soon_threadsafe(self._more.set)
+
+    async def run(self) -> None:
+        """Sends all items and the end."""
+        call = self._call
+        async for item in self._items:
+            flags, body = self._skeleton.encode(call, item)
+            self._credit.take(size_of(body))
+            call.session.answer(call.number, wire.ITEM, flags, body, keep=False, lane=call.lane)
+            while self._credit.spent:
+                self._more.clear()
+                if self._credit.spent:
+                    await self._more.wait()
+        self._skeleton.end(call, wire.END, 0, b"")
+

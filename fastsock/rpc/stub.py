@@ -1,0 +1,115 @@
+"""Stubs: objects of an interface whose methods run elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from fastsock.address import Address, check
+from fastsock.rpc.calls import BoundMethod, BoundStream
+from fastsock.rpc.connector import Connector, Interceptor, Settings
+from fastsock.rpc.context import check_metadata
+from fastsock.rpc.interface import Interface
+from fastsock.rpc.route import FixedRoute, Route
+
+__all__ = ["close", "connect"]
+
+S = TypeVar("S")
+
+
+def connect(
+    interface: type[S],
+    address: Address | None = None,
+    *,
+    matchmaker: Address | None = None,
+    timeout: float | None = None,
+    connect_timeout: float = 5.0,
+    retry: float = 2.0,
+    keepalive: float = 15.0,
+    token: str = "",
+    metadata: Mapping[str, str] | None = None,
+    interceptors: Sequence[Interceptor] = (),
+    body_bytes_max: int = 1 << 26,
+    busy_poll_us: int = 0,
+) -> S:
+    """Connects to a server of the interface; returns a stub, an object of that type.
+
+    ``interface`` is a class with methods marked ``@rpc.method``: the service's, or an abstract
+    class or Protocol. The server is at ``address``, ``(host, port)`` or the path of a UNIX socket;
+    or the ``matchmaker`` at that address knows where. All threads may use the stub.
+
+    timeout          seconds that each call has by default, None for as long as it takes
+    connect_timeout  seconds for each attempt to connect
+    retry            seconds for which a lost connection is made again
+    keepalive        seconds of silence after which a waiting client asks whether the server lives;
+                     after as many again the connection is lost
+    token            what a server with a token asks for
+    metadata         a small map of str to str that the methods find in ``rpc.current()``
+    interceptors     each is called with every :class:`Call` before it goes out, and may raise, or
+                     ``add_done_callback``
+    body_bytes_max   the longest result, in bytes
+    busy_poll_us     microseconds to look for an answer before sleeping
+
+    Raises Unavailable where nobody answers, VersionMismatch and InterfaceMismatch where the server
+    has another service, version or signature, Forbidden for a wrong token, TypeError or ValueError
+    for an argument that cannot be.
+    """
+    if (address is None) == (matchmaker is None):
+        raise TypeError("give connect() the server's address or matchmaker=, one of both")
+    _check_seconds(timeout=timeout, connect_timeout=connect_timeout, retry=retry)
+    _check_seconds(keepalive=keepalive)
+    described = Interface.of(interface)
+    settings = Settings(
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        retry=retry,
+        keepalive=keepalive,
+        body_bytes_max=body_bytes_max,
+        busy_poll_us=busy_poll_us,
+        token=token,
+        metadata=check_metadata(metadata or {}),
+        interceptors=tuple(interceptors),
+    )
+    connector = Connector(described, _route(described, address, matchmaker, token), settings)
+    return _stub(interface, described, connector)
+
+
+def _check_seconds(**given: float | None) -> None:
+    for name, value in given.items():
+        if value is not None and not 0 < value <= 1e9:
+            raise ValueError(f"{name} must be more than 0 seconds, at most 1e9, not {value!r}")
+
+
+def _route(
+    interface: Interface, address: Address | None, matchmaker: Address | None, token: str
+) -> Route:
+    if address is not None:
+        check(address)
+        return FixedRoute(address)
+    raise NotImplementedError
+
+
+def _stub(interface: type[S], described: Interface, connector: Connector) -> S:
+    """An object of the interface's type whose own attributes are the remote methods."""
+    stub_class = type(f"{interface.__name__}Stub", (interface,), {"__init__": _no_init})
+    stub_class.__abstractmethods__ = frozenset()
+    stub: Any = object.__new__(stub_class)
+    stub.__dict__["_rpc_connector"] = connector
+    stub.__dict__["close"] = connector.close
+    for name, signature in described.methods.items():
+        bound = BoundStream if signature.stream else BoundMethod
+        stub.__dict__[name] = bound(connector, signature)
+    return stub  # type: ignore[no-any-return]
+
+
+def _no_init(self: object) -> None:
+    raise TypeError("stubs are made by rpc.connect()")
+
+
+def close(stub: object) -> None:
+    """Closes a stub's connection; calls that have not ended raise ConnectionLost. Idempotent.
+
+    For stubs of a Protocol or an abstract class; those of a Service have the method ``close``.
+    """
+    connector = getattr(stub, "_rpc_connector", None)
+    if connector is None:
+        raise TypeError(f"{stub!r} is no stub that rpc.connect() has made")
+    connector.close()

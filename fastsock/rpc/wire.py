@@ -1,0 +1,132 @@
+"""What is on the wire: the frames of the protocol, and the records that some of them hold.
+
+The protocol is written down in ARCHITECTURE.md. A frame is one message of length framing: a header
+of 24 bytes, then a payload.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+PROTOCOL = 1
+
+HEADER = struct.Struct(">BBHIQQ")
+"""Kind, flags, method, an amount, call, and microseconds that remain (0: no deadline)."""
+
+HEADER_BYTES = HEADER.size
+CHUNK_BYTES = 1 << 16
+"""The longest payload of a frame; longer bodies come in several."""
+
+FRAME_BYTES_MAX = 1 << 18
+"""The longest frame of all: a ServerHello of many methods."""
+
+HELLO = 1  # either way, first: ClientHello, ServerHello
+REFUSED = 2  # to the client, instead of a ServerHello: Failure
+CALL = 3  # to the server: a body, the arguments
+REPLY = 4  # to the client: a body, the result
+ERROR = 5  # to the client: Failure
+ITEM = 6  # to the client: a body, the next item of a stream
+END = 7  # to the client: the end of a stream
+CHUNK = 8  # either way: the next bytes of the unfinished body of that call
+CANCEL = 9  # to the server: the caller no longer wants the result
+CREDIT = 10  # to the server: so many more bytes, or so many more items of a stream
+ACK = 11  # to the server: these replies have arrived, u64 numbers of calls
+PING = 12  # to the server
+PONG = 13  # to the client
+DRAIN = 14  # to the client: send new calls elsewhere
+BYE = 15  # to the server: the client ends, nobody waits for anything
+
+MORE = 1
+"""Flag of a body that goes on in CHUNK frames; u64, how long it is in all, comes before it."""
+
+SEGMENTS = 2
+"""Flag of a body with raw segments: see marshal.py."""
+
+METADATA = 4
+"""Flag of a CALL whose body begins with a u16 length and a MessagePack map of str to str."""
+
+TOTAL = struct.Struct(">Q")
+
+WINDOW_BYTES = 1 << 20
+"""What a server may send that its client has not yet credited."""
+
+STREAM_ITEMS = 256
+STREAM_BYTES = 1 << 18
+"""What a stream may send that its reader has not yet taken."""
+
+
+class ClientHello(msgspec.Struct, array_like=True):
+    """The client's first frame. ``service`` "" asks for whatever the server serves."""
+
+    protocol: int
+    service: str
+    version: str
+    session: bytes
+    resume: bool
+    token: str = ""
+    metadata: dict[str, str] = {}
+
+
+class MethodInfo(msgspec.Struct, array_like=True):
+    """A method as the server has it; ``digest`` is that of its signature, ``text`` shows it."""
+
+    id: int
+    digest: str
+    text: str
+
+
+class ServerHello(msgspec.Struct, array_like=True):
+    """The server's answer. ``incarnation`` is random and of this server's run alone; ``resumed``:
+    it still knows the session, whose calls up to number ``highest`` have arrived."""
+
+    protocol: int
+    service: str
+    version: str
+    incarnation: bytes
+    resumed: bool
+    highest: int
+    calls_max: int
+    body_bytes_max: int
+    methods: dict[str, MethodInfo]
+
+
+class Failure(msgspec.Struct, array_like=True):
+    """Why a call or a hello failed; ``values`` are those of a declared exception."""
+
+    code: int
+    type: str = ""
+    message: str = ""
+    traceback: str = ""
+    values: list[object] | None = None
+
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+def frame(kind: int, call: int = 0, amount: int = 0, payload: bytes = b"") -> bytes:
+    """A frame of the simple kinds."""
+    return HEADER.pack(kind, 0, 0, amount, call, 0) + payload
+
+
+def frames(
+    kind: int, flags: int, method: int, call: int, remaining_us: int, parts: Sequence[memoryview]
+) -> Iterator[bytes]:
+    """The frames of a body longer than CHUNK_BYTES, whose parts lie one behind another."""
+    total = sum(len(part) for part in parts)
+    head = HEADER.pack(kind, flags | MORE, method, 0, call, remaining_us) + TOTAL.pack(total)
+    room = HEADER_BYTES + CHUNK_BYTES - len(head)
+    gathered = [memoryview(head)]
+    for part in parts:
+        at = 0
+        while at < len(part):
+            piece = part[at : at + room]
+            gathered.append(piece)
+            at += len(piece)
+            room -= len(piece)
+            if room == 0:
+                yield b"".join(gathered)
+                gathered = [memoryview(HEADER.pack(CHUNK, 0, 0, 0, call, 0))]
+                room = CHUNK_BYTES
+    if len(gathered) > 1:
+        yield b"".join(gathered)
