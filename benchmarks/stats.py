@@ -10,7 +10,10 @@ def spread(values: Sequence[float]) -> float:
 
 
 def median_ratio(values: Sequence[float], others: Sequence[float] | None) -> float | None:
-    """The median of the ratios of values measured in the same repeat; None if there is no other."""
-    if not others:
+    """The median of the ratios of values measured in the same repeat.
+
+    None if there is no other, or one that is 0.
+    """
+    if not others or 0 in others:
         return None
     return median(value / other for value, other in zip(values, others, strict=True))

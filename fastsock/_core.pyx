@@ -476,6 +476,10 @@ cdef class Engine:
             if left == 0 and tried:
                 return False
             if self.driver == 0:
+                # What is met by the flush with which a turn begins must not be slept over.
+                self.flush()
+                if fs_reactor_met(self.live(), &waiter):
+                    return True
                 self.drive_once(left)
             else:
                 # Looks again from time to time, since the driver may leave.

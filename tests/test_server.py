@@ -388,6 +388,17 @@ def test_drain_returns_when_all_is_with_the_kernels(serve, dial):
     assert read_exactly(peers[0], 5007)[-7:] == b"direct\n"
 
 
+def test_drain_without_a_driver_does_not_sleep_once_all_is_sent(serve, dial):
+    server = serve()
+    peer = dial(server)
+    server.wait_connections(1, timeout=WAIT)
+    server.poll(timeout=0)
+    for _ in range(10):
+        server.broadcast(b"tick")
+        server.drain()  # for ever, if it slept
+    assert read_exactly(peer, 50) == b"tick\n" * 10
+
+
 @pytest.mark.parametrize("start", [False, True])
 def test_drain_and_wait_connections_time_out(serve, dial, start):
     server = serve(slow_grace=60)

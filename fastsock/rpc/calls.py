@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 import msgspec
 
 from fastsock.rpc import wire
-from fastsock.rpc.context import _deadline
 from fastsock.rpc.errors import (
     CODES,
     BodyTooLarge,
@@ -46,59 +45,38 @@ class Call(Generic[R]):
     Any thread may wait for it; ``await`` it in a coroutine.
     """
 
-    __slots__ = (
-        "assembly",
-        "attended",
-        "body",
-        "callbacks",
-        "connector",
-        "deadline",
-        "event",
-        "finished",
-        "flags",
-        "id",
-        "link",
-        "metadata",
-        "moves",
-        "outcome",
-        "reply",
-        "resendable",
-        "sent_at",
-        "signature",
-        "total",
-        "waiters",
-    )
+    # Most calls change only some of these: the others stay those of the class.
+    metadata = b""
+    link: "Link | None" = None
+    id = 0
+    sent_at: int | None = None
+    moves = 0
+    finished = False
+    attended = False
+    reply: tuple[int, int, Any] | None = None
+    outcome: tuple[Any, BaseException | None] | None = None
+    event: threading.Event | None = None
+    callbacks: "list[Callable[[Call[R]], object]] | None" = None
+    waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] | None = None
+    assembly: bytearray | None = None
+    total = 0
 
     def __init__(
         self,
         connector: "Connector",
         signature: "Signature",
         arguments: tuple[Any, ...],
-        timeout: float | None,
+        deadline: float | None,
     ) -> None:
-        deadline = _deadline.get()
-        if timeout is not None:
-            ours = monotonic() + timeout
-            deadline = ours if deadline is None else min(deadline, ours)
         self.connector = connector
         self.signature = signature
         self.deadline = deadline
         self.flags, self.body = signature.arguments_codec.encode(arguments)
-        self.metadata = b""
-        self.link: Link | None = None
-        self.id = 0
-        self.sent_at: int | None = None
-        self.resendable = signature.options.idempotent
-        self.moves = 0
-        self.finished = False
-        self.attended = False
-        self.reply: tuple[int, int, Any] | None = None
-        self.outcome: tuple[Any, BaseException | None] | None = None
-        self.event: threading.Event | None = None
-        self.callbacks: list[Callable[[Call[R]], object]] | None = None
-        self.waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] | None = None
-        self.assembly: bytearray | None = None
-        self.total = 0
+
+    @property
+    def resendable(self) -> bool:
+        """Whether the call may run twice."""
+        return self.signature.options.idempotent
 
     # ---- For the caller ----
 
@@ -116,7 +94,7 @@ class Call(Generic[R]):
         ended with. TimeoutError when only the waiting is over; the call goes on."""
         if not self.finished:
             self.connector.wait(self, timeout)
-        value, error = self._outcome()
+        value, error = self.outcome or self._outcome()
         if error is not None:
             raise error
         return value  # type: ignore[no-any-return]
@@ -185,6 +163,11 @@ class Call(Generic[R]):
             self.connector.run_callback(callback, self)
         return True
 
+    def settle(self, frame: bytes) -> None:
+        """Ends a call that nobody else knows of, with a plain reply."""
+        self.outcome = self._decoded(wire.REPLY, 0, memoryview(frame)[wire.HEADER_BYTES :])
+        self.finished = True
+
     def wake(self) -> None:
         """Lets those who wait look again."""
         if self.event is not None:
@@ -247,8 +230,6 @@ class Stream(Call[Any], Generic[T]):
     At most 256 items or 256 KiB are on their way; the method goes on when they are taken. ``close``
     (or leaving ``with``) ends it early.
     """
-
-    __slots__ = ("items", "taken_bytes", "taken_items")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import Any
 
 from fastsock.rpc import wire
 from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_large
-from fastsock.rpc.context import METADATA_BYTES_MAX, _metadata
+from fastsock.rpc.context import METADATA_BYTES_MAX, _deadline, _metadata
 from fastsock.rpc.errors import (
     CODES,
     ConnectionLost,
@@ -74,17 +75,20 @@ class Connector:
 
     def call(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls and waits for the result."""
-        call = self._begin(Call, signature, args, kwargs)
-        self._flush(call)
-        if signature.options.oneway:
-            return call.result() if call.finished else None
+        call = self._make(Call, signature, args, kwargs)
+        if not self._link.call_alone(call):
+            self._start(call)
+            self._flush(call)
+            if signature.options.oneway:
+                return call.result() if call.finished else None
         return call.result()
 
     def begin(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call[Any]:
         """Calls and does not wait."""
-        call = self._begin(Call, signature, args, kwargs)
+        call = self._make(Call, signature, args, kwargs)
+        self._start(call)
         self._post(call)
         if signature.options.oneway:
             call.finish((wire.REPLY, 0, b"\xc0"), None)
@@ -96,12 +100,15 @@ class Connector:
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Stream[Any]:
         """Calls a method whose result is a stream."""
-        stream: Stream[Any] = self._begin(Stream, signature, args, kwargs)
+        stream: Stream[Any] = self._make(Stream, signature, args, kwargs)
+        self._start(stream)
         self._post(stream)
         return stream
 
-    def _begin(self, kind: type, signature: Signature, args: Any, kwargs: Any) -> Any:
-        call = kind(self, signature, signature.bind(args, kwargs), self.settings.timeout)
+    def _make(self, kind: type, signature: Signature, args: Any, kwargs: Any) -> Any:
+        if kwargs or len(args) != len(signature.types):
+            args = signature.bind(args, kwargs)
+        call = kind(self, signature, args, self._deadline_now())
         if len(call.body) > wire.CHUNK_BYTES or not isinstance(call.body, bytes):
             self._check_size(call)
         if metadata := _metadata.get():
@@ -109,8 +116,13 @@ class Connector:
             call.metadata = len(packed).to_bytes(2) + packed
         for intercept in self.settings.interceptors:
             intercept(call)
-        self._start(call)
         return call
+
+    def _deadline_now(self) -> float | None:
+        deadline, timeout = _deadline.get(), self.settings.timeout
+        if timeout is None:
+            return deadline
+        return min(monotonic() + timeout, inf if deadline is None else deadline)
 
     def _check_size(self, call: Call[Any]) -> None:
         body = call.body

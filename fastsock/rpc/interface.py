@@ -149,8 +149,8 @@ def method(
     def mark(function: Callable[..., Any]) -> Method[Any, Any]:
         if not inspect.isfunction(function):
             raise TypeError(f"@rpc.method marks functions, not {function!r}")
-        if inline and _is_async(function):
-            raise TypeError(f"{function.__qualname__}: async def cannot be inline")
+        if inline and (_is_async(function) or _streams(function)):
+            raise TypeError(f"{function.__qualname__}: a coroutine or a stream cannot be inline")
         return (StreamMethod if _streams(function) else Method)(function, options)
 
     return mark if function is None else mark(function)
@@ -230,8 +230,6 @@ class Signature:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the order of the parameters; TypeError as for a local call."""
-        if len(args) == len(self.types) and not kwargs:
-            return args
         try:
             bound = self.parameters.bind(*args, **kwargs)
         except TypeError as error:
@@ -317,7 +315,8 @@ def _signature(owner: type, marked: Method[Any, Any]) -> Signature:
 def _check_types(where: str, signature: Signature) -> None:
     if keyword.iskeyword(signature.name) or signature.name.startswith("__"):
         raise TypeError(f"{where}: this name cannot be called from afar")
-    try:
-        assert signature.arguments_codec and signature.result_codec
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise TypeError(f"{where}: {error}") from None
+    for part in ("arguments_codec", "result_codec"):
+        try:
+            getattr(signature, part)
+        except (TypeError, msgspec.MsgspecError) as error:
+            raise TypeError(f"{where}: {error}") from None

@@ -12,6 +12,7 @@ Types are enforced where a body is decoded. Nothing decoded here can run code: n
 import struct
 import sys
 import threading
+import typing
 from collections.abc import Sequence
 from math import prod
 from typing import Any, TypeAlias
@@ -50,7 +51,8 @@ class Codec:
     """
 
     def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
-        decoder = msgspec.msgpack.Decoder(_with_segments(type, of_tuple), ext_hook=_array_of)
+        extended = _with_segments(type, of_tuple)
+        decoder = msgspec.msgpack.Decoder(extended, ext_hook=_array_of, dec_hook=_fitted)
         self._decode = decoder.decode
         self._of_tuple = of_tuple
         self._has_bytes = bytes in type if of_tuple else type is bytes
@@ -94,19 +96,22 @@ class _NeedsSegments(Exception):
 
 
 def _refuse_array(value: Any) -> Any:
-    if isinstance(value, _Large) or _is_array(value):
+    if isinstance(value, _Large) or _is_numpy(value, "ndarray"):
         raise _NeedsSegments
-    return _refuse(value)
+    return _plain(value)
 
 
-def _refuse(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A numpy scalar as Python's; TypeError for what cannot be sent."""
+    if _is_numpy(value, "generic"):
+        return value.item()
     raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
 
 
-def _is_array(value: Any) -> bool:
-    """Whether the value is a numpy array or number, without importing numpy."""
+def _is_numpy(value: Any, kind: str) -> bool:
+    """Whether the value is a numpy ndarray or generic, without importing numpy."""
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray | numpy.generic)
+    return numpy is not None and isinstance(value, getattr(numpy, kind))
 
 
 _encode_plain = msgspec.msgpack.Encoder(enc_hook=_refuse_array).encode
@@ -149,8 +154,8 @@ def _mark(value: Any) -> Any:
     if isinstance(value, _Large):
         segments.append(memoryview(value.data))
         return msgspec.msgpack.Ext(BYTES, wire.encode(len(segments) - 1))
-    if not _is_array(value):
-        return _refuse(value)
+    if not _is_numpy(value, "ndarray"):
+        return _plain(value)
     import numpy
 
     array = numpy.asarray(value, order="C")
@@ -215,6 +220,20 @@ def _array_of(code: int, data: memoryview) -> Any:
     if wanted == 0:
         return numpy.empty(shape, dtype)
     return numpy.frombuffer(segment, dtype).reshape(shape)
+
+
+def _fitted(wanted: Any, value: Any) -> Any:
+    """msgspec's hook for types that it does not know: numpy's arrays and scalars."""
+    import numpy
+
+    if isinstance(wanted, type) and issubclass(wanted, numpy.generic):
+        return wanted(value)
+    dtypes = typing.get_args((typing.get_args(wanted) or (None, None))[1])
+    if dtypes and isinstance(value, numpy.ndarray) and dtypes[0] is not Any:
+        dtype = typing.get_origin(dtypes[0]) or dtypes[0]
+        if isinstance(dtype, type) and not numpy.issubdtype(value.dtype, dtype):
+            raise ValueError(f"Expected an array of {dtype.__name__}, got {value.dtype}")
+    return value
 
 
 def _bytes_of(value: Any) -> Any:

@@ -48,7 +48,10 @@ class Outgoing:
         with self._lock:
             if self._window > 0 and not self._waiting:
                 self._window -= len(frame)
-                self._send(frame)
+                try:
+                    self._conn.send(frame, timeout=0)
+                except (LogFull, ConnectionClosed):
+                    self._give_up()
             else:
                 self._wait(iter((frame,)))
 
@@ -101,12 +104,11 @@ class Outgoing:
     def _send(self, frame: bytes) -> None:
         try:
             self._conn.send(frame, timeout=0)
-        except LogFull:  # It sends calls and reads nothing, not even what needs no credit.
+        except (LogFull, ConnectionClosed):
             self._give_up()
-        except ConnectionClosed:
-            self._waiting.clear()
 
     def _give_up(self) -> None:
+        """The client is gone, or reads nothing, not even what needs no credit."""
         self._window = 0
         self._waiting.clear()
         self._conn.close()

@@ -19,6 +19,8 @@ from fastsock.rpc.outgoing import Lane, Outgoing
 if TYPE_CHECKING:
     from fastsock.rpc.skeleton import Running
 
+_pack = wire.HEADER.pack
+
 KEPT_MAX = 1024
 KEPT_BYTES_MAX = 1 << 20
 """Answers that are kept for one session: so many, and together so long."""
@@ -93,12 +95,15 @@ class Session:
             outgoing = self.outgoing
             if keep:
                 self._keep(call, kind, flags, body)
-        if outgoing is not None:
+        if lane is None and type(body) is bytes and len(body) <= wire.CHUNK_BYTES:
+            if outgoing is not None:
+                outgoing.put(_pack(kind, flags, 0, 0, call, 0) + body)
+        elif outgoing is not None:
             send(outgoing, call, kind, flags, body, lane)
 
     def _keep(self, call: int, kind: int, flags: int, body: Body) -> None:
         self._kept[call] = kind, flags, body
-        self._kept_bytes += size_of(body)
+        self._kept_bytes += len(body) if type(body) is bytes else size_of(body)
         while len(self._kept) > KEPT_MAX or self._kept_bytes > KEPT_BYTES_MAX:
             _, (_, _, oldest) = self._kept.popitem(last=False)
             self._kept_bytes -= size_of(oldest)

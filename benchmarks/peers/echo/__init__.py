@@ -1,0 +1,12 @@
+"""The competitors of the echo."""
+
+from benchmarks.peers import Peer
+
+PEERS = {
+    "fastsock": Peer("make build"),
+    "fastsock-handlers": Peer("make build"),
+    "limit": Peer("apt install gcc"),
+    "asyncio": Peer("part of Python", modes=("blocking",)),
+    "uvloop": Peer("pip install uvloop", modes=("blocking",)),
+    "socket": Peer("part of Python", modes=("blocking",)),
+}

@@ -1,0 +1,10 @@
+"""The bar: what a plain C program without Python reaches (csrc/idle_limit.c)."""
+
+import os
+
+from benchmarks.build import compiled
+
+
+def serve() -> None:
+    program = compiled("idle_limit")
+    os.execv(program, [str(program)])

@@ -1,0 +1,12 @@
+"""The competitors of the ingest."""
+
+from benchmarks.peers import Peer
+
+PEERS = {
+    "fastsock": Peer("make build"),
+    "fastsock-batch": Peer("make build"),
+    "limit": Peer("apt install gcc"),
+    "asyncio": Peer("part of Python"),
+    "asyncio-protocol": Peer("part of Python"),
+    "uvloop": Peer("pip install uvloop"),
+}

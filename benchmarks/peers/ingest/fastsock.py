@@ -1,0 +1,25 @@
+"""fastsock, inline: one loop over what happens."""
+
+from benchmarks import ingest_server
+from benchmarks.ingest_server import Take
+from fastsock import Disconnected, Message, MultiServer
+
+
+class Server:
+    def __init__(self) -> None:
+        self.server = MultiServer(("127.0.0.1", 0))
+        self.port = int(self.server.address[1])
+
+    def receive(self, clients: int, take: Take) -> None:
+        for event in self.server:
+            match event:
+                case Message(conn, data):
+                    take(conn, data)
+                case Disconnected():
+                    clients -= 1
+                    if not clients:
+                        return
+
+
+def serve() -> None:
+    ingest_server.serve(Server())

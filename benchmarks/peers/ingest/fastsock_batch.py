@@ -1,0 +1,21 @@
+"""fastsock, inline: poll() and its lists of events."""
+
+from benchmarks import ingest_server
+from benchmarks.ingest_server import Take
+from benchmarks.peers.ingest import fastsock
+from fastsock import Disconnected, Message
+
+
+class Server(fastsock.Server):
+    def receive(self, clients: int, take: Take) -> None:
+        poll = self.server.poll
+        while clients:
+            for event in poll():
+                if type(event) is Message:
+                    take(event.conn, event.data)
+                elif type(event) is Disconnected:
+                    clients -= 1
+
+
+def serve() -> None:
+    ingest_server.serve(Server())
