@@ -53,6 +53,8 @@ cdef extern from "fs_sys.h" nogil:
         sockaddr_in6 in6
         sockaddr_un un
 
+    int fs_sys_listen(const fs_addr *addr, int backlog)
+    int fs_sys_accept(int listen_fd, fs_addr *peer)
     int fs_sys_connect(const fs_addr *addr, cbool *pending)
     int fs_sys_connect_result(int fd)
     int fs_sys_local_addr(int fd, fs_addr *addr)

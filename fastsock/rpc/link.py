@@ -13,24 +13,16 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from fastsock.address import Address
 from fastsock.client import Client
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
-from fastsock.rpc.errors import (
-    CODES,
-    BadRequest,
-    InterfaceMismatch,
-    RpcError,
-    Unavailable,
-    VersionMismatch,
-)
+from fastsock.rpc.greeting import greet, numbers_of
 
 if TYPE_CHECKING:
     from fastsock.rpc.connector import Connector, Settings
@@ -44,8 +36,8 @@ FRAMES_MAX = 256
 TRANSFER_FRAMES = 4
 """Frames of one large body that go out before others have their turn."""
 
-PLAIN_REPLY = bytes((wire.REPLY, 0))
-"""How a reply in one frame, without segments, begins."""
+WHOLE_REPLIES = bytes((wire.REPLY, 0)), bytes((wire.REPLY, wire.SEGMENTS))
+"""How a reply in one frame begins."""
 
 _pack = wire.HEADER.pack
 _unpack = wire.HEADER.unpack_from
@@ -77,14 +69,14 @@ class Link:
         self.connector = connector
         self.settings: Settings = connector.settings
         self.address = address
-        self.session = resumes.session if resumes else secrets.token_bytes(16)
+        self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.lock = threading.Lock()
         self.sending = threading.Lock()
         self.dead = False
         self.draining = False
         self.pending: dict[int, Call[Any]] = {}
         self.unstarted: deque[Call[Any]] = deque()
-        self.next_id = resumes.next_id if resumes else 1
+        self.next_id: int = resumes.next_id if resumes else 1
         self.outgoing: deque[tuple[bytes, Call[Any] | None]] = deque()
         self.transfers: deque[tuple[Iterator[bytes], Call[Any]]] = deque()
         self.leading = False
@@ -106,69 +98,13 @@ class Link:
             busy_poll_us=self.settings.busy_poll_us,
         )
         try:
-            self.hello = self._greet(resume=resumes is not None)
-            self.numbers = self._numbers()
+            self.hello = greet(self, resume=resumes is not None)
+            self.numbers = numbers_of(self.hello, connector.interface, address)
         except BaseException:
             self.client.close()
             raise
         if not self.hello.resumed:
             self.next_id = 1
-
-    # ---- Hello ----
-
-    def _greet(self, *, resume: bool) -> wire.ServerHello:
-        interface = self.connector.interface
-        hello = wire.ClientHello(
-            wire.PROTOCOL,
-            interface.name,
-            interface.version,
-            self.session,
-            resume,
-            self.settings.token,
-            dict(self.settings.metadata),
-        )
-        timeout = self.settings.connect_timeout
-        try:
-            self.client.send(wire.frame(wire.HELLO, payload=wire.encode(hello)), timeout=timeout)
-            answer = self.client.recv(timeout=timeout)
-        except TimeoutError:
-            raise Unavailable(f"{self.address} accepts but does not answer") from None
-        except FastsockError as error:
-            raise Unavailable(f"{self.address}: no fastsock.rpc server: {error}") from None
-        return self._read_hello(answer)
-
-    def _read_hello(self, answer: bytes) -> wire.ServerHello:
-        try:
-            kind = answer[0] if len(answer) >= wire.HEADER_BYTES else 0
-            payload = memoryview(answer)[wire.HEADER_BYTES :]
-            if kind == wire.REFUSED:
-                failure = msgspec.msgpack.decode(payload, type=wire.Failure)
-                raise CODES.get(failure.code, RpcError)(f"{self.address}: {failure.message}")
-            if kind != wire.HELLO:
-                raise BadRequest(f"{self.address} is no fastsock.rpc server: its hello is wrong")
-            return msgspec.msgpack.decode(payload, type=wire.ServerHello)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise BadRequest(f"{self.address}: its hello cannot be read: {error}") from None
-
-    def _numbers(self) -> dict[str, int]:
-        """The numbers of the stub's methods at this server; an error where one does not fit."""
-        if self.hello.protocol != wire.PROTOCOL:
-            raise VersionMismatch(
-                f"{self.address} speaks protocol {self.hello.protocol}, this is {wire.PROTOCOL}"
-            )
-        numbers = {}
-        for name, signature in self.connector.interface.methods.items():
-            theirs = self.hello.methods.get(name)
-            if theirs is None:
-                raise InterfaceMismatch(f"{self.address}: {self.hello.service} has no {name}()")
-            if theirs.digest != signature.digest:
-                same = theirs.text == signature.text
-                raise InterfaceMismatch(
-                    f"{self.address}: {name}() differs: the server has {theirs.text}, the stub "
-                    + ("the same, but its types have other fields" if same else signature.text)
-                )
-            numbers[name] = theirs.id
-        return numbers
 
     # ---- Sending ----
 
@@ -288,7 +224,9 @@ class Link:
         """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
         False, with nothing done, if others are here, or the call is long."""
         body = call.body
-        if len(body) > wire.CHUNK_BYTES or call.flags or call.metadata or call.signature.options.oneway:
+        if len(body) > wire.CHUNK_BYTES or not isinstance(body, bytes) or call.metadata:
+            return False
+        if call.signature.options.oneway:
             return False
         with self.lock:
             if self.leading or self.pending or self.transfers or self.dead:
@@ -320,7 +258,7 @@ class Link:
             seconds = call.deadline - monotonic()
             left, remaining_us = min(left, max(seconds, 0.0)), max(1, int(seconds * 1e6))
         method = self.numbers[call.signature.name]
-        frame = _pack(wire.CALL, 0, method, 0, number, remaining_us) + body
+        frame = _pack(wire.CALL, call.flags, method, 0, number, remaining_us) + body
         with self.sending:
             if self.outgoing:
                 self.outgoing.append((frame, call))
@@ -329,7 +267,7 @@ class Link:
                 call.sent_at = self.client.bytes_queued
                 self.client.send(frame, timeout=left)
         frames = self.client.recv_many(FRAMES_MAX, timeout=left)
-        if len(frames) == 1 and frames[0].startswith(PLAIN_REPLY):
+        if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
             self._take_answer(call, frames[0])
             return
         for frame in frames:
@@ -484,7 +422,7 @@ class Link:
 
     def _handle(self, frame: bytes) -> None:
         if len(frame) < wire.HEADER_BYTES:
-            raise ConnectionClosed(f"a frame of {len(frame)} bytes is shorter than a header", "local")
+            raise ConnectionClosed(f"a frame of {len(frame)} bytes has no header", "local")
         kind, flags, _, _, number, _ = _unpack(frame)
         if kind > wire.CHUNK or kind < wire.REPLY:
             if kind == wire.DRAIN:
@@ -603,8 +541,6 @@ class Link:
         """Says goodbye and closes. Calls that have not ended are the connector's to end."""
         with self.lock:
             self.dead = True
-        try:
+        with suppress(FastsockError, OSError):
             self.client.send(wire.frame(wire.BYE), timeout=1.0)
-        except (FastsockError, OSError, TimeoutError):
-            pass
         self.client.close()
