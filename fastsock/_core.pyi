@@ -1,42 +1,11 @@
 from collections.abc import Iterable
-from typing import Any, Self, final
+from typing import Any, Self
 
 from typing_extensions import Buffer
 
-from fastsock._events import Event, Reason
-from fastsock.stats import ConnectionStats, ServerStats
-
-@final
-class Connection:
-    context: Any
-    def __init__(self) -> None: ...
-    @property
-    def number(self) -> int: ...
-    @property
-    def reason(self) -> Reason | None: ...
-    @property
-    def peer(self) -> tuple[str, int] | str: ...
-    def send(self, data: Buffer, *, timeout: float | None = None) -> None: ...
-    def close(self) -> None: ...
-    def stats(self) -> ConnectionStats: ...
-
-@final
-class Channel:
-    def __init__(self) -> None: ...
-    @property
-    def name(self) -> str: ...
-    def subscribe(self, conn: Connection) -> None: ...
-    def unsubscribe(self, conn: Connection) -> None: ...
-    def publish(
-        self,
-        data: Buffer,
-        *,
-        exclude: Connection | None = None,
-        timeout: float | None = None,
-    ) -> int: ...
-    def publish_many(
-        self, messages: Iterable[Buffer], *, timeout: float | None = None
-    ) -> int | None: ...
+from fastsock._connection import Channel, Connection
+from fastsock._events import Event
+from fastsock.stats import ServerStats
 
 class Engine:
     def _open(

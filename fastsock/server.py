@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Literal, Self, TypeVar
 
 from fastsock import address as addresses
-from fastsock._core import Channel, Connection, Engine
+from fastsock._connection import Channel, Connection
+from fastsock._core import Engine
 from fastsock._events import Connected, Disconnected, Event, Gap, Message
 from fastsock.closing import Closing
 from fastsock.listening import listen

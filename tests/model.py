@@ -77,7 +77,7 @@ class Model:
         self.random = random.Random(seed)
         self.framing = self.random.choice(["line", "length"])
         self.policy = self.random.choice(["disconnect", "drop_oldest", "block"])
-        # So small that a stream's turn ends in the middle of messages, which must still go out whole.
+        # So small that a turn ends in the middle of messages, which must still go out whole.
         fastsock.server.FLUSH_BYTES = self.random.choice([100, 1500, 1 << 18])
         self.server = MultiServer(
             ("127.0.0.1", 0),
@@ -232,6 +232,8 @@ class Model:
         """Everybody reads until all is said."""
         for peer in self.peers:
             peer.stalled = False
+            # A window below a segment goes out at the kernel's probes only, a few each second.
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             if not peer.gone:
                 peer.conn.close()
         deadline = time.monotonic() + WAIT
@@ -245,6 +247,7 @@ class Model:
             self.settle_events()
             if time.monotonic() > deadline:
                 raise Mismatch("a connection does not end")
+        self.settle_events()  # what was published to nobody waits for a turn, too
         if self.server.stats().queued_bytes:
             raise Mismatch("bytes are queued for nobody")
 
