@@ -19,6 +19,7 @@ from fastsock.rpc.errors import (
     RpcError,
     WrongResult,
 )
+from fastsock.rpc.marshal import owned
 
 if TYPE_CHECKING:
     from fastsock.rpc.connector import Connector
@@ -76,7 +77,7 @@ class Call(Generic[R]):
     def own(self) -> None:
         """Copies what the caller may change before it is sent."""
         if not isinstance(self.body, bytes):
-            self.body = [memoryview(bytes(part)) for part in self.body]
+            self.body = owned(self.body)
 
     @property
     def resendable(self) -> bool:
