@@ -270,8 +270,12 @@ class Link:
 
     def _exchange(self, call: Call[Any], left: float) -> None:
         """Sends the call and reads until something comes: mostly its answer."""
+        outgoing, client = self.outgoing, self.client
         with self.sending:
-            if self.outgoing:
+            if len(outgoing) == 1 and outgoing[0][1] is call:
+                call.sent_at = client.bytes_queued
+                client.send(outgoing.popleft()[0], timeout=left)
+            elif outgoing:
                 self._send_batch(left)
         frames = self._receive(left)
         if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
@@ -362,11 +366,11 @@ class Link:
     def _receive(self, timeout: float) -> list[bytes]:
         """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
         that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
-        if self.silent_since is None:
-            self.silent_since = monotonic()
         try:
             frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
         except TimeoutError:
+            if self.silent_since is None:
+                self.silent_since = monotonic() - timeout
             self._check_silence(self.silent_since, self.settings.keepalive)
             raise
         self.silent_since = self.pinged_at = None
