@@ -137,10 +137,11 @@ class MultiServer(Closing, Engine):
 
     def _dispatch(self, event: Event) -> None:
         try:
+            if isinstance(event, Message):  # Most are; a match takes as long as the whole event.
+                if self._on_message:
+                    self._on_message(event.conn, event.data)
+                return
             match event:
-                case Message(conn, data):
-                    if self._on_message:
-                        self._on_message(conn, data)
                 case Connected(conn):
                     if self._on_connect:
                         self._on_connect(conn)

@@ -2,7 +2,9 @@
 
 import hmac
 import logging
+import os
 import secrets
+import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -30,6 +32,9 @@ from fastsock.rpc.errors import (
     VersionMismatch,
 )
 from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.matchmaker import Instance
+from fastsock.rpc.places import announced
+from fastsock.rpc.registrar import Registrar
 from fastsock.rpc.session import Assembly, Session
 from fastsock.rpc.skeleton import Interceptor, Running, Skeleton, failure_of
 from fastsock.server import MultiServer
@@ -58,6 +63,7 @@ def serve(
     *,
     interface: type | None = None,
     matchmaker: Address | None = None,
+    advertise: Address | Sequence[Address] | None = None,
     token: str = "",
     threads_max: int = 16,
     calls_max: int = 1024,
@@ -76,8 +82,11 @@ def serve(
     ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket; or a list
     of those. ``interface`` is the class whose marked methods count, by default the service's own.
 
-    matchmaker       address of a matchmaker that tells clients of this server while it lives
-    token            clients must know it
+    matchmaker       address of a matchmaker that tells clients of this server while it lives and
+                     does not drain; if it does not answer, it is asked until it does
+    advertise        the address, or list of addresses, at which clients find the server: by default
+                     ``address``, where 0.0.0.0 and :: become this machine's towards the matchmaker
+    token            clients must know it; the matchmaker gets the same one
     threads_max      threads of the pool that runs methods
     calls_max        calls of one client that run at a time; more are refused
     body_bytes_max   the longest arguments or result; arguments that arrive take four times that,
@@ -93,7 +102,8 @@ def serve(
     busy_poll_us     microseconds to look for calls before sleeping
 
     Raises TypeError for a service that cannot be served, ValueError for an argument that cannot
-    be, OSError where the address cannot be listened on.
+    be, OSError where the address cannot be listened on, Forbidden or another RpcError where the
+    matchmaker refuses.
     """
     options = {
         "token": token,
@@ -122,6 +132,8 @@ def serve(
     server = Server(service, interface or type(service), skeleton, options)
     try:
         server._listen(listed, listening)
+        if matchmaker is not None:
+            server._register(matchmaker, advertise, token)
     except BaseException:
         server.close()
         raise
@@ -144,6 +156,7 @@ class Server:
         self._silent: deque[tuple[float, Connection]] = deque()
         self._engines: list[MultiServer] = []
         self._draining = False
+        self._registrar: Registrar | None = None
         self._closed = threading.Event()
         self._linger = 1.0
         self._methods: dict[int, tuple[Signature, Any]] = {}
@@ -179,6 +192,22 @@ class Server:
         for engine in self._engines:
             engine.start()
 
+    def _register(self, matchmaker: Address, advertise: Any, token: str) -> None:
+        instance = Instance(
+            self.interface.name,
+            self.interface.version,
+            self.incarnation.hex(),
+            announced(self.addresses, advertise, matchmaker),
+            socket.gethostname(),
+            os.getpid(),
+        )
+        self._registrar = Registrar(instance, matchmaker, token)
+        self._registrar.start()
+
+    def _unregister(self) -> None:
+        if self._registrar is not None:
+            self._registrar.stop()
+
     # ---- For the user ----
 
     @property
@@ -201,6 +230,7 @@ class Server:
 
         Raises TimeoutError if calls still run after ``timeout`` seconds.
         """
+        self._unregister()
         self._draining = True
         with self._lock:
             sessions = list(self._sessions.values())
@@ -219,11 +249,12 @@ class Server:
         """Cancels what runs, and closes all connections. Idempotent."""
         if self._closed.is_set():
             return
+        self._unregister()
         self._draining = True
         with self._lock:
             sessions = list(self._sessions.values())
         for session in sessions:
-            _cancel_all(session)
+            session.cancel_all()
         for engine in self._engines:
             engine.close()
         self._skeleton.close(self._linger)
@@ -303,9 +334,7 @@ class Server:
             if call is not None and call.context._stream is not None:
                 call.context._stream(amount, extra)
         elif kind == wire.CANCEL:
-            call = session.running.get(number)
-            if call is not None:
-                call.context._cancel()
+            session.cancel(number)
         elif kind == wire.ACK:
             session.forget(memoryview(frame)[wire.HEADER_BYTES :])
         elif kind == wire.PING:
@@ -325,11 +354,8 @@ class Server:
         if not isinstance(session, Session) or session.conn is not conn:
             return
         session.detach()
-        for call in list(session.running.values()):
-            if call.signature.stream:
-                call.context._cancel()
         with self._lock:
-            if session.token in self._sessions:
+            if self._sessions.get(session.token) is session:
                 self._away[session.token] = session
             self._forget_sessions()
 
@@ -342,14 +368,15 @@ class Server:
             if recent and len(self._away) <= self._options["sessions_max"]:
                 return
             del self._away[token]
-            del self._sessions[token]
-            _cancel_all(session)
+            self._sessions.pop(token, None)
+            session.cancel_all()
 
     def _end(self, session: Session) -> None:
         """The client has said goodbye."""
         with self._lock:
-            self._sessions.pop(session.token, None)
-        _cancel_all(session)
+            if self._sessions.get(session.token) is session:
+                del self._sessions[session.token]
+        session.cancel_all()
 
     # ---- Hello ----
 
@@ -371,7 +398,8 @@ class Server:
             session.conn.context = False
             session.conn.close()
             session.detach()
-        session.attach(conn, 2 * self._options["calls_max"])
+        limits = self._options
+        session.attach(conn, 2 * limits["calls_max"], 4 * limits["body_bytes_max"])
         conn.context = session
         answer = wire.ServerHello(
             wire.PROTOCOL,
@@ -428,6 +456,9 @@ class Server:
             return
         if len(session.assembling) >= self._options["calls_max"]:
             self._answer_error(session, number, self._overloaded())
+            return
+        if number in session.assembling:
+            self._answer_error(session, number, BadRequest(f"call {number} begins twice"))
             return
         if number > session.highest:
             session.highest = number
@@ -486,6 +517,8 @@ class Server:
                 size = int.from_bytes(body[:2])
                 metadata = {**metadata, **_decode_metadata(body[2 : 2 + size])}
                 body = body[2 + size :]
+                if flags & wire.SEGMENTS:  # Arrays are aligned within a body of their own.
+                    body = memoryview(bytearray(body))
             except (msgspec.MsgspecError, RecursionError):
                 bad = BadRequest("the metadata is no map of str to str")
                 self._answer_error(session, number, bad)
@@ -507,8 +540,3 @@ class Server:
 
     def _answer_error(self, session: Session, number: int, error: RpcError) -> None:
         session.answer(number, wire.ERROR, 0, failure_of(error), keep=False)
-
-
-def _cancel_all(session: Session) -> None:
-    for call in list(session.running.values()):
-        call.context._cancel()
