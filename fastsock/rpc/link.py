@@ -70,6 +70,8 @@ class Link:
         self.sending = threading.Lock()
         self.dead = False
         self.draining = False
+        self.last_begun = 1 << 64
+        """Calls above that do not begin: the server drains."""
         self.pending: dict[int, Call[Any]] = {}
         self.unstarted: deque[Call[Any]] = deque()
         self.next_id: int = resumes.next_id if resumes else 1
@@ -302,7 +304,7 @@ class Link:
     def wait(self, waiter: Any, timeout: float | None) -> None:
         """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
         with self.lock:
-            leads = not self.leading and not self.dead
+            leads = not self.leading and not self.dead and not waiter.moving
             if leads:
                 self.leading = True
             elif not self.dead:
@@ -315,7 +317,7 @@ class Link:
             self.recovered.wait(timeout)
         else:
             try:
-                if not waiter.ready:
+                if not waiter.ready and (waiter.moving or waiter.link is self):
                     event.wait(timeout)
             finally:
                 self._leave(waiter)
@@ -347,7 +349,7 @@ class Link:
 
     def _read_until(self, waiter: Any, limit: float | None) -> None:
         keepalive = self.settings.keepalive
-        while not waiter.ready:
+        while not waiter.ready and not waiter.moving:
             timeout = keepalive
             if limit is not None:
                 timeout = min(keepalive, limit - monotonic())
@@ -394,6 +396,7 @@ class Link:
         kind, flags, _, _, number, _ = _unpack(frame)
         if kind > wire.CHUNK or kind < wire.REPLY:
             if kind == wire.DRAIN:
+                self.last_begun = min(number, self.last_begun)
                 self.draining = True
             elif kind != wire.PONG:
                 raise ConnectionClosed(f"a frame of unknown kind {kind}", "local")
@@ -493,7 +496,7 @@ class Link:
 
     def take_calls(self) -> list[Call[Any]]:
         """Closes the connection, and gives away the calls that have not ended. A call of which the
-        kernel got nothing has no ``sent_at``."""
+        kernel got nothing, or that a draining server does not begin, has no ``sent_at``."""
         self.client._close(0.0)
         with self.sending, self.lock:
             calls = list(self.unstarted)
@@ -502,7 +505,9 @@ class Link:
             self.unstarted.clear()
             self.attendant.calls.clear()
             for call in calls:
-                if call.sent_at is not None and call.sent_at >= self.client.bytes_sent:
+                if call.sent_at is not None and (
+                    call.sent_at >= self.client.bytes_sent or call.id > self.last_begun
+                ):
                     call.sent_at = None
         return calls
 

@@ -60,7 +60,8 @@ def announced(
     if not listed:
         raise ValueError("advertise must hold at least one address, or be None")
     addresses = [_absolute(check(each)) for each in listed]
-    return [Location.of(each, place_of(each) if isinstance(each, str) else "") for each in addresses]
+    places = [place_of(each) if isinstance(each, str) else "" for each in addresses]
+    return list(map(Location.of, addresses, places))
 
 
 def _reachable(address: tuple[str, int] | str, matchmaker: Address) -> tuple[str, int] | str:

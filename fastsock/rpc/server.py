@@ -230,14 +230,7 @@ class Server:
 
         Raises TimeoutError if calls still run after ``timeout`` seconds.
         """
-        self._unregister()
-        self._draining = True
-        with self._lock:
-            sessions = list(self._sessions.values())
-        for session in sessions:
-            outgoing = session.outgoing
-            if outgoing is not None:
-                outgoing.put_control(wire.frame(wire.DRAIN))
+        self._refuse_calls()
         if not self._skeleton.wait_idle(timeout):
             raise TimeoutError(f"{self._skeleton.running_count} calls still run after {timeout} s")
 
@@ -249,16 +242,25 @@ class Server:
         """Cancels what runs, and closes all connections. Idempotent."""
         if self._closed.is_set():
             return
-        self._unregister()
-        self._draining = True
-        with self._lock:
-            sessions = list(self._sessions.values())
-        for session in sessions:
+        for session in self._refuse_calls():
             session.cancel_all()
         for engine in self._engines:
             engine.close()
         self._skeleton.close(self._linger)
         self._closed.set()
+
+    def _refuse_calls(self) -> list[Session]:
+        """From now on no call begins; tells the clients so, with the number of the last one that
+        may have begun. Returns their sessions."""
+        self._unregister()
+        self._draining = True
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            outgoing = session.outgoing
+            if outgoing is not None:
+                outgoing.put_control(wire.frame(wire.DRAIN, session.highest))
+        return sessions
 
     def health(self) -> dict[str, Any]:
         """What the built-in method ``rpc_health`` answers."""
@@ -415,7 +417,7 @@ class Server:
         )
         conn.send(wire.frame(wire.HELLO, payload=wire.encode(answer)))
         if self._draining:
-            conn.send(wire.frame(wire.DRAIN))
+            conn.send(wire.frame(wire.DRAIN, session.highest))
 
     def _read_hello(self, frame: bytes) -> wire.ClientHello:
         """The client's hello; an error where it must not be let in."""
