@@ -111,6 +111,8 @@ class Conversation(ABC):
     def _feed(self, fifo: FifoReader) -> None:
         try:
             for text in fifo:
+                if self.screen.interactive:  # where typed lines are seen, these are, too
+                    self.screen.note(f"FIFO: {printable(text)}")
                 self.typed(text)
         except OSError as error:
             self.screen.error(f"no more input from the FIFO: {error.strerror}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import Application
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.validation import ValidationError, Validator
@@ -80,11 +80,18 @@ class TerminalScreen(Screen):
             except OSError as error:
                 self.stop(f"cannot write to the terminal: {error.strerror}")
 
-    async def _print_above(self) -> None:
+    async def _print_above(self, app: Application[str]) -> None:
+        """The terminal stays in the prompt's mode, so that no key which is typed meanwhile is lost:
+        run_in_terminal would have the kernel take a Ctrl-D for itself."""
         while True:
             await self._ready.wait()
             self._ready.clear()
-            await run_in_terminal(self._print)
+            if app.is_running:
+                app.renderer.erase()
+            self._print()
+            if app.is_running:
+                app.renderer.request_absolute_cursor_position()
+                app.invalidate()
 
     # ---- Typing ----
 
@@ -111,25 +118,25 @@ class TerminalScreen(Screen):
             if callable(handler):
                 loop.add_signal_handler(signum, self._interrupt, Stopped(signum))
         self._conversing = asyncio.current_task()
-        printing = loop.create_task(self._print_above())
-        with self._changed:
-            self._loop = loop
-        try:
-            if not self.stopped:
-                await self._read(on_line, commands)
-        finally:
-            with self._changed:
-                self._loop = None
-                self._print()
-            printing.cancel()
-
-    async def _read(self, on_line: Callable[[bytes], None], commands: Collection[str]) -> None:
         session: PromptSession[str] = PromptSession(
             "> ",
             completer=WordCompleter([f"/{name}" for name in commands], sentence=True),
             validator=_KnownCommand(commands),
             validate_while_typing=False,
         )
+        printing = loop.create_task(self._print_above(session.app))
+        with self._changed:
+            self._loop = loop
+        try:
+            if not self.stopped:
+                await self._read(on_line, session)
+        finally:
+            with self._changed:
+                self._loop = None
+                self._print()
+            printing.cancel()
+
+    async def _read(self, on_line: Callable[[bytes], None], session: PromptSession[str]) -> None:
         while True:
             try:
                 line = await session.prompt_async(handle_sigint=False)
