@@ -89,7 +89,7 @@ class RawClient(Peer):
             self.say(frame(HELLO, payload=self.hello_payload(**changes)))
             self.hello = self.hear()
             if self.hello is not None and self.hello.kind == HELLO:
-                self.methods = self.hello.value[8]
+                self.methods = self.hello.value[-1]
 
     def hello_payload(self, **changes):
         fields = {
@@ -177,6 +177,7 @@ def server_hello(infos, *, incarnation=b"i" * 16, resumed=False, service="Shop",
         "incarnation": incarnation,
         "resumed": resumed,
         "highest": 0,
+        "incomplete": [],
         "calls_max": 64,
         "body_bytes_max": 1 << 20,
         "methods": infos,

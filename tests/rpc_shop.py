@@ -65,6 +65,16 @@ class Shop(rpc.Service):
         self.ended.append(f"{name} {'cancelled' if context.cancelled else 'done'}")
         return name
 
+    @rpc.method
+    def hold(self, name: str) -> str:
+        """As ``wait``, but it returns when the gate is open only."""
+        self.contexts.append(rpc.current())
+        self.begun.append(name)
+        if rpc.current().wait_cancelled(WAIT):
+            self.ended.append(f"{name} cancelled")
+        self.gate.wait(WAIT)
+        return name
+
     @rpc.method(idempotent=True)
     def again(self, name: str) -> str:
         self.begun.append(name)
