@@ -3,100 +3,18 @@
 What is measured and how each peer is used stands in benchmarks/README.md.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
-from benchmarks import options
-from benchmarks.build import compiled
-from benchmarks.deliveries import COLUMNS, FIGURES, Deliveries
-from benchmarks.peers.fanout import PEERS
-from benchmarks.processes import Partner, allow_descriptors, start_server, start_sink
-from benchmarks.scenario import Row, Scenario
-
-MODES = ("burst", "single")
-GRID_CLIENTS = [10, 100, 1000]
-GRID_SIZES = [64, 1024, 16384]
-WARM_UP_S = 0.2
-CHECK_S_MAX = 1.0
-ANSWER_S = 60.0
-"""How long a server or the sink may take for what was published when the time was over."""
+from benchmarks.fanout_latency import Latency
+from benchmarks.fanout_throughput import Throughput
 
 
-@dataclass(frozen=True)
-class Setup:
-    """The parameters that all peers share."""
-
-    mode: str
-    clients: int
-    size: int
-
-
-class Fanout(Scenario[Setup, Deliveries]):
-    name = "fanout"
-    peers = PEERS
-    figures = FIGURES
-    columns = COLUMNS
-
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--clients", type=options.wholes(1, 10_000), default=[100], metavar="N,..."
-        )
-        parser.add_argument(
-            "--size", type=options.wholes(1, 65_536), default=[64], metavar="BYTES,..."
-        )
-        parser.add_argument("--mode", choices=MODES, default="burst")
-        grid = f"--clients {_commas(GRID_CLIENTS)} --size {_commas(GRID_SIZES)}"
-        parser.add_argument("--grid", action="store_true", help=grid)
-
-    def cases(self, chosen: argparse.Namespace) -> list[Setup]:
-        grid = (GRID_CLIENTS, GRID_SIZES) if chosen.grid else (chosen.clients, chosen.size)
-        return [Setup(chosen.mode, clients, size) for clients, size in product(*grid)]
-
-    def prepare(self, chosen: argparse.Namespace, cases: Sequence[Setup]) -> None:
-        allow_descriptors(max(setup.clients for setup in cases))
-        compiled("sink")
-
-    def title(self, case: Setup) -> str:
-        return f"{case.mode}: {case.clients} clients, {case.size} bytes"
-
-    def extras(self, checked: Deliveries) -> Row:
-        return {"verified_messages": checked.messages}
-
-    def run(self, peer: str, case: Setup, seconds: float, *, check: bool) -> Deliveries:
-        """A timed run is warmed up; the check reads every byte, from the first one on."""
-        PEERS[peer].require(case.mode)
-        wire = PEERS[peer].protocol.listen(case.size)
-        with start_server(self.name, peer) as server:
-            port = server.port(PEERS[peer].install)
-            server.tell(f"accept {case.clients}")
-            with start_sink(port, case.clients, case.size, wire, check=check) as sink:
-                sink.answer()
-                server.answer()
-                if not check:
-                    warm = publish(server, case, min(WARM_UP_S, seconds), check)
-                    sink.ask(f"mark {warm['messages']}", ANSWER_S)
-                cpu_s = server.cpu_s()
-                sent = publish(server, case, min(CHECK_S_MAX, seconds) if check else seconds, check)
-                sink.ask(f"await {sent['messages']}", ANSWER_S)
-                cpu_s = server.cpu_s() - cpu_s
-                server.end()
-                took = sink.ask(f"finish {sent['messages']}", ANSWER_S)
-        return Deliveries.of(sent, took, wire.frame_len(case.size), cpu_s)
-
-
-def publish(server: Partner, setup: Setup, seconds: float, check: bool) -> dict[str, Any]:
-    """Lets the server publish for a time; its answer comes when the kernel has everything."""
-    command = f"run {setup.mode} {setup.size} {seconds} {int(check)}"
-    return server.ask(command, seconds + ANSWER_S)
-
-
-def _commas(values: list[int]) -> str:
-    return ",".join(map(str, values))
+def main(argv: list[str] | None = None) -> int:
+    """The scenario that the mode asks for."""
+    throughput = Throughput()
+    latency = throughput.parse(argv).mode == "latency"
+    return Latency().main(argv) if latency else throughput.main(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(Fanout().main())
+    sys.exit(main())

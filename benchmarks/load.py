@@ -51,3 +51,18 @@ class Load:
     def _distinct(self, length: int) -> Iterator[list[bytes]]:
         for start in count(0, length):
             yield [message(number, self.size) for number in range(start, start + length)]
+
+
+class Pace:
+    """What a server has to publish at a pace: so many messages, `rate` of them a second."""
+
+    def __init__(self, size: int, messages: int, rate: float) -> None:
+        self.size = size
+        self.messages = messages
+        self.rate = rate
+        self.started = monotonic()
+
+    def due(self) -> Iterator[tuple[float, bytes]]:
+        """Yields each message, made before its time, and when it is due by the monotonic clock."""
+        for number in range(self.messages):
+            yield self.started + number / self.rate, message(number, self.size)

@@ -3,7 +3,7 @@
     accept N                         {"clients": N}, once N clients are connected
     run MODE SIZE SECONDS DISTINCT   {"messages": ..., "started_s": ...}, once all is handed over:
                                      to the kernel, or to the broker or thread that sends it
-    pace SIZE SECONDS RATE           the same; so many messages a second, each when it is due
+    pace SIZE MESSAGES RATE          the same; so many a second, each when it is due
 
 `started_s` is the monotonic clock, which all processes of a machine share. csrc/limit.c speaks the
 same protocol.
@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
-from benchmarks.load import Load
+from benchmarks.load import Load, Pace
 from benchmarks.server import answer, obey
 
 
 class Server(Protocol):
-    """What a peer written in Python has to offer; a mode is a method of the same name."""
+    """What a peer written in Python has to offer, for the modes that it knows."""
 
     port: int
 
@@ -30,6 +30,9 @@ class Server(Protocol):
 
     def single(self, load: Load) -> None:
         """The same, but no message is begun before every client's kernel has the one before."""
+
+    def pace(self, pace: Pace) -> None:
+        """Publishes each message when it is due. It spins until then: no timer is measured."""
 
 
 def serve(server: Server, helpers: Sequence[int] = ()) -> None:
@@ -45,5 +48,10 @@ def serve(server: Server, helpers: Sequence[int] = ()) -> None:
         getattr(server, mode)(load)
         return {"messages": load.messages, "started_s": started}
 
+    def pace(size: str, messages: str, rate: str) -> Mapping[str, Any]:
+        paced = Pace(int(size), int(messages), float(rate))
+        server.pace(paced)
+        return {"messages": paced.messages, "started_s": paced.started}
+
     answer(port=server.port, helpers=list(helpers))
-    obey({"accept": accept, "run": run})
+    obey({"accept": accept, "run": run, "pace": pace})

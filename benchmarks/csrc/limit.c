@@ -16,7 +16,7 @@
  *
  *   accept N                          {"clients": N}
  *   run MODE SIZE SECONDS DISTINCT    {"messages": ..., "started_s": ...}
- *   pace SIZE SECONDS RATE            the same; as in single, each message when it is due
+ *   pace SIZE MESSAGES RATE           the same; as in single, each message when it is due
  *   relay N                           {"clients": N}; then it relays until the speaker is gone
  */
 #include <arpa/inet.h>
@@ -141,8 +141,7 @@ static void frame_write(char *to, uint64_t i) {
 }
 
 /* Behind its time it hurries: a message is due when it is due, whatever the ones before took. */
-static uint64_t pace(double started, double seconds, double rate) {
-  uint64_t messages = (uint64_t)(seconds * rate);
+static void pace(double started, uint64_t messages, double rate) {
   char *frame = malloc(frame_len);
   if (!frame) die("out of memory");
   for (uint64_t i = 0; i < messages; i++) {
@@ -151,7 +150,6 @@ static uint64_t pace(double started, double seconds, double rate) {
     single_send(frame);
   }
   free(frame);
-  return messages;
 }
 
 static void told(uint64_t messages, double started) {
@@ -248,7 +246,9 @@ int main(void) {
     } else if (words == 4 && strcmp(verb, "pace") == 0) {
       double started = now_s();
       frame_len = parse_count("size", first, 1, SIZE_MAX_BYTES) + 1;
-      told(pace(started, strtod(second, NULL), third), started);
+      uint64_t messages = parse_count("messages", second, 1, UINT32_MAX);
+      pace(started, messages, third);
+      told(messages, started);
     } else if (words == 2 && strcmp(verb, "relay") == 0) {
       accept_all(parse_count("relay", first, 1, CLIENTS_MAX));
       relay();

@@ -7,10 +7,11 @@ every transport has called resume_writing. Transports set TCP_NODELAY by themsel
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from time import monotonic
 from typing import cast
 
 from benchmarks import publisher
-from benchmarks.load import Load
+from benchmarks.load import Load, Pace
 
 CHUNK = 16
 HIGH_WATER = 1 << 16  # asyncio's own default
@@ -56,6 +57,9 @@ class Server:
         """With a high-water mark of 0 a transport is paused as long as it holds a byte back."""
         self.publish(lines(load), 0)
 
+    def pace(self, pace: Pace) -> None:
+        self.loop.run_until_complete(self._pace(pace))
+
     def publish(self, blocks: Iterable[bytes], high_water: int) -> None:
         """Writes each block to every client, and waits at the end until the kernel has it all."""
         self.loop.run_until_complete(self._publish(blocks, high_water))
@@ -75,6 +79,18 @@ class Server:
         for block in blocks:
             for write in writes:
                 write(block)
+            if self.paused:
+                await self.flowing.wait()
+        await self._flow(0)
+
+    async def _pace(self, pace: Pace) -> None:
+        writes = [transport.write for transport in self.transports]
+        for due, message in pace.due():
+            while monotonic() < due:
+                await asyncio.sleep(0)
+            line = message + b"\n"
+            for write in writes:
+                write(line)
             if self.paused:
                 await self.flowing.wait()
         await self._flow(0)

@@ -1,7 +1,9 @@
 """fastsock, driven by the thread that publishes."""
 
+from time import monotonic
+
 from benchmarks import publisher
-from benchmarks.load import Load
+from benchmarks.load import Load, Pace
 from fastsock import MultiServer
 
 CHUNK = 16
@@ -30,6 +32,15 @@ class Server:
             for message in chunk:
                 broadcast(message)
                 flush()
+        self.server.drain(timeout=TIMEOUT)
+
+    def pace(self, pace: Pace) -> None:
+        broadcast, flush = self.server.broadcast, self.server.flush
+        for due, message in pace.due():
+            while monotonic() < due:
+                pass
+            broadcast(message)
+            flush()
         self.server.drain(timeout=TIMEOUT)
 
 
