@@ -17,6 +17,7 @@ import msgspec
 from fastsock import address as addresses
 from fastsock._connection import Connection
 from fastsock.address import Address
+from fastsock.options import check_count, check_period
 from fastsock.rpc import wire
 from fastsock.rpc.builtin import BUILTINS, Builtins
 from fastsock.rpc.calls import too_large
@@ -112,9 +113,11 @@ def serve(
         "session_seconds": session_seconds,
         "sessions_max": sessions_max,
     }
-    for name, value in options.items():
-        if name != "token" and (not isinstance(value, int | float) or value <= 0):
-            raise ValueError(f"{name} must be more than 0, not {value!r}")
+    check_period("session_seconds", session_seconds)
+    check_count("threads_max", threads_max, 1 << 12)
+    check_count("calls_max", calls_max, 1 << 20)
+    check_count("sessions_max", sessions_max, 1 << 24)
+    check_count("body_bytes_max", body_bytes_max, 1 << 40)
     skeleton = Skeleton(
         threads_max=threads_max,
         body_bytes_max=body_bytes_max,

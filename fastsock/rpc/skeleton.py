@@ -7,6 +7,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from time import monotonic
 from typing import Any
 
@@ -386,6 +387,11 @@ def _close(iterator: Any) -> None:
         iterator.close()
 
 
+def _closing(items: Any) -> AbstractAsyncContextManager[Any]:
+    """Lets an asynchronous generator clean up when its reader has gone."""
+    return aclosing(items) if hasattr(items, "aclose") else nullcontext()
+
+
 class AsyncStreamRun:
     """An asynchronous generator, which waits on its event loop where the credit ends."""
 
@@ -405,6 +411,11 @@ class AsyncStreamRun:
 
     async def run(self) -> None:
         """Sends all items and the end."""
+        async with _closing(self._items):
+            await self._send_all()
+        self._skeleton.end(self._call, wire.END, 0, b"")
+
+    async def _send_all(self) -> None:
         call = self._call
         async for item in self._items:
             flags, body = self._skeleton.encode(call, item)
@@ -414,4 +425,3 @@ class AsyncStreamRun:
                 self._more.clear()
                 if self._credit.spent:
                     await self._more.wait()
-        self._skeleton.end(call, wire.END, 0, b"")

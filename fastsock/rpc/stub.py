@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastsock.address import Address, check, show
+from fastsock.options import check_count, check_period, check_seconds
 from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.connector import Connector, Interceptor, Settings
 from fastsock.rpc.context import check_metadata
@@ -56,8 +57,13 @@ def connect(
     """
     if (address is None) == (matchmaker is None):
         raise TypeError("give connect() the server's address or matchmaker=, one of both")
-    _check_seconds(timeout=timeout, connect_timeout=connect_timeout, retry=retry)
-    _check_seconds(keepalive=keepalive)
+    check_seconds("retry", retry)
+    check_period("connect_timeout", connect_timeout)
+    check_period("keepalive", keepalive)
+    if timeout is not None:
+        check_period("timeout", timeout)
+    check_count("body_bytes_max", body_bytes_max, 1 << 40)
+    check_count("busy_poll_us", busy_poll_us, 1_000_000, least=0)
     described = Interface.of(interface)
     settings = Settings(
         timeout=timeout,
@@ -72,12 +78,6 @@ def connect(
     )
     connector = Connector(described, _route(described, address, matchmaker, token), settings)
     return _stub(interface, described, connector)
-
-
-def _check_seconds(**given: float | None) -> None:
-    for name, value in given.items():
-        if value is not None and not 0 < value <= 1e9:
-            raise ValueError(f"{name} must be more than 0 seconds, at most 1e9, not {value!r}")
 
 
 def _route(
