@@ -337,7 +337,7 @@ class StreamRun:
                 self._skeleton._intercepted, call.context, lambda: call.function(*arguments)
             )
             self._iterator = iter(made)
-        except Exception as error:
+        except BaseException as error:
             self._skeleton._fail(call, error)
             return
         self.step()
@@ -374,7 +374,7 @@ class StreamRun:
                 skeleton.end(call, wire.END, 0, b"")
                 return False
             flags, body = skeleton.encode(call, item)
-        except Exception as error:
+        except BaseException as error:
             skeleton._fail(call, error)
             return False
         self._credit.take(size_of(body))
