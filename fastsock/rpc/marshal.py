@@ -171,7 +171,7 @@ def _mark(value: Any) -> Any:
     import numpy
 
     if isinstance(value, numpy.ma.MaskedArray):
-        raise TypeError("a masked array cannot be sent; send its data and its mask")
+        raise TypeError("a MaskedArray cannot be sent; send its data and its mask")
     array = numpy.asarray(value, order="C")
     if array.dtype.kind not in DTYPES or array.dtype.hasobject:
         raise TypeError(f"an array of dtype {array.dtype} cannot be sent; it is not plain numbers")
