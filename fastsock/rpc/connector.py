@@ -74,6 +74,8 @@ class Connector:
         self._linking = threading.RLock()
         self._closed = False
         self._useless_links = 0
+        self._left: list[Link] = []
+        """Links to servers that drain, with calls that have not ended."""
         self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._link = self._open(None)
 
@@ -282,6 +284,9 @@ class Connector:
                 self._route.failed(old.address)  # It drains: the others are tried first.
             link = self._open(old if old.dead else None, deadline)
             self._link = link
+            if not old.dead:
+                self._left = [*(each for each in self._left if not each.dead), old]
+                old.leave()
             return link
         finally:
             self._linking.release()
@@ -374,10 +379,10 @@ class Connector:
         """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
         self._closed = True
         with self._linking:
-            link = self._link
-            if not link.dead:
-                link.close()
-                self.recover(link, ConnectionLost("the stub is closed"))
+            for link in self._link, *self._left:
+                if not link.dead:
+                    link.close()
+                    self.recover(link, ConnectionLost("the stub is closed"))
 
 
 def _set_results(futures: list[asyncio.Future[None]]) -> None:

@@ -70,6 +70,8 @@ class Link:
         self.sending = threading.Lock()
         self.dead = False
         self.draining = False
+        self.left = False
+        """New calls go elsewhere; it ends with the last of its own."""
         self.last_begun = 1 << 64
         """Calls above that do not begin: the server drains."""
         self.pending: dict[int, Call[Any]] = {}
@@ -226,6 +228,8 @@ class Link:
                 self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
         self._start_next()
         self.post()
+        if self.left:
+            self._end_if_left()
 
     def credit_stream(self, number: int, items: int, size: int) -> None:
         """The reader of a stream has taken so much."""
@@ -298,6 +302,8 @@ class Link:
         if not call.resendable:
             self._answer(call.id)
         call.settle(frame)
+        if self.left:
+            self._end_if_left()
 
     # ---- Waiting ----
 
@@ -426,12 +432,12 @@ class Link:
         self.attendant.calls.pop(call, None)
         if not call.resendable:
             self._answer(call.id)
-        if kind == wire.ERROR and self.connector.moves(call, body):
-            self._start_next()
-            return
-        call.finish((kind, flags, body), None)
+        if kind != wire.ERROR or not self.connector.moves(call, body):
+            call.finish((kind, flags, body), None)
         if self.unstarted:
             self._start_next()
+        if self.left:
+            self._end_if_left()
 
     def _start_next(self) -> None:
         """A call has ended: one that was held back goes out."""
@@ -480,6 +486,15 @@ class Link:
             self.answered.clear()
 
     # ---- The end ----
+
+    def leave(self) -> None:
+        """Its server drains: it ends as soon as its calls have ended."""
+        self.left = True
+        self._end_if_left()
+
+    def _end_if_left(self) -> None:
+        if self.left and not self.pending and not self.unstarted:
+            self.lose(ConnectionClosed("its server drains", "local"))
 
     def lose(self, error: Exception) -> None:
         """The connection has ended; its calls go to another one where that is right."""
