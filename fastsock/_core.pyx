@@ -206,6 +206,7 @@ cdef class Engine:
     cdef fs_reactor *reactor
     cdef object __weakref__
     cdef dict connections_by_number
+    cdef Connection recent
     cdef list channels
     cdef list queued
     cdef bytes relay_except  # the reactor looks at its bytes
@@ -309,8 +310,8 @@ cdef class Engine:
         if event.kind == FS_MESSAGE:
             message = Message.__new__(Message)
             message.conn = self.connection_of(event.handle, event.number)
-            message.data = PyBytes_FromStringAndSize(<const char *>event.message.data,
-                                                     event.message.len)
+            message.detail = PyBytes_FromStringAndSize(<const char *>event.message.data,
+                                                       event.message.len)
             return message
         conn = self.connection_of(event.handle, event.number)
         if event.kind == FS_CONNECTED:
@@ -321,15 +322,20 @@ cdef class Engine:
         # Its record goes after this turn, and users ask who it was.
         conn._peer = conn.peer
         self.connections_by_number.pop(conn.number, None)
+        self.recent = None
         conn.reason = REASONS[<int>event.reason]
         return Disconnected(conn, conn.reason)
 
     cdef Connection connection_of(self, uint64_t handle, uint64_t number):
+        # Messages come in runs from one connection.
+        if self.recent is not None and self.recent.number == number:
+            return self.recent
         conn = self.connections_by_number.get(number)
         if conn is None:
             conn = make_connection(self, handle, number)
             self.connections_by_number[number] = conn
-        return <Connection>conn
+        self.recent = <Connection>conn
+        return self.recent
 
     def _take_events(self, int64_t timeout):
         """Turns until there are events or the time is over; what was queued comes first."""

@@ -144,20 +144,19 @@ class MultiServer(Engine):
         return handler
 
     def _dispatch(self, event: Event) -> None:
+        # Not `match`, which takes as long as all of the rest.
         try:
-            match event:
-                case Message(conn, data):
-                    if self._on_message:
-                        self._on_message(conn, data)
-                case Connected(conn):
-                    if self._on_connect:
-                        self._on_connect(conn)
-                case Gap(conn, channel, lost):
-                    if self._on_gap:
-                        self._on_gap(conn, channel, lost)
-                case Disconnected(conn, reason):
-                    if self._on_disconnect:
-                        self._on_disconnect(conn, reason)
+            if isinstance(event, Message):
+                if self._on_message:
+                    self._on_message(event.conn, event.data)
+            elif isinstance(event, Connected):
+                if self._on_connect:
+                    self._on_connect(event.conn)
+            elif isinstance(event, Gap):
+                if self._on_gap:
+                    self._on_gap(event.conn, event.channel, event.lost)
+            elif isinstance(event, Disconnected) and self._on_disconnect:
+                self._on_disconnect(event.conn, event.reason)
         except Exception:
             log.exception("handler failed; closing connection %d", event.conn.number)
             self._close_failed(event.conn)
