@@ -23,6 +23,7 @@ if build not in FLAGS:
 compile_args = ["-std=c11", "-fvisibility=hidden", *FLAGS[build]]
 link_args = [flag for flag in FLAGS[build] if flag.startswith(("-fsanitize", "--coverage"))]
 BATCH = "csrc/fs_batch.c"  # for _batch alone
+PLAIN = ("_address", "_call", "_config", "_connection", "_events", "_hot", "_message", "_posix")
 
 
 def extension(name: str, sources: list[str]) -> Extension:
@@ -41,12 +42,11 @@ def extension(name: str, sources: list[str]) -> Extension:
 setup(
     ext_modules=cythonize(
         [
-            extension("_events", []),
             extension("_convert", ["csrc/fs_sys.c"]),
             extension("_core", sorted(set(glob("csrc/*.c")) - {BATCH})),
             extension("_client", ["csrc/fs_sys.c", *glob("csrc/fs_codec_*.c")]),
             extension("_batch", [BATCH]),
-            *(extension(name, []) for name in ("_address", "_call", "_hot", "_message", "_posix")),
+            *(extension(name, []) for name in PLAIN),
         ],
         build_dir=f"build/cython-{build}",
         compiler_directives={

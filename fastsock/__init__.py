@@ -1,7 +1,7 @@
 """Push messages to many sockets, and call other processes, at the speed of C."""
 
 from fastsock import posix
-from fastsock._core import Channel, Connection
+from fastsock._connection import Channel, Connection
 from fastsock._events import Connected, Disconnected, Event, Gap, Message, Reason
 from fastsock.client import Client
 from fastsock.errors import (

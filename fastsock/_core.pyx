@@ -1,4 +1,4 @@
-"""The engine as Python objects: connections, channels, and what a server does in C."""
+"""The engine as a Python object: what a server does in C."""
 
 import os
 import weakref
@@ -20,6 +20,8 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EINTR, ETIMEDOUT
 from libc.stdlib cimport free, malloc
 
+from fastsock._config cimport fill_config, ns_of, policy_of
+from fastsock._connection cimport Channel, Connection
 from fastsock._convert cimport (
     addr_object,
     fill_addr,
@@ -36,130 +38,6 @@ from fastsock._events cimport Connected, Disconnected, Event, Gap, Message
 cdef tuple REASONS = tuple(Reason)
 assert len(REASONS) == FS_REASON_COUNT
 
-cdef dict POLICIES = {
-    "disconnect": FS_POLICY_DISCONNECT,
-    "drop_oldest": FS_POLICY_DROP_OLDEST,
-    "block": FS_POLICY_BLOCK,
-}
-
-
-# ---- Connections ----
-
-@cython.final
-cdef class Connection:
-    """One client of a server. Made by the server, never by the user.
-
-    ``number`` is 1, 2, 3 ... in the order of connecting, never used again. ``context`` is the
-    user's own: any object. ``reason`` is None until the connection has ended, then a
-    :class:`Reason`.
-    """
-
-    cdef Engine engine
-    cdef uint64_t handle
-    cdef readonly uint64_t number
-    cdef readonly object reason
-    cdef public object context
-    cdef object _peer
-
-    def __init__(self):
-        raise TypeError("connections are made by their server")
-
-    @property
-    def peer(self):
-        """The address of the other side: ``(host, port)``, or the path of a UNIX socket, which
-        for most clients is ``""``."""
-        # Kept from the end on only: many idle connections would keep many addresses.
-        return self.engine.peer_of(self.handle) if self._peer is None else self._peer
-
-    def send(self, data, *, timeout=None):
-        """Queues one message for this client, behind all that was published before.
-
-        Where ``outbox_bytes_max`` wait for it already, waits for room, for at most ``timeout``
-        seconds (None: as long as it takes); then LogFull says that it was not queued. Raises ConnectionClosed when the connection has ended, SlowConsumer when it was ended
-        because the client does not take what waits for it, and what ``broadcast`` raises.
-        """
-        self.engine.send_to(self, data, timeout)
-
-    def close(self):
-        """Closes the connection when all that is queued for it is with its kernel. Idempotent."""
-        self.engine.close_one(self, FS_REASON_LOCAL)
-
-    def stats(self):
-        """Figures of this connection, as :class:`fastsock.ConnectionStats`; raises
-        ConnectionClosed after its end."""
-        return self.engine.connection_stats(self)
-
-    def __repr__(self):
-        return f"<Connection {self.number} {self.peer!r}>"
-
-
-cdef Connection make_connection(Engine engine, uint64_t handle, uint64_t number):
-    cdef Connection conn = Connection.__new__(Connection)
-    conn.engine = engine
-    conn.handle = handle
-    conn.number = number
-    return conn
-
-
-# ---- Channels ----
-
-@cython.final
-cdef class Channel:
-    """A log of its own, for those connections that subscribe to it. Made by the server.
-
-    ``name`` is the one it was made with. Order holds within a channel; nothing is promised
-    between a channel and another, or the server's own broadcasts.
-    """
-
-    cdef Engine engine
-    cdef uint32_t number
-    cdef readonly str name
-
-    def __init__(self):
-        raise TypeError("channels are made by server.channel(name)")
-
-    def subscribe(self, Connection conn not None):
-        """From now on the connection gets what is published here. Twice is once.
-
-        Any thread may call it. Raises ConnectionClosed when the connection has ended.
-        """
-        self.check_own(conn)
-        self.check(conn, fs_reactor_subscribe(self.engine.live(), self.number, conn.handle))
-
-    def unsubscribe(self, Connection conn not None):
-        """The connection gets what was published here until now, and nothing after that.
-
-        Raises as ``subscribe`` does. Doing it twice, or without subscription, does nothing.
-        """
-        self.check_own(conn)
-        self.check(conn, fs_reactor_unsubscribe(self.engine.live(), self.number, conn.handle))
-
-    cdef int check_own(self, Connection conn) except -1:
-        if conn.engine is not self.engine:
-            raise ValueError(f"{conn!r} is a connection of another server")
-        return 0
-
-    cdef int check(self, Connection conn, int result) except -1:
-        if result == FS_EGONE:
-            self.engine.raise_ended(conn)
-        if result < 0:
-            raise_code(result, f"channel {self.name!r}")
-        return 0
-
-    def publish(self, data, *, Connection exclude=None, timeout=None):
-        """Publishes one message to those who subscribe; as ``MultiServer.broadcast``."""
-        return self.engine.publish(self.number, data, exclude, timeout)
-
-    def publish_many(self, messages, *, timeout=None):
-        """Publishes several; as ``MultiServer.broadcast_many``."""
-        return self.engine.publish_many(self.number, messages, timeout)
-
-    def __repr__(self):
-        return f"<Channel {self.name!r}>"
-
-
-# ---- The engine ----
-
 cdef int64_t LOOK_NS = 50_000_000
 
 cdef object ENGINES = weakref.WeakSet()
@@ -173,45 +51,8 @@ def abandon_engines():
 os.register_at_fork(after_in_child=abandon_engines)
 
 
-cdef uint64_t ns(object seconds) except? 0:
-    return <uint64_t>((seconds or 0) * 1e9)
-
-
-cdef int fill_config(fs_config *config, dict options, bytes relay_except) except -1:
-    framing, relay = options["framing"], options["relay"]
-    config.codec = &fs_codec_line
-    if framing != "line":
-        config.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
-    config.relay = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RELAY_ALL}[relay]
-    config.relay_except.data = <const uint8_t *><const char *>relay_except
-    config.relay_except.len = len(relay_except)
-    config.policy = POLICIES[options["slow_policy"]]
-    config.log_bytes = options["log_bytes"]
-    config.message_bytes_max = options["message_bytes_max"]
-    config.outbox_bytes_max = options["outbox_bytes_max"]
-    config.flush_bytes = options["flush_bytes"]
-    config.slow_grace_ns = ns(options["slow_grace"])
-    config.linger_ns = ns(options["linger"])
-    config.idle_timeout_ns = ns(options["idle_timeout"])
-    config.heartbeat_ns = ns(options["heartbeat"])
-    config.busy_poll_ns = options["busy_poll_us"] * 1000
-    config.connections_max = options["connections_max"]
-    config.backlog = options["backlog"]
-    return 0
-
-
 cdef class Engine:
     """What :class:`fastsock.MultiServer` is made of: one reactor and its connections."""
-
-    cdef fs_reactor *reactor
-    cdef object __weakref__
-    cdef dict connections_by_number
-    cdef Connection recent
-    cdef list channels
-    cdef list queued
-    cdef bytes relay_except  # the reactor looks at its bytes
-    cdef Py_ssize_t queued_at
-    cdef unsigned long driver
 
     def __cinit__(self):
         self.connections_by_number = {}
@@ -228,8 +69,11 @@ cdef class Engine:
         cdef fs_config config
         cdef fs_addr addr
         cdef int result
-        self.relay_except = options["relay_except"] or b""
-        fill_config(&config, options, self.relay_except)
+        fill_config(&config, options)
+        config.codec = &fs_codec_line
+        if options["framing"] != "line":
+            config.codec = &fs_codec_length if options["framing"] == "length" else &fs_codec_raw
+        self.options = options
         fill_addr(&addr, family, sockaddr)
         with nogil:
             result = fs_reactor_new(&self.reactor, &config, &addr)
@@ -286,7 +130,7 @@ cdef class Engine:
     def _report_messages(self, report):
         self.live().report = report
 
-    def _turn(self, int64_t timeout):
+    cdef list turn(self, int64_t timeout):
         """One turn of at most timeout nanoseconds (-1: until something happens); its events."""
         cdef int count
         cdef fs_reactor *reactor = self.live()
@@ -332,22 +176,33 @@ cdef class Engine:
             return self.recent
         conn = self.connections_by_number.get(number)
         if conn is None:
-            conn = make_connection(self, handle, number)
+            conn = self.make_connection(handle, number)
             self.connections_by_number[number] = conn
         self.recent = <Connection>conn
         return self.recent
 
+    cdef Connection make_connection(self, uint64_t handle, uint64_t number):
+        cdef Connection conn = Connection.__new__(Connection)
+        conn.engine = self
+        conn.handle = handle
+        conn.number = number
+        return conn
+
     def _take_events(self, int64_t timeout):
         """Turns until there are events or the time is over; what was queued comes first."""
+        return self.take_events(timeout)
+
+    cdef list take_events(self, int64_t timeout):
         cdef uint64_t begun = fs_sys_now_ns()
+        cdef list events
         if self.queued_at < len(self.queued):
             events = self.queued[self.queued_at:]
             self.queued = []
             self.queued_at = 0
-            return events + self._turn(0)
+            return events + self.turn(0)
         while True:
-            events = self._turn(time_left(timeout, begun))
-            if events or time_left(timeout, begun) == 0 or self._closed:
+            events = self.turn(time_left(timeout, begun))
+            if events or time_left(timeout, begun) == 0 or self.has_ended():
                 return events
 
     def poll(self, *, timeout=None):
@@ -357,10 +212,12 @@ cdef class Engine:
         empty. What was published is flushed meanwhile. Raises RuntimeError where another thread
         drives the server.
         """
-        cdef int64_t limit = timeout_ns(timeout)
+        return self.poll_events(timeout_ns(timeout))
+
+    cdef list poll_events(self, int64_t timeout):
         self.claim()
         try:
-            return self._take_events(limit)
+            return self.take_events(timeout)
         finally:
             self.driver = 0
 
@@ -369,9 +226,9 @@ cdef class Engine:
 
     def __next__(self):
         while self.queued_at >= len(self.queued):
-            if self._closed:
+            if self.has_ended():
                 raise StopIteration
-            self.queued = self.poll()
+            self.queued = self.poll_events(-1)
             self.queued_at = 0
         event = self.queued[self.queued_at]
         self.queued_at += 1
@@ -380,6 +237,9 @@ cdef class Engine:
     @property
     def _closed(self):
         """Whether the server is closed and every connection has ended and was reported."""
+        return self.has_ended()
+
+    cdef bint has_ended(self) except -1:
         cdef fs_waiter waiter
         fs_reactor_prepare(self.live(), &waiter, FS_WAIT_CLOSED)
         return fs_reactor_met(self.reactor, &waiter)
@@ -514,8 +374,8 @@ cdef class Engine:
 
     def _add_channel(self, str name, log_bytes, slow_policy, slow_grace):
         """Makes a channel; its options are those of MultiServer, checked by it."""
-        cdef int number = fs_reactor_add_channel(self.live(), log_bytes, POLICIES[slow_policy],
-                                                 ns(slow_grace))
+        cdef int number = fs_reactor_add_channel(self.live(), log_bytes, policy_of(slow_policy),
+                                                 ns_of(slow_grace))
         if number < 0:
             raise_code(number, f"channel {name!r}")
         cdef Channel channel = Channel.__new__(Channel)
@@ -525,11 +385,36 @@ cdef class Engine:
         self.channels.append(channel)
         return channel
 
+    cdef int subscribe(self, Channel channel, Connection conn) except -1:
+        self.check_own(conn)
+        return self.check_subscribed(
+            channel, conn, fs_reactor_subscribe(self.live(), channel.number, conn.handle))
+
+    cdef int unsubscribe(self, Channel channel, Connection conn) except -1:
+        self.check_own(conn)
+        return self.check_subscribed(
+            channel, conn, fs_reactor_unsubscribe(self.live(), channel.number, conn.handle))
+
+    cdef int check_own(self, Connection conn) except -1:
+        if conn.engine is not self:
+            raise ValueError(f"{conn!r} is a connection of another server")
+        return 0
+
+    cdef int check_subscribed(self, Channel channel, Connection conn, int result) except -1:
+        if result == FS_EGONE:
+            self.raise_ended(conn)
+        if result < 0:
+            raise_code(result, f"channel {channel.name!r}")
+        return 0
+
+    # ---- Single connections ----
+
     def send(self, conn, data, *, timeout=None):
         """Queues one message for one client: a Connection, or its number.
 
-        As ``Connection.send``. It comes behind all that was published before. Raises ConnectionClosed when the connection
-        has ended or the number is unknown, and what ``broadcast`` raises.
+        As ``Connection.send``. It comes behind all that was published before. Raises
+        ConnectionClosed when the connection has ended or the number is unknown, and what
+        ``broadcast`` raises.
         """
         if not isinstance(conn, Connection):
             conn = self.connection(conn)
@@ -545,8 +430,7 @@ cdef class Engine:
     cdef int send_to(self, Connection conn, object data, timeout) except -1:
         cdef Py_buffer view
         cdef int result
-        if conn.engine is not self:
-            raise ValueError(f"{conn!r} is a connection of another server")
+        self.check_own(conn)
         if not PyObject_CheckBuffer(data):
             refuse_data(data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -580,13 +464,13 @@ cdef class Engine:
         with nogil:
             fs_reactor_flush(reactor)
 
-    cdef int close_one(self, Connection conn, fs_reason reason) except -1:
-        fs_reactor_close_conn(self.live(), conn.handle, reason)
+    cdef int close_one(self, Connection conn) except -1:
+        fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_LOCAL)
         return 0
 
     def _close_failed(self, Connection conn not None):
         """Closes a connection whose handler has raised."""
-        self.close_one(conn, FS_REASON_HANDLER)
+        fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_HANDLER)
 
     # ---- Waiting ----
 
@@ -621,7 +505,7 @@ cdef class Engine:
         """One turn, whose events are queued for later."""
         self.claim()
         try:
-            self.queued += self._turn(left)
+            self.queued += self.turn(left)
         finally:
             self.driver = 0
         return 0

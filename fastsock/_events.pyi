@@ -1,7 +1,7 @@
 from enum import StrEnum
 from typing import final
 
-from fastsock._core import Connection
+from fastsock._connection import Connection
 
 class Reason(StrEnum):
     PEER = "closed by peer"

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from fastsock import address as addresses
-from fastsock._core import Channel, Connection, Engine
+from fastsock._connection import Channel, Connection
+from fastsock._core import Engine
 from fastsock._events import Connected, Disconnected, Event, Gap, Message
 
 __all__ = ["MultiServer"]

@@ -77,7 +77,7 @@ class Model:
         self.random = random.Random(seed)
         self.framing = self.random.choice(["line", "length"])
         self.policy = self.random.choice(["disconnect", "drop_oldest", "block"])
-        # So small that a stream's turn ends in the middle of messages, which must still go out whole.
+        # So small that a turn ends in the middle of messages, which must still go out whole.
         fastsock.server.FLUSH_BYTES = self.random.choice([100, 1500, 1 << 18])
         self.server = MultiServer(
             ("127.0.0.1", 0),

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-from fastsock._core import Connection
+from fastsock._connection import Connection
 from fastsock.errors import ConnectionClosed, LogFull
 from fastsock.rpc import wire
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from fastsock import address as addresses
-from fastsock._core import Connection
+from fastsock._connection import Connection
 from fastsock.address import Address
 from fastsock.rpc import wire
 from fastsock.rpc.builtin import BUILTINS, Builtins

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from fastsock._core import Connection
+from fastsock._connection import Connection
 from fastsock.rpc import wire
 from fastsock.rpc.outgoing import Lane, Outgoing
 

@@ -1,0 +1,17 @@
+from fastsock._core cimport Engine
+from fastsock._engine cimport uint32_t, uint64_t
+
+
+cdef class Connection:
+    cdef Engine engine
+    cdef uint64_t handle
+    cdef readonly uint64_t number
+    cdef readonly object reason
+    cdef public object context
+    cdef object _peer
+
+
+cdef class Channel:
+    cdef Engine engine
+    cdef uint32_t number
+    cdef readonly str name

@@ -1,0 +1,86 @@
+"""What a server hands its user: connections and channels. Each asks the server's engine."""
+
+cimport cython
+
+
+# ---- Connections ----
+
+@cython.final
+cdef class Connection:
+    """One client of a server. Made by the server, never by the user.
+
+    ``number`` is 1, 2, 3 ... in the order of connecting, never used again. ``context`` is the
+    user's own: any object. ``reason`` is None until the connection has ended, then a
+    :class:`Reason`.
+    """
+
+    def __init__(self):
+        raise TypeError("connections are made by their server")
+
+    @property
+    def peer(self):
+        """The address of the other side: ``(host, port)``, or the path of a UNIX socket, which
+        for most clients is ``""``."""
+        # Kept from the end on only: many idle connections would keep many addresses.
+        return self.engine.peer_of(self.handle) if self._peer is None else self._peer
+
+    def send(self, data, *, timeout=None):
+        """Queues one message for this client, behind all that was published before.
+
+        Where ``outbox_bytes_max`` wait for it already, waits for room, for at most ``timeout``
+        seconds (None: as long as it takes); then LogFull says that it was not queued. Raises
+        ConnectionClosed when the connection has ended, SlowConsumer when it was ended because the
+        client does not take what waits for it, and what ``broadcast`` raises.
+        """
+        self.engine.send_to(self, data, timeout)
+
+    def close(self):
+        """Closes the connection when all that is queued for it is with its kernel. Idempotent."""
+        self.engine.close_one(self)
+
+    def stats(self):
+        """Figures of this connection, as :class:`fastsock.ConnectionStats`; raises
+        ConnectionClosed after its end."""
+        return self.engine.connection_stats(self)
+
+    def __repr__(self):
+        return f"<Connection {self.number} {self.peer!r}>"
+
+
+# ---- Channels ----
+
+@cython.final
+cdef class Channel:
+    """A log of its own, for those connections that subscribe to it. Made by the server.
+
+    ``name`` is the one it was made with. Order holds within a channel; nothing is promised
+    between a channel and another, or the server's own broadcasts.
+    """
+
+    def __init__(self):
+        raise TypeError("channels are made by server.channel(name)")
+
+    def subscribe(self, Connection conn not None):
+        """From now on the connection gets what is published here. Twice is once.
+
+        Any thread may call it. Raises ConnectionClosed when the connection has ended.
+        """
+        self.engine.subscribe(self, conn)
+
+    def unsubscribe(self, Connection conn not None):
+        """The connection gets what was published here until now, and nothing after that.
+
+        Raises as ``subscribe`` does. Doing it twice, or without subscription, does nothing.
+        """
+        self.engine.unsubscribe(self, conn)
+
+    def publish(self, data, *, Connection exclude=None, timeout=None):
+        """Publishes one message to those who subscribe; as ``MultiServer.broadcast``."""
+        return self.engine.publish(self.number, data, exclude, timeout)
+
+    def publish_many(self, messages, *, timeout=None):
+        """Publishes several; as ``MultiServer.broadcast_many``."""
+        return self.engine.publish_many(self.number, messages, timeout)
+
+    def __repr__(self):
+        return f"<Channel {self.name!r}>"

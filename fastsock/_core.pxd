@@ -1,0 +1,43 @@
+from fastsock._connection cimport Channel, Connection
+from fastsock._engine cimport *
+from fastsock._events cimport Event
+
+
+cdef class Engine:
+    cdef fs_reactor *reactor
+    cdef object __weakref__
+    cdef dict connections_by_number
+    cdef Connection recent
+    cdef list channels
+    cdef list queued
+    cdef dict options  # the reactor looks at the bytes of relay_except
+    cdef Py_ssize_t queued_at
+    cdef unsigned long driver
+
+    cdef fs_reactor *live(self) except NULL
+    cdef int claim(self) except -1
+    cdef list turn(self, int64_t timeout)
+    cdef list take_events(self, int64_t timeout)
+    cdef list poll_events(self, int64_t timeout)
+    cdef bint has_ended(self) except -1
+    cdef Event event_object(self, const fs_event *event)
+    cdef Connection connection_of(self, uint64_t handle, uint64_t number)
+    cdef Connection make_connection(self, uint64_t handle, uint64_t number)
+    cdef object publish(self, uint32_t channel, data, Connection exclude, timeout)
+    cdef object publish_bytes(self, uint32_t channel, const uint8_t *data, size_t size,
+                              Connection exclude, timeout)
+    cdef int make_room(self, uint32_t channel, size_t size, uint64_t handle, timeout) except -1
+    cdef object publish_many(self, uint32_t channel, messages, timeout)
+    cdef object publish_slices(self, uint32_t channel, const fs_slice *slices, size_t count,
+                               timeout)
+    cdef int subscribe(self, Channel channel, Connection conn) except -1
+    cdef int unsubscribe(self, Channel channel, Connection conn) except -1
+    cdef int check_own(self, Connection conn) except -1
+    cdef int check_subscribed(self, Channel channel, Connection conn, int result) except -1
+    cdef int send_to(self, Connection conn, object data, timeout) except -1
+    cdef int raise_ended(self, Connection conn) except -1
+    cdef int close_one(self, Connection conn) except -1
+    cdef int drive_once(self, int64_t left) except -1
+    cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1
+    cdef object peer_of(self, uint64_t handle)
+    cdef object connection_stats(self, Connection conn)
