@@ -75,8 +75,8 @@ check: build
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
-	  fastsock._core fastsock._connection fastsock._client fastsock._events fastsock._posix \
-	  fastsock._batch fastsock._message fastsock._hot fastsock._address
+	  fastsock._core fastsock._connection fastsock._client fastsock._listener fastsock._events \
+	  fastsock._posix fastsock._batch fastsock._message fastsock._hot fastsock._address
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
 
 wheel: .venv/ready

@@ -43,6 +43,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("_convert", ["csrc/fs_sys.c"]),
+            extension("_listener", ["csrc/fs_sys.c"]),
             extension("_core", sorted(set(glob("csrc/*.c")) - {BATCH})),
             extension("_client", ["csrc/fs_sys.c", *glob("csrc/fs_codec_*.c")]),
             extension("_batch", [BATCH]),

@@ -16,6 +16,7 @@ from benchmarks.runs import run
 SCENARIOS = (
     ("fanout", "--grid"),
     ("fanout", "--mode", "single"),
+    ("rpc",),
 )
 FOLDER = ROOT / "build" / "results"
 """Where a run is saved unless another file is named."""

@@ -120,7 +120,8 @@ void fs_flush_one(fs_reactor *r, fs_conn *conn) {
 
 /* ---- All of them ---- */
 
-void fs_flush_take_asked(fs_reactor *r) {
+/* What other threads asked for: messages to single connections, subscriptions, closes. */
+static void take_asked(fs_reactor *r) {
   for (;;) {
     pthread_mutex_lock(&r->lock);
     fs_list *link = r->dirty.next;
@@ -180,7 +181,7 @@ bool fs_flush_move_tails(fs_reactor *r) {
 
 void fs_flush_all(fs_reactor *r) {
   uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
-  fs_flush_take_asked(r);
+  take_asked(r);
   flush_pending(r);
   for (uint32_t i = 0; i < r->channel_count; i++) flush_channel(r, r->channels[i]);
   bool progress = atomic_load(&r->counters.bytes_sent) != sent_before;

@@ -165,6 +165,7 @@ static int spin(fs_reactor *r, int64_t timeout_ns) {
   uint64_t spin_ns = r->config.busy_poll_ns, until_ns = r->now_ns + spin_ns;
   if (timeout_ns >= 0) until_ns = fs_min(until_ns, r->now_ns + (uint64_t)timeout_ns);
   int count = 0;
+  fs_reactor_tell_waiters(r);
   while (count == 0 && r->now_ns < until_ns && !has_work(r)) {
     count = fs_reactor_poll(r, 0);
     r->now_ns = fs_sys_now_ns();
@@ -181,7 +182,10 @@ static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
   if (result != 0) return result;
   if (timeout_ns != 0) {
     atomic_store(&r->asleep, true);
-    if (has_work(r)) timeout_ns = 0;
+    if (has_work(r))
+      timeout_ns = 0;
+    else
+      fs_reactor_tell_waiters(r); /* of what is so already */
   }
   result = fs_reactor_poll(r, timeout_ns == 0 ? 0 : bounded_timeout(r, timeout_ns));
   atomic_store(&r->asleep, false);
@@ -284,17 +288,12 @@ static void begin_turn(fs_reactor *r) {
   atomic_fetch_sub(&r->turn_wanted, 1);
 }
 
-/* What the handlers of the last turn have sent goes out first: an answer waits for no look at the
- * descriptors, and then nothing keeps us from sleeping. */
-static void flush_answers(fs_reactor *r) {
-  uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
-  fs_flush_all(r);
-  if (atomic_load(&r->counters.bytes_sent) != sent_before) fs_reactor_tell_waiters(r);
-}
-
 int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
   begin_turn(r);
-  flush_answers(r);
+  /* What the handlers of the last turn have sent and closed comes first: an answer waits for no
+   * look at the descriptors, and then nothing keeps us from sleeping. */
+  r->now_ns = fs_sys_now_ns();
+  fs_flush_all(r);
   report_gaps(r);
   report_dead(r);
   if (r->event_count > 0) timeout_ns = 0;
@@ -304,8 +303,6 @@ int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
     return result;
   }
   begin_closing(r);
-  /* Before reading: who is closed is not heard any more. */
-  fs_flush_take_asked(r);
   fs_receive_accept(r);
   fs_receive_read(r);
   fs_flush_all(r);

@@ -256,11 +256,8 @@ fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_co
 void fs_receive_accept(fs_reactor *reactor);
 void fs_receive_read(fs_reactor *reactor);
 
-/* Takes what any thread has asked for: messages to single connections, subscriptions, closes. Under
- * turn, not under lock; so are all that follow. */
-void fs_flush_take_asked(fs_reactor *reactor);
-
-/* Hands the kernels what they take. */
+/* Takes what any thread has asked for, and hands the kernels what they take. Under turn, not under
+ * lock; so are all that follow. */
 void fs_flush_all(fs_reactor *reactor);
 void fs_flush_one(fs_reactor *reactor, fs_conn *conn);
 

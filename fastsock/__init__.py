@@ -4,6 +4,7 @@ from fastsock import posix
 from fastsock._connection import Channel, Connection
 from fastsock._events import Connected, Disconnected, Event, Gap, Message, Reason
 from fastsock.client import Client
+from fastsock.endpoint import Endpoint
 from fastsock.errors import (
     ConnectionClosed,
     FastsockError,
@@ -15,6 +16,7 @@ from fastsock.errors import (
 )
 from fastsock.net import Host, Interface, free_port, interfaces, resolve
 from fastsock.server import MultiServer
+from fastsock.single import SingleServer
 from fastsock.sockets import Socket, create_connection, create_server, socketpair
 from fastsock.stats import ConnectionStats, ServerStats
 
@@ -26,6 +28,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionStats",
     "Disconnected",
+    "Endpoint",
     "Event",
     "FastsockError",
     "Gap",
@@ -39,6 +42,7 @@ __all__ = [
     "Reason",
     "ServerClosed",
     "ServerStats",
+    "SingleServer",
     "SlowConsumer",
     "Socket",
     "create_connection",

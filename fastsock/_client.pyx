@@ -12,12 +12,19 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EAGAIN, EINTR, EPIPE
+from libc.errno cimport EAGAIN, EPIPE
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
-from fastsock._convert cimport addr_object, fill_addr, raise_code, refuse_data, time_left, timeout_ns
+from fastsock._convert cimport (
+    addr_object,
+    fill_addr,
+    raise_code,
+    refuse_data,
+    time_left,
+    timeout_ns,
+    wait_ready,
+)
 from fastsock._engine cimport *
 
 cdef extern from "<poll.h>" nogil:
@@ -78,8 +85,78 @@ cdef void fill_iov(iovec *iov, uint8_t *header, size_t header_len, uint8_t *plac
     iov[1].iov_len = most - placed
 
 
+cdef enum:
+    BUFFERS_MAX = 64
+
+
+cdef class Gathered:
+    """The buffers of several messages, each message behind its length, as one vector."""
+
+    cdef iovec[2 * BUFFERS_MAX] iov
+    cdef uint8_t[4 * BUFFERS_MAX] headers
+    cdef Py_buffer[BUFFERS_MAX] views
+    cdef int count, view_count
+    cdef size_t left
+
+    def __cinit__(self, messages, size_t message_bytes_max):
+        cdef int number = 0
+        cdef size_t size
+        for message in messages:
+            if number == BUFFERS_MAX:
+                raise ValueError(f"more than {BUFFERS_MAX} buffers at once")
+            self.append(self.headers + 4 * number, 4)
+            size = self.append_all(message)
+            if size > message_bytes_max:
+                raise_code(FS_ETOOBIG, f"a message of {size} bytes")
+            for i in range(4):
+                self.headers[4 * number + i] = (size >> (24 - 8 * i)) & 0xff
+            number += 1
+
+    def __dealloc__(self):
+        for i in range(self.view_count):
+            PyBuffer_Release(&self.views[i])
+
+    cdef size_t append_all(self, message) except? 0:
+        cdef size_t size = 0
+        cdef Py_buffer *view
+        for part in message:
+            if self.view_count == BUFFERS_MAX:
+                raise ValueError(f"more than {BUFFERS_MAX} buffers at once")
+            view = &self.views[self.view_count]
+            PyObject_GetBuffer(part, view, PyBUF_SIMPLE)
+            self.view_count += 1
+            self.append(<uint8_t *>view.buf, view.len)
+            size += view.len
+        return size
+
+    cdef void append(self, uint8_t *data, size_t size) noexcept:
+        self.iov[self.count].iov_base = data
+        self.iov[self.count].iov_len = size
+        self.count += 1
+        self.left += size
+
+    cdef void advance(self, size_t sent) noexcept:
+        """Forgets the first bytes: the kernel has them."""
+        cdef int at = 0
+        self.left -= sent
+        while at < self.count and sent >= self.iov[at].iov_len:
+            sent -= self.iov[at].iov_len
+            self.iov[at].iov_len = 0
+            at += 1
+        if at < self.count:
+            self.iov[at].iov_base = <uint8_t *>self.iov[at].iov_base + sent
+            self.iov[at].iov_len -= sent
+
+    cdef size_t copy_rest(self, uint8_t *place) noexcept:
+        cdef size_t copied = 0
+        for i in range(self.count):
+            memcpy(place + copied, self.iov[i].iov_base, self.iov[i].iov_len)
+            copied += self.iov[i].iov_len
+        return copied
+
+
 cdef class ClientCore:
-    """What :class:`fastsock.Client` is made of.
+    """What :class:`fastsock.Endpoint` is made of.
 
     fd is closed by the last call that uses it, so that close() may come from any thread.
     """
@@ -114,13 +191,7 @@ cdef class ClientCore:
         cdef int result
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
-        framing = options["framing"]
-        self.codec = &fs_codec_line
-        if framing != "line":
-            self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
-        self.message_bytes_max = options["message_bytes_max"]
-        self.outbox_bytes_max = options["outbox_bytes_max"]
-        self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
+        self.configure(options)
         fill_addr(&addr, family, sockaddr)
         result = fs_sys_connect(&addr, &pending)
         if result < 0:
@@ -134,9 +205,24 @@ cdef class ClientCore:
         if result < 0:
             raise_code(result, "connect")
 
+    def _adopt(self, int fd, options):
+        """Takes over a connected socket that does not block."""
+        self.configure(options)
+        self.fd = fd
+
+    cdef int configure(self, options) except -1:
+        framing = options["framing"]
+        self.codec = &fs_codec_line
+        if framing != "line":
+            self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
+        self.message_bytes_max = options["message_bytes_max"]
+        self.outbox_bytes_max = options["outbox_bytes_max"]
+        self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
+        return 0
+
     cdef int enter(self) except -1:
         if self.closing:
-            raise ConnectionClosed("the client is closed", "local")
+            raise ConnectionClosed("the connection is closed", "local")
         self.users += 1
         return 0
 
@@ -147,20 +233,10 @@ cdef class ClientCore:
             self.fd = -1
 
     cdef bint wait(self, short events, int64_t limit, uint64_t begun) except -1:
-        """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
-        cdef int result
-        cdef int64_t left
+        """wait_ready, after looking for busy_poll_us."""
         if self.busy_poll_ns and events == POLLIN and self.spin(time_left(limit, begun)):
             return True
-        while True:
-            left = time_left(limit, begun)
-            with nogil:
-                result = fs_sys_poll(self.fd, events, left)
-            if result >= 0:
-                return result > 0
-            if result != -EINTR:
-                raise_code(result, "poll")
-            PyErr_CheckSignals()
+        return wait_ready(self.fd, events, limit, begun)
 
     cdef bint spin(self, int64_t left) noexcept:
         """Looks for something to read for busy_poll_us, at most left: whether there is."""
@@ -214,6 +290,44 @@ cdef class ClientCore:
             finally:
                 self.leave()
 
+    def send_gathered(self, messages, *, timeout=None):
+        """Sends messages each of which is a list of buffers: they go to the kernel from where they
+        are, which pays for long ones. For length framing.
+
+        Raises as ``send_many`` does, and ValueError for more than 64 buffers in all.
+        """
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef Gathered gathered = Gathered(messages, self.message_bytes_max)
+        with self.send_lock:
+            self.enter()
+            try:
+                if self.codec.name != fs_codec_length.name:
+                    raise ValueError("send_gathered() is for framing='length'")
+                if not self.flush(0, limit, begun):
+                    raise TimeoutError("messages refused: earlier ones are not sent yet after"
+                                       f" {timeout} s")
+                self.bytes_queued += gathered.left
+                self.send_vector(gathered)
+                if not self.flush(0, limit, begun):
+                    raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
+                                       f" {timeout} s; they go out before the next message")
+            finally:
+                self.leave()
+
+    cdef int send_vector(self, Gathered gathered) except -1:
+        """Sends what the kernel takes at once, and keeps a copy of the rest."""
+        cdef ssize_t sent = fs_sys_sendv(self.fd, gathered.iov, gathered.count)
+        if sent < 0 and sent != -EAGAIN:
+            self.raise_ended(<int>sent)
+        if sent > 0:
+            self.bytes_sent += sent
+            gathered.advance(sent)
+        if gathered.left:
+            buffer_reserve(&self.unsent, gathered.left)
+            self.unsent.end += gathered.copy_rest(self.unsent.data + self.unsent.end)
+        return 0
+
     cdef int make_room(self, int64_t limit, uint64_t begun) except -1:
         if buffer_len(&self.unsent) >= self.outbox_bytes_max:
             if not self.flush(self.outbox_bytes_max - 1, limit, begun):
@@ -260,7 +374,7 @@ cdef class ClientCore:
     cdef int raise_ended(self, int error) except -1:
         """error: of the failed call, 0 at the end of the peer's stream."""
         if self.closing:
-            raise ConnectionClosed("the client is closed", "local")
+            raise ConnectionClosed("the connection is closed", "local")
         self.ended = True
         raise ConnectionClosed("closed by peer" if error == 0 or error == -EPIPE
                                else "reset by peer", "peer")
@@ -483,6 +597,11 @@ cdef class ClientCore:
     def fileno(self):
         """The descriptor of the socket; -1 after close. It may be waited on, not read."""
         return self.fd
+
+    @property
+    def closed(self):
+        """Whether it is over: closed by this side, or its end was received."""
+        return self.closing or self.ended
 
     @property
     def address(self):

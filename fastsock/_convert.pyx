@@ -4,61 +4,35 @@ import os
 
 from fastsock.errors import MessageTooBig, ServerClosed
 
-from libc.string cimport memcpy, memset
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR
+
+from fastsock._address cimport address_pack, address_unpack
 from fastsock._engine cimport *
 
 
 cdef extern from "<arpa/inet.h>" nogil:
-    enum: AF_INET, AF_INET6, AF_UNIX
-    unsigned short htons(unsigned short)
-    unsigned short ntohs(unsigned short)
-    int inet_pton(int family, const char *text, void *addr)
-    const char *inet_ntop(int family, const void *addr, char *text, unsigned int size)
+    enum: AF_INET6, AF_UNIX
 
 cdef extern from "<net/if.h>" nogil:
     char *if_indextoname(unsigned int index, char *name)
 
-cdef extern from "<stddef.h>" nogil:
-    size_t offsetof_sun_path "offsetof(struct sockaddr_un, sun_path)"
-
 
 cdef int fill_addr(fs_addr *addr, int family, object sockaddr) except -1:
-    """Fills in an address of fastsock.address.resolve, which has checked it."""
-    cdef bytes path
-    memset(addr, 0, sizeof(fs_addr))
-    addr.any.sa_family = <sa_family_t>family
-    if family == AF_UNIX:
-        path = os.fsencode(sockaddr)
-        memcpy(addr.un.sun_path, <const char *>path, len(path) + 1)
-        addr.len = <socklen_t>(offsetof_sun_path + len(path) + 1)
-        return 0
-    host, port, scope_id = sockaddr
-    if family == AF_INET:
-        addr.in_.sin_port = htons(port)
-        addr.len = sizeof(sockaddr_in)
-        return inet_pton(AF_INET, host.encode(), &addr.in_.sin_addr)
-    addr.in6.sin6_port = htons(port)
-    addr.in6.sin6_scope_id = scope_id
-    addr.len = sizeof(sockaddr_in6)
-    return inet_pton(AF_INET6, host.encode(), &addr.in6.sin6_addr)
+    """Fills in an address of fastsock.address.resolve, whose paths need no slash."""
+    return address_pack(os.fsencode(sockaddr) if family == AF_UNIX else sockaddr, addr)
 
 
 cdef object addr_object(const fs_addr *addr):
     """(host, port), or the path of a UNIX socket: '' where it has none."""
-    cdef char text[64]
-    cdef char name[64]
-    if addr.any.sa_family == AF_INET:
-        inet_ntop(AF_INET, &addr.in_.sin_addr, text, sizeof(text))
-        return text.decode(), ntohs(addr.in_.sin_port)
-    if addr.any.sa_family == AF_INET6:
-        inet_ntop(AF_INET6, &addr.in6.sin6_addr, text, sizeof(text))
-        host = text.decode()
-        if addr.in6.sin6_scope_id and if_indextoname(addr.in6.sin6_scope_id, name):
-            host += "%" + name.decode()
-        return host, ntohs(addr.in6.sin6_port)
-    if addr.len <= offsetof_sun_path:
-        return ""
-    return os.fsdecode(<bytes>addr.un.sun_path[:addr.len - offsetof_sun_path].split(b"\0")[0])
+    cdef char scope[64]  # IF_NAMESIZE is 16
+    found = address_unpack(&addr.any, addr.len)
+    if not isinstance(found, tuple):
+        return found if isinstance(found, str) else ""
+    host, port = found[:2]
+    if addr.any.sa_family == AF_INET6 and if_indextoname(addr.in6.sin6_scope_id, scope):
+        host += "%" + scope.decode()
+    return host, port
 
 
 cdef int raise_code(int code, object what) except -1:
@@ -97,3 +71,18 @@ cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept:
         return -1
     passed = <int64_t>(fs_sys_now_ns() - begun_ns)
     return timeout - passed if passed < timeout else 0
+
+
+cdef bint wait_ready(int fd, short events, int64_t timeout, uint64_t begun_ns) except -1:
+    """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
+    cdef int result
+    cdef int64_t left
+    while True:
+        left = time_left(timeout, begun_ns)
+        with nogil:
+            result = fs_sys_poll(fd, events, left)
+        if result >= 0:
+            return result > 0
+        if result != -EINTR:
+            raise_code(result, "poll")
+        PyErr_CheckSignals()

@@ -53,6 +53,8 @@ cdef extern from "fs_sys.h" nogil:
         sockaddr_in6 in6
         sockaddr_un un
 
+    int fs_sys_listen(const fs_addr *addr, int backlog)
+    int fs_sys_accept(int listen_fd, fs_addr *peer)
     int fs_sys_connect(const fs_addr *addr, cbool *pending)
     int fs_sys_connect_result(int fd)
     int fs_sys_local_addr(int fd, fs_addr *addr)
@@ -63,6 +65,7 @@ cdef extern from "fs_sys.h" nogil:
         void *iov_base
         size_t iov_len
 
+    ssize_t fs_sys_sendv(int fd, iovec *iov, int iov_count)
     ssize_t fs_sys_recvv(int fd, iovec *iov, int iov_count)
     int fs_sys_shutdown_write(int fd)
     void fs_sys_close(int fd)

@@ -8,14 +8,15 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Address", "Resolved", "check", "resolve", "show"]
+__all__ = ["Address", "Sockaddr", "check", "resolve", "show"]
 
 Address = tuple[str, int] | str | Path
 """What users pass."""
 
-Resolved = tuple[int, tuple[str, int, int] | str]
-"""A family, and what the engine takes for it: (numeric host, port, scope id) or a path."""
+Sockaddr = tuple[Any, ...] | str
+"""What the engine takes: an address of the socket module or a path."""
 
 UNIX_PATH_BYTES_MAX = 107
 """sun_path holds 108 bytes with its final NUL (unix(7))."""
@@ -48,7 +49,7 @@ def check(address: object) -> tuple[str, int] | str:
     return host, port
 
 
-def resolve(address: object, *, passive: bool = False) -> list[Resolved]:
+def resolve(address: object, *, passive: bool = False) -> list[tuple[int, Sockaddr]]:
     """Every stream address that ``address`` stands for, in the order to try them (RFC 6724).
 
     ``passive`` asks for addresses to listen on. Raises OSError (socket.gaierror) naming a host
@@ -65,13 +66,8 @@ def resolve(address: object, *, passive: bool = False) -> list[Resolved]:
         raise socket.gaierror(error.errno, f"unknown host {host!r}: {error.strerror}") from None
     except UnicodeError:
         raise ValueError(f"host is no valid name: {host!r}") from None
-    resolved: list[Resolved] = []
-    for family, _, _, _, sockaddr in found:
-        if family in (socket.AF_INET, socket.AF_INET6):
-            numeric = str(sockaddr[0]).partition("%")[0]
-            scope_id = int(sockaddr[3]) if len(sockaddr) == 4 else 0
-            resolved.append((int(family), (numeric, port, scope_id)))
-    return resolved
+    families = (socket.AF_INET, socket.AF_INET6)
+    return [(int(family), address) for family, *_, address in found if family in families]
 
 
 def show(address: object) -> str:

@@ -1,12 +1,13 @@
 """The other end of a server: one connection that sends and receives messages."""
 
+import os
 import random
 import time
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from fastsock import address as addresses
-from fastsock._client import ClientCore
+from fastsock.endpoint import Endpoint
+from fastsock.options import Framing, check_stream
 
 __all__ = ["Client"]
 
@@ -15,17 +16,8 @@ RETRY_MOST = 2.0
 """Seconds between attempts to connect."""
 
 
-class Client(ClientCore):
-    """One connection to a server, framed as the server's. Made by :meth:`Client.connect`.
-
-    One thread may send while another receives. ``with`` closes it.
-    """
-
-    peer: tuple[str, int] | str
-    """The address that it is connected to, numeric."""
-
-    def __init__(self) -> None:
-        raise TypeError("use Client.connect(address)")
+class Client(Endpoint):
+    """One connection to a server, framed as the server's. Made by :meth:`Client.connect`."""
 
     _address: addresses.Address
     _options: dict[str, Any]
@@ -35,7 +27,7 @@ class Client(ClientCore):
         cls,
         address: addresses.Address,
         *,
-        framing: Literal["line", "length", "raw"] = "line",
+        framing: Framing = "line",
         timeout: float | None = None,
         retry: float = 0.0,
         message_bytes_max: int = 1 << 16,
@@ -54,14 +46,14 @@ class Client(ClientCore):
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
         """
-        if framing not in ("line", "length", "raw"):
-            raise ValueError(f"framing must be one of 'line', 'length', 'raw', not {framing!r}")
         options = {
             "framing": framing,
             "message_bytes_max": message_bytes_max,
             "outbox_bytes_max": outbox_bytes_max,
+            "linger": linger,
             "busy_poll_us": busy_poll_us,
         }
+        check_stream(options)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
         while True:
             try:
@@ -75,7 +67,7 @@ class Client(ClientCore):
                 pause = min(2 * pause, RETRY_MOST)
         client._linger = linger
         client._address = address
-        client._options = options | {"timeout": timeout, "linger": linger}
+        client._options = options | {"timeout": timeout}
         return client
 
     @classmethod
@@ -95,31 +87,12 @@ class Client(ClientCore):
             return client
         assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))
-        failure.strerror = f"cannot connect to {shown}: {failure.strerror or failure}"
-        raise failure
+        if failure.errno is None:
+            raise TimeoutError(f"cannot connect to {shown}: {failure}")
+        raise OSError(failure.errno, f"cannot connect to {shown}: {os.strerror(failure.errno)}")
 
     def reconnect(self, *, retry: float = 0.0) -> Self:
         """Closes this client and returns a new one, connected to the same address with the same
         options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost."""
         self.close()
         return self.connect(self._address, retry=retry, **self._options)
-
-    _linger: float
-
-    def close(self) -> None:
-        """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
-
-        Idempotent; a call that waits in another thread raises ConnectionClosed.
-        """
-        self._close(self._linger)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

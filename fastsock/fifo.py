@@ -15,9 +15,8 @@ import os
 import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from fastsock.closing import Closing
 from fastsock.errors import MessageTooBig
 
 __all__ = ["RECORD_BYTES", "FifoReader", "FifoWriter", "Gate", "Splitter", "record"]
@@ -134,7 +133,7 @@ class Gate:
         os.close(self._shut)
 
 
-class FifoReader:
+class FifoReader(Closing):
     """The texts that come through the FIFO ``path``; iterate it to have them, as bytes.
 
     A missing FIFO is made, and ``close`` removes what was made here. Reading goes on when a writer
@@ -200,19 +199,8 @@ class FifoReader:
         self._gate.close()
         self._fd = -1
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class FifoWriter:
+class FifoWriter(Closing):
     """Writes records into the FIFO ``path``, for readers that come and go.
 
     A missing FIFO is made, and ``close`` removes what was made here. ``on_wait()`` is called before
@@ -261,17 +249,6 @@ class FifoWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Owned:

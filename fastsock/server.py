@@ -1,27 +1,30 @@
 """One server, many clients: the lecture's algorithm 11-5 without its limits."""
 
 import logging
-import math
 import os
-import socket
-import stat
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from fastsock import address as addresses
 from fastsock._connection import Channel, Connection
 from fastsock._core import Engine
 from fastsock._events import Connected, Disconnected, Event, Gap, Message
+from fastsock.closing import Closing
+from fastsock.listening import listen
+from fastsock.options import (
+    Framing,
+    check_choice,
+    check_count,
+    check_period,
+    check_seconds,
+    check_stream,
+)
 
 __all__ = ["MultiServer"]
 
 log = logging.getLogger("fastsock")
 
-FRAMINGS = ("line", "length", "raw")
-Framing = Literal["line", "length", "raw"]
 SlowPolicy = Literal["disconnect", "drop_oldest", "block"]
 RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
@@ -40,7 +43,7 @@ OnGap = TypeVar("OnGap", bound=Callable[[Connection, str, int], object])
 OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Connection, str], object])
 
 
-class MultiServer(Engine):
+class MultiServer(Closing, Engine):
     """Serves any number of clients, and publishes to all of them at the speed of C.
 
     ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
@@ -104,23 +107,11 @@ class MultiServer(Engine):
         self._on_message: Callable[[Connection, bytes], object] | None = None
         self._on_gap: Callable[[Connection, str, int], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
-        self._path: str | None = None
         self._options = options | {"flush_bytes": FLUSH_BYTES}
-        self._listen(address)
+        self._path = listen(address, self._bind)
 
-    def _listen(self, address: addresses.Address) -> None:
-        family, sockaddr = addresses.resolve(address, passive=True)[0]
-        if isinstance(sockaddr, str):
-            _remove_stale(sockaddr)
-        try:
-            self._open(family, sockaddr, self._options)
-        except OSError as error:
-            shown = addresses.show(addresses.check(address))
-            raise OSError(
-                error.errno, f"cannot listen on {shown}: {os.strerror(error.errno or 0)}"
-            ) from None
-        if isinstance(sockaddr, str):
-            self._path = sockaddr
+    def _bind(self, family: int, sockaddr: addresses.Sockaddr) -> None:
+        self._open(family, sockaddr, self._options)
 
     # ---- Handlers ----
 
@@ -251,7 +242,7 @@ class MultiServer(Engine):
             return
         self._close()
         if self._path is not None:
-            Path(self._path).unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
             self._path = None
         if self._drives:
             return
@@ -260,17 +251,6 @@ class MultiServer(Engine):
             self._thread.join(CLOSE_MARGIN)
 
     stop = close
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ---- Waiting ----
 
@@ -306,28 +286,20 @@ class MultiServer(Engine):
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    _check_choice("framing", options["framing"], FRAMINGS)
-    _check_choice("relay", options["relay"], RELAYS)
+    check_stream(options)
+    check_choice("relay", options["relay"], RELAYS)
     _check_relay_except(options["relay_except"], options["relay"])
-    _check_choice("slow_policy", options["slow_policy"], SLOW_POLICIES)
-    for name in ("slow_grace", "linger"):
-        _check_seconds(name, options[name])
+    check_choice("slow_policy", options["slow_policy"], SLOW_POLICIES)
+    check_seconds("slow_grace", options["slow_grace"])
     for name in ("idle_timeout", "heartbeat"):
         if options[name] is not None:
-            _check_period(name, options[name])
-    _check_count("message_bytes_max", options["message_bytes_max"], (1 << 30) - 1)
-    _check_count("connections_max", options["connections_max"], 1 << 24)
-    _check_count("backlog", options["backlog"], (1 << 31) - 1)
-    _check_count("busy_poll_us", options["busy_poll_us"], 1_000_000, least=0)
+            check_period(name, options[name])
+    check_count("connections_max", options["connections_max"], 1 << 24)
+    check_count("backlog", options["backlog"], (1 << 31) - 1)
     _check_log_bytes(options["log_bytes"], options["message_bytes_max"])
     _check_outbox_bytes(options["outbox_bytes_max"], options["message_bytes_max"])
     if options["heartbeat"] is not None and options["framing"] == "raw":
         raise ValueError("heartbeat is an empty message, which framing='raw' does not have")
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
 def _check_relay_except(value: object, relay: str | None) -> None:
@@ -341,28 +313,8 @@ def _check_relay_except(value: object, relay: str | None) -> None:
         raise ValueError(f"relay_except={value!r} needs relay='others' or relay='all'")
 
 
-def _check_period(name: str, value: object) -> None:
-    _check_seconds(name, value)
-    if value == 0:
-        raise ValueError(f"{name} must be None or more than 0 seconds, not 0")
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not 0 <= value <= 1e9 or math.isnan(value):
-        raise ValueError(f"{name} must be from 0 to 1e9 seconds, not {value!r}")
-
-
-def _check_count(name: str, value: object, most: int, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {value!r}")
-    if not least <= value <= most:
-        raise ValueError(f"{name} must be from {least} to {most}, not {value}")
-
-
 def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
-    _check_count("log_bytes", log_bytes, 1 << 40)
+    check_count("log_bytes", log_bytes, 1 << 40)
     page = os.sysconf("SC_PAGESIZE")
     if log_bytes & (log_bytes - 1) or log_bytes < page:
         raise ValueError(f"log_bytes must be a power of two of at least {page}, not {log_bytes}")
@@ -375,27 +327,9 @@ def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
 
 
 def _check_outbox_bytes(outbox_bytes_max: int, message_bytes_max: int) -> None:
-    _check_count("outbox_bytes_max", outbox_bytes_max, 1 << 40)
     least = message_bytes_max + EDIT_BYTES
     if outbox_bytes_max < least:
         raise ValueError(
             f"outbox_bytes_max must be at least {least}, message_bytes_max = {message_bytes_max}"
             f" and {EDIT_BYTES} for its keeping, not {outbox_bytes_max}"
         )
-
-
-def _remove_stale(path: str) -> None:
-    """Removes the socket file of a server that is gone: connecting to it is refused."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.settimeout(1.0)
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
-        except OSError:
-            return

@@ -232,6 +232,8 @@ class Model:
         """Everybody reads until all is said."""
         for peer in self.peers:
             peer.stalled = False
+            # A window below a segment goes out at the kernel's probes only, a few each second.
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             if not peer.gone:
                 peer.conn.close()
         deadline = time.monotonic() + WAIT
@@ -245,6 +247,7 @@ class Model:
             self.settle_events()
             if time.monotonic() > deadline:
                 raise Mismatch("a connection does not end")
+        self.settle_events()  # what was published to nobody waits for a turn, too
         if self.server.stats().queued_bytes:
             raise Mismatch("bytes are queued for nobody")
 

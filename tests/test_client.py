@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 from conftest import WAIT, read_exactly, read_to_end
@@ -170,11 +171,11 @@ def test_close_ends_a_call_that_waits_in_another_thread(plain):
     thread.start()
     client.close()
     thread.join(WAIT)
-    assert outcome == [("the client is closed", "local")]
+    assert outcome == [("the connection is closed", "local")]
     client.close()
     assert client.fileno() == -1
     for call in (client.recv, lambda: client.send(b"late")):
-        with pytest.raises(ConnectionClosed, match="the client is closed"):
+        with pytest.raises(ConnectionClosed, match="the connection is closed"):
             call()
 
 
@@ -230,21 +231,44 @@ def test_nobody_listens(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = closed.getsockname()
-        with pytest.raises(
-            ConnectionRefusedError, match=f"cannot connect to 127.0.0.1:{address[1]}"
-        ):
+        told = f"cannot connect to 127.0.0.1:{address[1]}: Connection refused"
+        with pytest.raises(ConnectionRefusedError) as caught:
             Client.connect(address, timeout=WAIT)
-    with pytest.raises(FileNotFoundError, match="cannot connect to .*socket"):
+        assert caught.value.strerror == told
+    with pytest.raises(FileNotFoundError, match="cannot connect to .*socket: No such file"):
         Client.connect(tmp_path / "socket")
 
 
-def test_options_are_checked():
-    with pytest.raises(
-        ValueError, match="framing must be one of 'line', 'length', 'raw', not 'lines'"
-    ):
-        Client.connect(("127.0.0.1", 9), framing="lines")
-    with pytest.raises(TypeError, match=r"use Client.connect\(address\)"):
-        Client()
+def test_nobody_answers():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        host, port = full.getsockname()
+        with (
+            socket.create_connection((host, port)),
+            pytest.raises(TimeoutError, match=f"cannot connect to {host}:{port}: not connected"),
+        ):
+            Client.connect((host, port), timeout=0.05)
+
+
+def test_a_path_needs_no_slash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with MultiServer(Path("socket")) as server:
+        assert server.address == "socket"
+        Client.connect(Path("socket")).close()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"framing": "lines"}, ValueError, "framing must be one of 'line', .*'raw', not 'lines'"),
+        ({"message_bytes_max": 0}, ValueError, "message_bytes_max must be from 1 to .*, not 0"),
+        ({"outbox_bytes_max": "1"}, TypeError, "outbox_bytes_max must be an int, not '1'"),
+        ({"linger": -1}, ValueError, "linger must be from 0 to 1e9 seconds, not -1"),
+        ({"busy_poll_us": 10**7}, ValueError, "busy_poll_us must be from 0 to 1000000"),
+    ],
+)
+def test_options_are_checked(options, error, text):
+    with pytest.raises(error, match=text):
+        Client.connect(("127.0.0.1", 9), **options)
 
 
 def test_the_server_closed_error_is_no_connection_error():
@@ -328,10 +352,10 @@ def test_reconnect_waits_until_the_server_is_back(serve):
     timer.start()
     with client.reconnect(retry=WAIT) as again:
         assert client.fileno() == -1 and again.peer == address
+        timer.join()
         back[0].wait_connections(1, timeout=WAIT)
         back[0].broadcast(b"welcome back")
         assert again.recv(timeout=WAIT) == b"welcome back"
-    timer.join()
     back[0].close()
 
 

@@ -16,19 +16,11 @@ enum { EVENTS_MAX = 256, TAKE_BYTES = 1 << 17 };
 
 static char taken[TAKE_BYTES];
 
-static void send_all(int fd, size_t len) {
-  for (size_t done = 0; done < len;) {
-    ssize_t sent = send(fd, taken + done, len - done, MSG_NOSIGNAL);
-    if (sent < 0) die("client went away: %s", strerror(errno));
-    done += (size_t)sent;
-  }
-}
-
 /* Sends back what is there. Returns false at the end of the stream. */
 static bool echo(int fd, int flags) {
   ssize_t got = recv(fd, taken, sizeof taken, flags);
   if (got > 0)
-    send_all(fd, (size_t)got);
+    net_send_all(fd, taken, (size_t)got);
   else if (got < 0 && errno != EAGAIN)
     die("recv: %s", strerror(errno));
   return got != 0;

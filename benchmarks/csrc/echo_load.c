@@ -12,6 +12,7 @@
  * PATIENCE seconds after the end of the time is lost. One connection waits in recv, more with
  * epoll; `busy` asks again and again instead of sleeping. At the end of stdin it closes them.
  */
+#include "latency.h"
 #include "net.h"
 
 enum { EVENTS_MAX = 256 };
@@ -32,23 +33,6 @@ static char *answer;
 static uint64_t asked, corrupt;
 static uint64_t until_ns; /* no request begins after this */
 static size_t under_way;
-static uint32_t *latencies_ns;
-static size_t latency_count, latency_cap;
-
-static uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static void note_latency(uint64_t ns) {
-  if (latency_count == latency_cap) {
-    latency_cap = latency_cap ? 2 * latency_cap : 1 << 20;
-    latencies_ns = realloc(latencies_ns, latency_cap * sizeof *latencies_ns);
-    if (!latencies_ns) die("out of memory");
-  }
-  latencies_ns[latency_count++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
-}
 
 static void ask(client *c, uint64_t now) {
   if (now >= until_ns) return;
@@ -56,11 +40,7 @@ static void ask(client *c, uint64_t now) {
   c->got = 0;
   c->spoiled = false;
   c->sent_ns = now;
-  for (size_t done = 0; done < frame_len;) {
-    ssize_t sent = send(c->fd, c->frame + done, frame_len - done, MSG_NOSIGNAL);
-    if (sent < 0) die("server went away: %s", strerror(errno));
-    done += (size_t)sent;
-  }
+  net_send_all(c->fd, c->frame, frame_len);
   under_way++;
 }
 
@@ -74,7 +54,7 @@ static bool take(client *c, int flags) {
   c->got += (size_t)got;
   if (c->got < frame_len) return true;
   uint64_t now = now_ns();
-  note_latency(now - c->sent_ns);
+  latency_note(now - c->sent_ns);
   corrupt += c->spoiled;
   c->sent_ns = 0;
   under_way--;
@@ -95,17 +75,6 @@ static void run_many(void) {
     int ready = epoll_wait(epoll_fd, events, EVENTS_MAX, busy ? 0 : -1);
     for (int i = 0; i < ready; i++) take(events[i].data.ptr, MSG_DONTWAIT);
   }
-}
-
-static int by_value(const void *left, const void *right) {
-  uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-  return (a > b) - (a < b);
-}
-
-/* The smallest latency that this share of the requests did not exceed. */
-static double quantile_us(double share) {
-  size_t at = (size_t)(share * (double)latency_count);
-  return latencies_ns[at < latency_count ? at : latency_count - 1] / 1e3;
 }
 
 /* What came without having been asked for is corrupt, too. */
@@ -133,12 +102,12 @@ static void run(double seconds, double patience) {
   net_alarm(0);
   if (latency_count == 0)
     die("no answer to %zu requests within %g s", under_way, seconds + patience);
-  qsort(latencies_ns, latency_count, sizeof *latencies_ns, by_value);
+  latency_sort();
   printf(
       "{\"requests\": %zu, \"seconds\": %.9f, \"p50_us\": %.3f, \"p99_us\": %.3f, "
       "\"p999_us\": %.3f, \"cpu_s\": %.9f, \"lost\": %zu, \"corrupt\": %llu}\n",
-      latency_count, took, quantile_us(0.5), quantile_us(0.99), quantile_us(0.999), cpu, under_way,
-      (unsigned long long)(corrupt + surplus()));
+      latency_count, took, latency_quantile_us(0.5), latency_quantile_us(0.99),
+      latency_quantile_us(0.999), cpu, under_way, (unsigned long long)(corrupt + surplus()));
 }
 
 static void start(char **argv) {

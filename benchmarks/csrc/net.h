@@ -89,6 +89,15 @@ static inline int net_connect(const char *where) {
   return fd;
 }
 
+/* Waits until the kernel has taken all. */
+static inline void net_send_all(int fd, const char *data, size_t len) {
+  for (size_t done = 0; done < len;) {
+    ssize_t sent = send(fd, data + done, len - done, MSG_NOSIGNAL);
+    if (sent < 0) die("the other side went away: %s", strerror(errno));
+    done += (size_t)sent;
+  }
+}
+
 static inline int net_epoll(void) {
   int fd = epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0) die("epoll: %s", strerror(errno));

@@ -7,14 +7,18 @@ import socket
 import sys
 from contextlib import ExitStack, closing
 from types import FrameType
+from typing import Any, TypeVar
 
 import click
 
-from fastsock import Client, FastsockError, MultiServer, net
+from fastsock import Client, FastsockError, MultiServer, SingleServer, net
 from fastsock.address import show
+from fastsock.chat import network
+from fastsock.chat.conversation import Conversation
 from fastsock.chat.joining import ClientConversation
 from fastsock.chat.screen import LINGER, SIGNALS, ChatError, PlainScreen, Screen, Stopped
 from fastsock.chat.serving import MESSAGE_BYTES_MAX, ServerConversation
+from fastsock.chat.single import SingleConversation
 from fastsock.chat.text import printable
 from fastsock.fifo import FifoReader, FifoWriter
 
@@ -23,6 +27,8 @@ __all__ = ["run"]
 CONNECT_TIMEOUT = 10.0
 NAME_BYTES_MAX = 64
 STDOUT, STDERR = 1, 2
+
+Server = TypeVar("Server", MultiServer, SingleServer)
 
 
 def run() -> int:
@@ -68,6 +74,9 @@ def cli() -> None:
     """
 
 
+cli.add_command(network.port)
+cli.add_command(network.interfaces)
+
 fifo_option = click.option(
     "--fifo",
     metavar="PATH",
@@ -88,13 +97,22 @@ fifo_option = click.option(
 @fifo_option
 @click.option(
     "--relay",
-    default="others",
-    show_default=True,
+    show_default="others",
     type=click.Choice(["others", "all", "none"]),
     help="Whom to send what a client says, with its number in front.",
 )
 @click.option("--verbatim", is_flag=True, help="Relay without the number in front.")
-def server(host: str, port: int, fifo: str | None, relay: str, verbatim: bool) -> None:
+@click.option("--single", is_flag=True, help="Serve one client at a time; refuse others.")
+@click.option("--queue", is_flag=True, help="With --single: others wait for their turn instead.")
+def server(
+    host: str,
+    port: int,
+    fifo: str | None,
+    relay: str | None,
+    verbatim: bool,
+    single: bool,
+    queue: bool,
+) -> None:
     """Serve a conversation.
 
     Prints `listening on HOST:PORT`, who joins and leaves, and what each client says with its
@@ -103,16 +121,22 @@ def server(host: str, port: int, fifo: str | None, relay: str, verbatim: bool) -
 
     When stdin ends, the server goes on until `end` comes from the FIFO, or a signal.
     """
-    if verbatim and relay == "none":
-        raise click.UsageError("--verbatim says how to relay, --relay none not to: leave one out")
+    _check_server_options(relay, verbatim, single, queue)
     with ExitStack() as stack:
         screen = stack.enter_context(closing(_screen(STDOUT)))
         reader = stack.enter_context(FifoReader(fifo)) if fifo else None
-        listening = stack.enter_context(_listen(_auto_host() if host == "auto" else host, port))
-        screen.note(f"listening on {show(listening.address)}")
+        address = (_auto_host() if host == "auto" else host, port)
+        conversation: Conversation
+        if single:
+            one = stack.enter_context(_listen(address, SingleServer, queue=queue))
+            conversation = SingleConversation(one, screen)
+        else:
+            many = stack.enter_context(_listen(address, MultiServer))
+            conversation = ServerConversation(many, screen, relay or "others", verbatim)
+        screen.note(f"listening on {show(conversation.server.address)}")
         if reader:
             screen.note(f"reading FIFO {reader.path}{' (new)' if reader.created else ''}")
-        ServerConversation(listening, screen, relay, verbatim).run(reader)
+        conversation.run(reader)
 
 
 @cli.command()
@@ -180,9 +204,19 @@ def _screen(notes: int) -> Screen:
     return TerminalScreen()
 
 
-def _listen(host: str, port: int) -> MultiServer:
+def _check_server_options(relay: str | None, verbatim: bool, single: bool, queue: bool) -> None:
+    if verbatim and relay == "none":
+        raise click.UsageError("--verbatim says how to relay, --relay none not to: leave one out")
+    if single and (relay or verbatim):
+        given = "--relay" if relay else "--verbatim"
+        raise click.UsageError(f"--single has nobody to relay to: leave out {given}")
+    if queue and not single:
+        raise click.UsageError("--queue is for --single; any number of clients joins otherwise")
+
+
+def _listen(address: tuple[str, int], kind: type[Server], **options: Any) -> Server:
     try:
-        return MultiServer((host, port), message_bytes_max=MESSAGE_BYTES_MAX, linger=LINGER)
+        return kind(address, message_bytes_max=MESSAGE_BYTES_MAX, linger=LINGER, **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

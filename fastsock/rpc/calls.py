@@ -164,8 +164,8 @@ class Call(Generic[R]):
         return True
 
     def settle(self, frame: bytes) -> None:
-        """Ends a call that nobody else knows of, with a plain reply."""
-        self.outcome = self._decoded(wire.REPLY, 0, memoryview(frame)[wire.HEADER_BYTES :])
+        """Ends a call that nobody else knows of, with a whole reply."""
+        self.outcome = self._decoded(wire.REPLY, frame[1], memoryview(frame)[wire.HEADER_BYTES :])
         self.finished = True
 
     def wake(self) -> None:

@@ -1,8 +1,8 @@
 """From a stub to a server: finds one, keeps a link to it, and moves calls when it is lost.
 
-At most once: a call whose link is lost goes to the next link by itself only if nothing of it reached
-the kernel, if its method is idempotent, or if the same run of the server still knows the session: there a
-call that has arrived already is joined or answered from what was kept.
+At most once: a call whose link is lost goes to the next link by itself only if nothing of it
+reached the kernel, if its method is idempotent, or if the same run of the server still knows the
+session: there a call that has arrived already is joined or answered from what was kept.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Connector:
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call[Any]:
         """Calls and does not wait."""
-        call = self._make(Call, signature, args, kwargs)
+        call: Call[Any] = self._make(Call, signature, args, kwargs)
         self._start(call)
         self._post(call)
         if signature.options.oneway:
@@ -262,6 +262,7 @@ class Connector:
 
     def _move(self, calls: list[Call[Any]], dead: Link, error: Exception) -> None:
         wanted = [call for call in calls if not self._ends_with(call, dead, error)]
+        wanted = [call for call in wanted if not call.finished]
         if not wanted:
             return
         try:

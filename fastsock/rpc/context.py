@@ -9,7 +9,7 @@ from time import monotonic
 __all__ = ["Context", "current", "deadline", "metadata"]
 
 _deadline: ContextVar[float | None] = ContextVar("fastsock.rpc.deadline", default=None)
-_metadata: ContextVar[Mapping[str, str]] = ContextVar("fastsock.rpc.metadata", default={})
+_metadata: ContextVar[Mapping[str, str] | None] = ContextVar("fastsock.rpc.metadata", default=None)
 
 METADATA_BYTES_MAX = 1 << 13
 
@@ -21,8 +21,8 @@ class Context:
     """The running call, as its method sees it: :func:`current` returns it.
 
     ``peer`` is the client's address, ``method`` the method's name, ``metadata`` what the client
-    sent beside the arguments, ``deadline`` the ``time.monotonic()`` until which it wants the result,
-    or None.
+    sent beside the arguments, ``deadline`` the ``time.monotonic()`` until which it wants the
+    result, or None.
     """
 
     __slots__ = (
@@ -120,7 +120,7 @@ def deadline(seconds: float) -> Iterator[None]:
 def metadata(**entries: str) -> Iterator[None]:
     """Calls inside carry these entries, in addition to those around them and those of
     ``connect(metadata=)``; the method finds them in ``rpc.current().metadata``."""
-    token = _metadata.set(check_metadata({**_metadata.get(), **entries}))
+    token = _metadata.set(check_metadata({**(_metadata.get() or {}), **entries}))
     try:
         yield
     finally:

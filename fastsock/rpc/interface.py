@@ -54,11 +54,11 @@ class Options:
     raises: tuple[type[Exception], ...] = ()
 
 
-class Method(Generic[P, R]):
+class Marked:
     """A method that is marked for remote calls. In a service it is the plain method; in a stub, a
     remote one."""
 
-    def __init__(self, function: Callable[Concatenate[Any, P], Any], options: Options) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
         self.function = function
         self.options = options
         self.__doc__ = function.__doc__
@@ -69,15 +69,23 @@ class Method(Generic[P, R]):
     def __isabstractmethod__(self) -> bool:
         return getattr(self.function, "__isabstractmethod__", False)
 
+    def bound(self, instance: object | None, owner: type) -> Any:
+        """What ``instance.method`` is, where that is no stub."""
+        return self if instance is None else self.function.__get__(instance, owner)
+
+
+class Method(Marked, Generic[P, R]):
+    """A marked method that returns one result."""
+
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
     def __get__(self, instance: object, owner: type) -> BoundMethod[P, R]: ...
     def __get__(self, instance: object | None, owner: type) -> Any:
-        return self if instance is None else self.function.__get__(instance, owner)
+        return self.bound(instance, owner)
 
 
-class StreamMethod(Method[P, T]):
+class StreamMethod(Marked, Generic[P, T]):
     """A marked method that returns an iterator: its items are streamed."""
 
     @overload
@@ -85,18 +93,18 @@ class StreamMethod(Method[P, T]):
     @overload
     def __get__(self, instance: object, owner: type) -> BoundStream[P, T]: ...
     def __get__(self, instance: object | None, owner: type) -> Any:
-        return self if instance is None else self.function.__get__(instance, owner)
+        return self.bound(instance, owner)
 
 
 class Marker(Protocol):
     """What ``method(...)`` returns: a decorator."""
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[Concatenate[Any, P], Iterator[T]]
     ) -> StreamMethod[P, T]: ...
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[Concatenate[Any, P], AsyncIterator[T]]
     ) -> StreamMethod[P, T]: ...
     @overload
@@ -108,9 +116,9 @@ class Marker(Protocol):
 
 
 @overload
-def method(function: Callable[Concatenate[Any, P], Iterator[T]]) -> StreamMethod[P, T]: ...
+def method(function: Callable[Concatenate[Any, P], Iterator[T]]) -> StreamMethod[P, T]: ...  # type: ignore[overload-overlap]
 @overload
-def method(function: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> StreamMethod[P, T]: ...
+def method(function: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> StreamMethod[P, T]: ...  # type: ignore[overload-overlap]
 @overload
 def method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> Method[P, R]: ...
 @overload
@@ -146,7 +154,7 @@ def method(
         if not (isinstance(error, type) and issubclass(error, Exception)):
             raise TypeError(f"raises holds classes of exceptions, not {error!r}")
 
-    def mark(function: Callable[..., Any]) -> Method[Any, Any]:
+    def mark(function: Callable[..., Any]) -> Marked:
         if not inspect.isfunction(function):
             raise TypeError(f"@rpc.method marks functions, not {function!r}")
         if inline and (_is_async(function) or _streams(function)):
@@ -259,10 +267,10 @@ class Interface:
 
 @lru_cache(maxsize=256)
 def _interface(described: type) -> Interface:
-    found: dict[str, Method[Any, Any]] = {}
+    found: dict[str, Marked] = {}
     named = described.__name__
     for base in reversed(described.__mro__):
-        marked = {name: each for name, each in vars(base).items() if isinstance(each, Method)}
+        marked = {name: each for name, each in vars(base).items() if isinstance(each, Marked)}
         if marked and not found:
             named = base.__name__
         found |= marked
@@ -278,7 +286,7 @@ def _interface(described: type) -> Interface:
     )
 
 
-def _signature(owner: type, marked: Method[Any, Any]) -> Signature:
+def _signature(owner: type, marked: Marked) -> Signature:
     function, where = marked.function, f"{owner.__qualname__}.{marked.__name__}"
     try:
         hints = typing.get_type_hints(function, include_extras=True)

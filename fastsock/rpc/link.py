@@ -13,24 +13,17 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from fastsock.address import Address
 from fastsock.client import Client
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
-from fastsock.rpc.errors import (
-    CODES,
-    BadRequest,
-    InterfaceMismatch,
-    RpcError,
-    Unavailable,
-    VersionMismatch,
-)
+from fastsock.rpc.greeting import greet, numbers_of
 
 if TYPE_CHECKING:
     from fastsock.rpc.connector import Connector, Settings
@@ -44,8 +37,8 @@ FRAMES_MAX = 256
 TRANSFER_FRAMES = 4
 """Frames of one large body that go out before others have their turn."""
 
-PLAIN_REPLY = bytes((wire.REPLY, 0))
-"""How a reply in one frame, without segments, begins."""
+WHOLE_REPLIES = bytes((wire.REPLY, 0)), bytes((wire.REPLY, wire.SEGMENTS))
+"""How a reply in one frame begins."""
 
 _pack = wire.HEADER.pack
 _unpack = wire.HEADER.unpack_from
@@ -77,16 +70,16 @@ class Link:
         self.connector = connector
         self.settings: Settings = connector.settings
         self.address = address
-        self.session = resumes.session if resumes else secrets.token_bytes(16)
+        self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.lock = threading.Lock()
         self.sending = threading.Lock()
         self.dead = False
         self.draining = False
         self.pending: dict[int, Call[Any]] = {}
         self.unstarted: deque[Call[Any]] = deque()
-        self.next_id = resumes.next_id if resumes else 1
+        self.next_id: int = resumes.next_id if resumes else 1
         self.outgoing: deque[tuple[bytes, Call[Any] | None]] = deque()
-        self.transfers: deque[tuple[Iterator[bytes], Call[Any]]] = deque()
+        self.transfers: deque[tuple[Iterator[list[memoryview]], Call[Any]]] = deque()
         self.leading = False
         self.followers: dict[Any, None] = {}
         self.attended: dict[Call[Any], None] = {}
@@ -106,69 +99,13 @@ class Link:
             busy_poll_us=self.settings.busy_poll_us,
         )
         try:
-            self.hello = self._greet(resume=resumes is not None)
-            self.numbers = self._numbers()
+            self.hello = greet(self, resume=resumes is not None)
+            self.numbers = numbers_of(self.hello, connector.interface, address)
         except BaseException:
             self.client.close()
             raise
         if not self.hello.resumed:
             self.next_id = 1
-
-    # ---- Hello ----
-
-    def _greet(self, *, resume: bool) -> wire.ServerHello:
-        interface = self.connector.interface
-        hello = wire.ClientHello(
-            wire.PROTOCOL,
-            interface.name,
-            interface.version,
-            self.session,
-            resume,
-            self.settings.token,
-            dict(self.settings.metadata),
-        )
-        timeout = self.settings.connect_timeout
-        try:
-            self.client.send(wire.frame(wire.HELLO, payload=wire.encode(hello)), timeout=timeout)
-            answer = self.client.recv(timeout=timeout)
-        except TimeoutError:
-            raise Unavailable(f"{self.address} accepts but does not answer") from None
-        except FastsockError as error:
-            raise Unavailable(f"{self.address}: no fastsock.rpc server: {error}") from None
-        return self._read_hello(answer)
-
-    def _read_hello(self, answer: bytes) -> wire.ServerHello:
-        try:
-            kind = answer[0] if len(answer) >= wire.HEADER_BYTES else 0
-            payload = memoryview(answer)[wire.HEADER_BYTES :]
-            if kind == wire.REFUSED:
-                failure = msgspec.msgpack.decode(payload, type=wire.Failure)
-                raise CODES.get(failure.code, RpcError)(f"{self.address}: {failure.message}")
-            if kind != wire.HELLO:
-                raise BadRequest(f"{self.address} is no fastsock.rpc server: its hello is wrong")
-            return msgspec.msgpack.decode(payload, type=wire.ServerHello)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise BadRequest(f"{self.address}: its hello cannot be read: {error}") from None
-
-    def _numbers(self) -> dict[str, int]:
-        """The numbers of the stub's methods at this server; an error where one does not fit."""
-        if self.hello.protocol != wire.PROTOCOL:
-            raise VersionMismatch(
-                f"{self.address} speaks protocol {self.hello.protocol}, this is {wire.PROTOCOL}"
-            )
-        numbers = {}
-        for name, signature in self.connector.interface.methods.items():
-            theirs = self.hello.methods.get(name)
-            if theirs is None:
-                raise InterfaceMismatch(f"{self.address}: {self.hello.service} has no {name}()")
-            if theirs.digest != signature.digest:
-                same = theirs.text == signature.text
-                raise InterfaceMismatch(
-                    f"{self.address}: {name}() differs: the server has {theirs.text}, the stub "
-                    + ("the same, but its types have other fields" if same else signature.text)
-                )
-            numbers[name] = theirs.id
-        return numbers
 
     # ---- Sending ----
 
@@ -184,10 +121,16 @@ class Link:
                 self._enqueue(call, self._new_id())
 
     def adopt(self, call: Call[Any]) -> None:
-        """Sends again, under its number, a call of the session that this link goes on with."""
+        """Sends again, under its number, a call of the session that this link goes on with: its
+        header alone if the server has the rest."""
         with self.lock:
             call.link = self
-            self._enqueue(call, call.id)
+            if call.id > self.hello.highest or call.id in self.hello.incomplete:
+                self._enqueue(call, call.id)
+                return
+            call.assembly = None
+            self.pending[call.id] = call
+            self.outgoing.append((wire.frame(wire.CALL, call.id), call))
 
     def _new_id(self) -> int:
         self.next_id += 1
@@ -212,7 +155,7 @@ class Link:
             return
         parts = [memoryview(body)] if isinstance(body, bytes) else body
         frames = wire.frames(wire.CALL, flags, method, number, remaining_us, parts)
-        self.outgoing.append((next(frames), call))
+        self.outgoing.append((b"".join(next(frames)), call))
         self.transfers.append((frames, call))
 
     def flush(self, call: Call[Any]) -> None:
@@ -256,16 +199,16 @@ class Link:
                 call.sent_at = offset
             offset += len(frame) + 4
             batch.append(frame)
+        if batch:
+            self.client.send_many(batch, timeout=timeout)
         for _ in range(len(self.transfers)) if self.transfers else ():
             frames, call = self.transfers.popleft()
             if call.finished:
                 continue
-            pieces = [frame for _, frame in zip(range(TRANSFER_FRAMES), frames, strict=False)]
-            batch += pieces
-            if len(pieces) == TRANSFER_FRAMES:
+            some = list(islice(frames, TRANSFER_FRAMES))
+            if len(some) == TRANSFER_FRAMES:
                 self.transfers.append((frames, call))
-        if batch:
-            self.client.send_many(batch, timeout=timeout)
+            self.client.send_gathered(some, timeout=timeout)
 
     def abandon(self, call: Call[Any]) -> None:
         """Nobody waits for the call any more: the server need not run it."""
@@ -288,8 +231,15 @@ class Link:
         """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
         False, with nothing done, if others are here, or the call is long."""
         body = call.body
-        if len(body) > wire.CHUNK_BYTES or call.flags or call.metadata or call.signature.options.oneway:
+        if len(body) > wire.CHUNK_BYTES or not isinstance(body, bytes) or call.metadata:
             return False
+        if call.signature.options.oneway:
+            return False
+        left, remaining_us = self.settings.keepalive, 0
+        if call.deadline is not None:
+            seconds = call.deadline - monotonic()
+            left, remaining_us = min(left, max(seconds, 0.0)), max(1, int(seconds * 1e6))
+        method = self.numbers[call.signature.name]
         with self.lock:
             if self.leading or self.pending or self.transfers or self.dead:
                 return False
@@ -298,11 +248,14 @@ class Link:
             call.id = number = self.next_id
             self.next_id = number + 1
             self.pending[number] = call
+            # Here, since calls go out in the order of their numbers.
+            frame = _pack(wire.CALL, call.flags, method, 0, number, remaining_us) + body
+            self.outgoing.append((frame, call))
         lost: Exception | None = None
         try:
-            self._exchange(call, number, body)
+            self._exchange(call, left)
         except TimeoutError:
-            pass  # Who waits for the result knows what to do.
+            self.wake_writer()  # Who waits for the result knows what else to do.
         except (FastsockError, OSError) as error:
             lost = error
         finally:
@@ -313,23 +266,13 @@ class Link:
             self.lose(lost)
         return True
 
-    def _exchange(self, call: Call[Any], number: int, body: Any) -> None:
+    def _exchange(self, call: Call[Any], left: float) -> None:
         """Sends the call and reads until something comes: mostly its answer."""
-        left, remaining_us = self.settings.keepalive, 0
-        if call.deadline is not None:
-            seconds = call.deadline - monotonic()
-            left, remaining_us = min(left, max(seconds, 0.0)), max(1, int(seconds * 1e6))
-        method = self.numbers[call.signature.name]
-        frame = _pack(wire.CALL, 0, method, 0, number, remaining_us) + body
         with self.sending:
             if self.outgoing:
-                self.outgoing.append((frame, call))
                 self._send_batch(left)
-            else:
-                call.sent_at = self.client.bytes_queued
-                self.client.send(frame, timeout=left)
         frames = self.client.recv_many(FRAMES_MAX, timeout=left)
-        if len(frames) == 1 and frames[0].startswith(PLAIN_REPLY):
+        if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
             self._take_answer(call, frames[0])
             return
         for frame in frames:
@@ -484,7 +427,7 @@ class Link:
 
     def _handle(self, frame: bytes) -> None:
         if len(frame) < wire.HEADER_BYTES:
-            raise ConnectionClosed(f"a frame of {len(frame)} bytes is shorter than a header", "local")
+            raise ConnectionClosed(f"a frame of {len(frame)} bytes has no header", "local")
         kind, flags, _, _, number, _ = _unpack(frame)
         if kind > wire.CHUNK or kind < wire.REPLY:
             if kind == wire.DRAIN:
@@ -581,8 +524,9 @@ class Link:
         kernel got nothing has no ``sent_at``."""
         self.client._close(0.0)
         with self.sending, self.lock:
-            calls = [*self.pending.values(), *self.unstarted]
-            self.pending.clear()
+            calls = list(self.unstarted)
+            while self.pending:  # One by one: an answer that is just being read takes its call.
+                calls.append(self.pending.popitem()[1])
             self.unstarted.clear()
             self.attended.clear()
             for call in calls:
@@ -603,8 +547,6 @@ class Link:
         """Says goodbye and closes. Calls that have not ended are the connector's to end."""
         with self.lock:
             self.dead = True
-        try:
+        with suppress(FastsockError, OSError):
             self.client.send(wire.frame(wire.BYE), timeout=1.0)
-        except (FastsockError, OSError, TimeoutError):
-            pass
         self.client.close()

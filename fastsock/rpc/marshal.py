@@ -2,11 +2,12 @@
 segments behind it.
 
 A body without segments is MessagePack alone. With segments (flag SEGMENTS) it is: u32, how many
-parts; u64 for each part, its length; then the parts, each at the next multiple of 16. The first part
-is MessagePack, the others are segments. There, an array is the extension ARRAY, whose data is
+parts; u64 for each part, its length; then the parts, each at the next multiple of 16. The first
+part is MessagePack, the others are segments. There, an array is the extension ARRAY, whose data is
 MessagePack of [segment, dtype, shape], and a bytes object the extension BYTES, of its segment.
 
-Types are enforced where a body is decoded. Nothing decoded here can run code: no pickle, no references.
+Types are enforced where a body is decoded. Nothing decoded here can run code: no pickle, no
+references.
 """
 
 import struct
@@ -71,7 +72,9 @@ class Codec:
         """The value; msgspec.DecodeError or ValueError says what is wrong with the body."""
         if not flags & wire.SEGMENTS:
             return self._decode(body)
-        packed, segments = _split(memoryview(body))
+        # Arrays own what they see: a frame that other calls may share is copied.
+        view = memoryview(body)
+        packed, segments = _split(memoryview(bytearray(view)) if view.readonly else view)
         _segments.current = segments
         try:
             value = self._decode(packed)
@@ -117,7 +120,7 @@ def _is_numpy(value: Any, kind: str) -> bool:
 _encode_plain = msgspec.msgpack.Encoder(enc_hook=_refuse_array).encode
 
 
-def _encode_segments(value: Any) -> tuple[int, list[memoryview]]:
+def _encode_segments(value: Any) -> tuple[int, bytes | list[memoryview]]:
     segments: list[memoryview] = []
     _segments.current = segments
     try:
@@ -134,7 +137,7 @@ def _encode_segments(value: Any) -> tuple[int, list[memoryview]]:
             body.append(memoryview(bytes(padding)))
         body.append(part)
         at += padding + len(part)
-    return wire.SEGMENTS, body
+    return wire.SEGMENTS, b"".join(body) if at <= wire.CHUNK_BYTES else body
 
 
 def _segment_marked(value: Any) -> Any:
@@ -162,7 +165,7 @@ def _mark(value: Any) -> Any:
     if array.dtype.kind not in DTYPES or array.dtype.hasobject:
         raise TypeError(f"an array of dtype {array.dtype} cannot be sent; it is not plain numbers")
     flat = array.reshape(-1).view(numpy.uint8) if array.size else numpy.empty(0, numpy.uint8)
-    segments.append(memoryview(flat))
+    segments.append(flat.data)
     meta = [len(segments) - 1, array.dtype.str, array.shape]
     return msgspec.msgpack.Ext(ARRAY, wire.encode(meta))
 

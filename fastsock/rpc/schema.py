@@ -1,4 +1,4 @@
-"""Types as text: for people, and for the digests by which both sides of a connection compare them."""
+"""Types as text: for people, and for the digests by which two sides compare them."""
 
 import enum
 import types

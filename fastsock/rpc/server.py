@@ -276,14 +276,17 @@ class Server:
                 self._greet(conn, frame)
             return
         if len(frame) < wire.HEADER_BYTES:
-            return self._refuse(conn, BadRequest(f"a frame of {len(frame)} bytes has no header"))
+            self._refuse(conn, BadRequest(f"a frame of {len(frame)} bytes has no header"))
+            return
         kind, flags, method, amount, number, extra = _unpack(frame)
         if kind == wire.CALL:
             if flags & wire.MORE:
-                return self._assemble_first(session, frame)
+                self._assemble_first(session, frame)
+                return
             body = memoryview(frame)[wire.HEADER_BYTES :]
-            return self._begin(session, number, method, flags, extra, body)
-        return self._control(session, kind, amount, number, extra, frame)
+            self._begin(session, number, method, flags, extra, body)
+            return
+        self._control(session, kind, amount, number, extra, frame)
 
     def _control(
         self, session: Session, kind: int, amount: int, number: int, extra: int, frame: bytes
@@ -354,7 +357,8 @@ class Server:
         try:
             hello = self._read_hello(frame)
         except RpcError as error:
-            return self._refuse(conn, error)
+            self._refuse(conn, error)
+            return
         with self._lock:
             self._forget_sessions()
             session = self._sessions.get(hello.session) if hello.resume else None
@@ -376,6 +380,7 @@ class Server:
             self.incarnation,
             resumed,
             session.highest,
+            sorted(session.incomplete),
             self._options["calls_max"],
             self._options["body_bytes_max"],
             self._infos,
@@ -413,23 +418,26 @@ class Server:
         at = wire.HEADER_BYTES + wire.TOTAL.size
         if len(frame) < at:
             error = BadRequest(f"call {number} ends before its length")
-            return self._answer_error(session, number, error)
+            self._answer_error(session, number, error)
+            return
         (total,) = wire.TOTAL.unpack_from(frame, wire.HEADER_BYTES)
         limit = self._options["body_bytes_max"]
         if total > limit:
             session.seen(number)
-            return self._answer_error(session, number, too_large(total, limit))
+            self._answer_error(session, number, too_large(total, limit))
+            return
         if len(session.assembling) >= self._options["calls_max"]:
-            return self._answer_error(session, number, self._overloaded())
+            self._answer_error(session, number, self._overloaded())
+            return
         if number > session.highest:
             session.highest = number
             session.incomplete.add(number)
         flags &= ~wire.MORE
         session.assembling[number] = Assembly(method, flags, remaining_us, total)
-        return self._assemble(session, number, memoryview(frame)[at:])
+        self._assemble(session, number, memoryview(frame)[at:])
 
     def _assemble(self, session: Session, number: int, piece: memoryview) -> None:
-        """Adds to a body; begins the call when it is whole. Chunks of refused bodies are dropped."""
+        """Adds to a body; begins the call when it is whole. Pieces of refused ones are dropped."""
         body = session.assembling.get(number)
         if body is None:
             return
@@ -443,9 +451,10 @@ class Server:
         if over or len(body.data) > body.total:
             session.seen(number)
             error = self._overloaded() if over else BadRequest(f"call {number} is too long")
-            return self._answer_error(session, number, error)
+            self._answer_error(session, number, error)
+            return
         whole = memoryview(body.data)
-        return self._begin(session, number, body.method, body.flags, body.remaining_us, whole)
+        self._begin(session, number, body.method, body.flags, body.remaining_us, whole)
 
     def _begin(
         self,
@@ -457,16 +466,20 @@ class Server:
         body: memoryview,
     ) -> None:
         if session.seen(number):
-            return self._again(session, number)
+            self._again(session, number)
+            return
         found = self._methods.get(method)
         if found is None:
             error: RpcError = UnknownMethod(f"{self.interface.name} has no method {method}")
-            return self._answer_error(session, number, error)
+            self._answer_error(session, number, error)
+            return
         signature, function = found
         if self._draining and method < 1 << 15:
-            return self._answer_error(session, number, Unavailable("the server is draining"))
+            self._answer_error(session, number, Unavailable("the server is draining"))
+            return
         if len(session.running) >= self._options["calls_max"]:
-            return self._answer_error(session, number, self._overloaded())
+            self._answer_error(session, number, self._overloaded())
+            return
         metadata = session.metadata
         if flags & wire.METADATA:
             try:
@@ -475,11 +488,12 @@ class Server:
                 body = body[2 + size :]
             except (msgspec.MsgspecError, RecursionError):
                 bad = BadRequest("the metadata is no map of str to str")
-                return self._answer_error(session, number, bad)
+                self._answer_error(session, number, bad)
+                return
         deadline = monotonic() + remaining_us / 1e6 if remaining_us else None
         context = Context(session.peer, signature.name, metadata, deadline)
         call = Running(session, number, signature, function, context, flags, body)
-        return self._skeleton.run(call)
+        self._skeleton.run(call)
 
     def _again(self, session: Session, number: int) -> None:
         """A call that has been here: it is joined, answered again, or too old to know."""

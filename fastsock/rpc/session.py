@@ -148,7 +148,7 @@ def send(
         frames: Iterator[bytes] = iter((frame,))
     else:
         parts: Any = [memoryview(body)] if isinstance(body, bytes) else body
-        frames = wire.frames(kind, flags, 0, call, 0, parts)
+        frames = map(b"".join, wire.frames(kind, flags, 0, call, 0, parts))
     if lane is None:
         outgoing.put_all(frames)
     else:

@@ -51,7 +51,16 @@ class _Refusal(Exception):
 class Running:
     """A call that has begun at the server and has not ended."""
 
-    __slots__ = ("arguments", "context", "flags", "function", "lane", "number", "session", "signature")
+    __slots__ = (
+        "arguments",
+        "context",
+        "flags",
+        "function",
+        "lane",
+        "number",
+        "session",
+        "signature",
+    )
 
     def __init__(
         self,
@@ -393,4 +402,3 @@ class AsyncStreamRun:
                 if self._credit.spent:
                     await self._more.wait()
         self._skeleton.end(call, wire.END, 0, b"")
-

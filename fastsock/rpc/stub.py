@@ -89,7 +89,7 @@ def _route(
 
 def _stub(interface: type[S], described: Interface, connector: Connector) -> S:
     """An object of the interface's type whose own attributes are the remote methods."""
-    stub_class = type(f"{interface.__name__}Stub", (interface,), {"__init__": _no_init})
+    stub_class: Any = type(f"{interface.__name__}Stub", (interface,), {"__init__": _no_init})
     stub_class.__abstractmethods__ = frozenset()
     stub: Any = object.__new__(stub_class)
     stub.__dict__["_rpc_connector"] = connector

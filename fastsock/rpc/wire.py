@@ -78,7 +78,8 @@ class MethodInfo(msgspec.Struct, array_like=True):
 
 class ServerHello(msgspec.Struct, array_like=True):
     """The server's answer. ``incarnation`` is random and of this server's run alone; ``resumed``:
-    it still knows the session, whose calls up to number ``highest`` have arrived."""
+    it still knows the session, whose calls up to number ``highest`` have arrived, but for the
+    ``incomplete`` ones."""
 
     protocol: int
     service: str
@@ -86,6 +87,7 @@ class ServerHello(msgspec.Struct, array_like=True):
     incarnation: bytes
     resumed: bool
     highest: int
+    incomplete: list[int]
     calls_max: int
     body_bytes_max: int
     methods: dict[str, MethodInfo]
@@ -111,8 +113,9 @@ def frame(kind: int, call: int = 0, amount: int = 0, payload: bytes = b"") -> by
 
 def frames(
     kind: int, flags: int, method: int, call: int, remaining_us: int, parts: Sequence[memoryview]
-) -> Iterator[bytes]:
-    """The frames of a body longer than CHUNK_BYTES, whose parts lie one behind another."""
+) -> Iterator[list[memoryview]]:
+    """The frames of a body longer than CHUNK_BYTES, whose parts lie one behind another. Each frame
+    is a list of pieces, which are views of the parts."""
     total = sum(len(part) for part in parts)
     head = HEADER.pack(kind, flags | MORE, method, 0, call, remaining_us) + TOTAL.pack(total)
     room = HEADER_BYTES + CHUNK_BYTES - len(head)
@@ -125,8 +128,8 @@ def frames(
             at += len(piece)
             room -= len(piece)
             if room == 0:
-                yield b"".join(gathered)
+                yield gathered
                 gathered = [memoryview(HEADER.pack(CHUNK, 0, 0, 0, call, 0))]
                 room = CHUNK_BYTES
     if len(gathered) > 1:
-        yield b"".join(gathered)
+        yield gathered

@@ -182,30 +182,52 @@ static void who_keeps_up_is_not_harmed(void) {
   client_close(&stuck);
 }
 
-/* It takes bytes all the time, though not so many at once that its kernel calls it writable. */
+/* It takes bytes now and then, though not so many that its kernel calls it writable. Its grace, of
+ * an hour, is over by decree. */
 static void steady_but_slow_is_not_stuck(void) {
   struct rig rig = {0};
   struct client client;
-  static const uint8_t zeros[1000];
-  uint64_t seq;
-  pthread_t thread;
+  uint8_t scratch[60000]; /* a buffer of the kernel, of 32 KiB at most, and less than 3/4 of all */
   fs_config config = rig_config();
-  config.slow_grace_ns = 1000 * RIG_MS_NS;
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
-  rig_fill(&rig, &client, sizeof zeros);
-  /* 80 kB/s: one of the kernel's buffers is free every 0.4 s, three quarters of them after 2 s. */
-  struct reader reader = {.client = &client, .len = 4000, .pace_us = 50000};
-  pthread_create(&thread, NULL, read_on, &reader);
-  uint64_t until_ns = fs_sys_now_ns() + 3500 * RIG_MS_NS;
-  while (fs_sys_now_ns() < until_ns && rig_reason(&rig, client.handle) < 0) {
-    if (fs_reactor_publish(rig.reactor, 0, zeros, sizeof zeros, 0, &seq) >= 0) continue;
-    (void)make_room(&rig, sizeof zeros, NULL, 100 * RIG_MS_NS);
+  rig_fill(&rig, &client, 8000);
+  fs_conn *conn = client_conn(&rig, &client);
+  for (int i = 0; i < 5; i++) {
+    CHECK_INT(recv(client.fd, scratch, sizeof scratch, MSG_WAITALL), sizeof scratch);
     rig_turn(&rig, 0);
+    CHECK(conn->blocked);
+    uint64_t sent = conn->bytes_sent;
+    conn->blocked_ns = fs_sys_now_ns() - config.slow_grace_ns;
+    (void)make_room(&rig, 8000, NULL, 0);
+    CHECK(conn->bytes_sent > sent);
+    (void)rig_fill(&rig, &client, 8000);
   }
-  atomic_store(&reader.stop, true);
-  pthread_join(thread, NULL);
-  CHECK_INT(rig_reason(&rig, client.handle), -1);
+  conn->blocked_ns = fs_sys_now_ns() - config.slow_grace_ns;
+  CHECK_INT(make_room(&rig, 8000, NULL, 0), 0);
+  rig_turn(&rig, 0);
+  CHECK_INT(rig_reason(&rig, client.handle), FS_REASON_SLOW);
+  rig_close(&rig);
+  client_close(&client);
+}
+
+/* It is blocked since the flush that found it so, however long nobody had driven before. */
+static void blocked_after_a_long_pause(void) {
+  struct rig rig = {0};
+  struct client client;
+  static uint8_t zeros[1 << 13];
+  uint64_t seq;
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  fs_conn *conn = client_conn(&rig, &client);
+  while (!conn->blocked) {
+    CHECK(fs_reactor_publish(rig.reactor, 0, zeros, sizeof zeros, 0, &seq) >= 0);
+    rig.reactor->now_ns = 1; /* the last turn was long ago */
+    uint64_t before_ns = fs_sys_now_ns();
+    rig_turn(&rig, 0);
+    CHECK(!conn->blocked || conn->blocked_ns >= before_ns);
+  }
   rig_close(&rig);
   client_close(&client);
 }
@@ -379,8 +401,8 @@ static void a_held_up_speaker_can_be_closed(void) {
 CHECK_UNIT(TEST(full_without_anybody_slow), TEST(slow_consumer_has_its_grace),
            TEST(waiting_for_room_has_an_end), TEST(slow_in_nobodys_way),
            TEST(two_slow_consumers_apart), TEST(who_keeps_up_is_not_harmed),
-           TEST(steady_but_slow_is_not_stuck), TEST(a_full_outbox_makes_its_owner_slow),
-           TEST(a_full_outbox_that_empties), TEST(a_full_outbox_is_nobody_elses_fault),
-           TEST(what_never_fits_is_not_waited_for), TEST(linger_begins_with_a_flush),
-           TEST(unfinished_ends_cost_no_turns), TEST(a_stuck_listener_frees_the_relay),
-           TEST(a_held_up_speaker_can_be_closed))
+           TEST(steady_but_slow_is_not_stuck), TEST(blocked_after_a_long_pause),
+           TEST(a_full_outbox_makes_its_owner_slow), TEST(a_full_outbox_that_empties),
+           TEST(a_full_outbox_is_nobody_elses_fault), TEST(what_never_fits_is_not_waited_for),
+           TEST(linger_begins_with_a_flush), TEST(unfinished_ends_cost_no_turns),
+           TEST(a_stuck_listener_frees_the_relay), TEST(a_held_up_speaker_can_be_closed))

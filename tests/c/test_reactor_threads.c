@@ -349,6 +349,27 @@ static void a_sleeping_reactor_makes_room(void) {
   client_close(&client);
 }
 
+/* What comes true at the beginning of a turn, without a byte sent, is told before the turn sleeps.
+ */
+static void told_before_the_turn_sleeps(void) {
+  struct rig rig = {0};
+  struct client client;
+  fs_waiter drain;
+  fs_config config = hasty_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  rig_turn(&rig, 0);
+  rig_publish(&rig, "for nobody", client.handle);
+  fs_reactor_prepare(rig.reactor, &drain, FS_WAIT_DRAIN);
+  struct waiting w = {.rig = &rig, .waiter = &drain, .limit_ns = RIG_WAIT_NS / 2};
+  start_waiting(&w);
+  pthread_t driver = start_driver(&rig);
+  CHECK_INT(result_of(&w), 0);
+  stop_driver(&rig, driver);
+  rig_close(&rig);
+  client_close(&client);
+}
+
 /* Who begins to wait while the events of a turn are still looked at is not forgotten. */
 static void waiting_begins_between_two_turns(void) {
   struct rig rig = {0};
@@ -574,9 +595,9 @@ static void a_late_wake_up_writes_nowhere(void) {
 CHECK_UNIT(TEST(no_wake_up_is_lost), TEST(publishers_keep_their_order), TEST(waiters_are_told),
            TEST(everything_at_once), TEST(closed_while_being_sent_to),
            TEST(asked_whether_it_is_closed), TEST(a_sleeping_reactor_makes_room),
-           TEST(waiting_begins_between_two_turns), TEST(who_drives_hands_over),
-           TEST(waiting_for_the_driver_costs_nothing), TEST(waiting_as_the_driver_costs_nothing),
-           TEST(closing_ends_a_wait_for_the_driver), TEST(closing_ends_a_wait_of_the_driver),
-           TEST(a_waiting_publisher_lets_others_be_served),
+           TEST(waiting_begins_between_two_turns), TEST(told_before_the_turn_sleeps),
+           TEST(who_drives_hands_over), TEST(waiting_for_the_driver_costs_nothing),
+           TEST(waiting_as_the_driver_costs_nothing), TEST(closing_ends_a_wait_for_the_driver),
+           TEST(closing_ends_a_wait_of_the_driver), TEST(a_waiting_publisher_lets_others_be_served),
            TEST(a_waiting_publisher_lets_the_driver_turn), TEST(a_flush_behind_the_flush_of_a_turn),
            TEST(a_late_wake_up_writes_nowhere))

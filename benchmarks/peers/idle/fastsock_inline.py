@@ -14,7 +14,7 @@ class Server:
     def grow(self, clients: int) -> None:
         while self.answered < clients:
             for event in self.server.poll():
-                if type(event) is Message:
+                if isinstance(event, Message):
                     event.conn.send(event.data)
                     self.answered += 1
         self.server.flush()

@@ -11,9 +11,9 @@ class Server(fastsock.Server):
         poll = self.server.poll
         while clients:
             for event in poll():
-                if type(event) is Message:
+                if isinstance(event, Message):
                     take(event.conn, event.data)
-                elif type(event) is Disconnected:
+                elif isinstance(event, Disconnected):
                     clients -= 1
 
 

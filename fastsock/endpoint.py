@@ -1,0 +1,39 @@
+"""One end of a connection, whoever has begun it."""
+
+from typing import Any, Self
+
+from fastsock._client import ClientCore
+from fastsock.closing import Closing
+
+__all__ = ["Endpoint"]
+
+
+class Endpoint(Closing, ClientCore):
+    """One end of a connection that sends and receives messages; iterate it to receive.
+
+    One thread may send while another receives. ``with`` closes it.
+    """
+
+    peer: tuple[str, int] | str
+    """The address of the other end, numeric."""
+
+    _linger: float
+
+    def __init__(self) -> None:
+        raise TypeError("use Client.connect(address) or SingleServer(address).accept()")
+
+    @classmethod
+    def _adopted(cls, fd: int, peer: tuple[str, int] | str, options: dict[str, Any]) -> Self:
+        """Takes over a connected socket that does not block, with checked options."""
+        end = cls.__new__(cls)
+        end._adopt(fd, options)
+        end.peer = peer
+        end._linger = options["linger"]
+        return end
+
+    def close(self) -> None:
+        """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
+
+        Idempotent; a call that waits in another thread raises ConnectionClosed.
+        """
+        self._close(self._linger)

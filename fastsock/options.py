@@ -1,0 +1,54 @@
+"""Checks of the options that servers and clients share, with errors that say what may be."""
+
+import math
+from typing import Any, Literal
+
+__all__ = [
+    "Framing",
+    "check_choice",
+    "check_count",
+    "check_period",
+    "check_seconds",
+    "check_stream",
+]
+
+Framing = Literal["line", "length", "raw"]
+FRAMINGS = ("line", "length", "raw")
+
+
+def check_stream(options: dict[str, Any]) -> None:
+    """Checks what every end of a framed connection has."""
+    check_choice("framing", options["framing"], FRAMINGS)
+    check_count("message_bytes_max", options["message_bytes_max"], (1 << 30) - 1)
+    check_count("outbox_bytes_max", options["outbox_bytes_max"], 1 << 40)
+    check_count("busy_poll_us", options["busy_poll_us"], 1_000_000, least=0)
+    check_seconds("linger", options["linger"])
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raises ValueError for a value that is none of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def check_period(name: str, value: object) -> None:
+    """Raises TypeError or ValueError for what is no time in seconds above 0."""
+    check_seconds(name, value)
+    if value == 0:
+        raise ValueError(f"{name} must be None or more than 0 seconds, not 0")
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raises TypeError or ValueError for what is no time in seconds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not 0 <= value <= 1e9 or math.isnan(value):
+        raise ValueError(f"{name} must be from 0 to 1e9 seconds, not {value!r}")
+
+
+def check_count(name: str, value: object, most: int, least: int = 1) -> None:
+    """Raises TypeError or ValueError for what is no int from least to most."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be from {least} to {most}, not {value}")

@@ -1,0 +1,151 @@
+"""One server, one client: the lecture's algorithm 11-2."""
+
+import logging
+import threading
+from contextlib import suppress
+from typing import Any
+
+from fastsock import address as addresses
+from fastsock._listener import Listener
+from fastsock.closing import Closing
+from fastsock.endpoint import Endpoint
+from fastsock.errors import ServerClosed
+from fastsock.fifo import Gate
+from fastsock.listening import listen
+from fastsock.options import Framing, check_count, check_stream
+
+__all__ = ["REFUSAL", "SingleServer"]
+
+log = logging.getLogger("fastsock")
+
+REFUSAL = b"refused: the server talks to one client at a time, and it has one"
+# A refused caller has little time to hang up: others wait to be refused.
+REFUSAL_OPTIONS = {"message_bytes_max": len(REFUSAL), "linger": 0.2}
+
+
+class SingleServer(Closing):
+    """Serves one client at a time, sending and receiving at the same time.
+
+    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
+    server binds and listens at once; ``accept`` waits for a client. Who calls while a client is
+    being served receives ``REFUSAL`` as a message and is closed, or, with ``queue``, waits in the
+    backlog until the next ``accept``. Who calls while nobody is served waits for it in any case.
+
+    Options, all keyword-only: ``framing``, ``message_bytes_max``, ``outbox_bytes_max``, ``linger``
+    and ``busy_poll_us`` are those of :class:`fastsock.Client`; ``backlog`` is how many callers the
+    kernel keeps (listen(2)).
+
+    Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
+    be listened on. Follows algorithm 11-2 of the lecture.
+    """
+
+    def __init__(
+        self,
+        address: addresses.Address,
+        *,
+        queue: bool = False,
+        framing: Framing = "line",
+        message_bytes_max: int = 1 << 16,
+        outbox_bytes_max: int = 1 << 20,
+        linger: float = 1.0,
+        busy_poll_us: int = 0,
+        backlog: int = 128,
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "framing": framing,
+            "message_bytes_max": message_bytes_max,
+            "outbox_bytes_max": outbox_bytes_max,
+            "linger": linger,
+            "busy_poll_us": busy_poll_us,
+        }
+        check_stream(self._options)
+        check_count("backlog", backlog, (1 << 31) - 1)
+        self._queue = queue
+        self._serving = threading.RLock()
+        self._conn: Endpoint | None = None
+        self._refuser: _Refuser | None = None
+        self._listener: Listener
+        self._path = listen(address, lambda family, at: self._listen(family, at, backlog))
+
+    def _listen(self, family: int, sockaddr: addresses.Sockaddr, backlog: int) -> None:
+        self._listener = Listener(family, sockaddr, backlog)
+        self.address = self._listener.address
+        """Where it listens: ``(host, port)``, or the path of a UNIX socket."""
+
+    def accept(self, *, timeout: float | None = None) -> Endpoint:
+        """Waits for the next client; returns this end of the connection to it.
+
+        ``timeout`` is in seconds, None for ever; TimeoutError when nobody has called by then. The
+        conversation before has to be over, ended by either side; this closes what is left of it.
+        Raises RuntimeError while it goes on, ServerClosed after ``close``, and OSError.
+        """
+        with self._serving:
+            if self._conn and not self._conn.closed:
+                shown = addresses.show(self._conn.peer)
+                raise RuntimeError(f"the client {shown} is still here; close() its connection")
+            self._end()
+            self._conn = _accept(self._listener, timeout, self._options)
+            if not self._queue:
+                self._refuser = _Refuser(self._listener, self._conn, self._options)
+            return self._conn
+
+    def _end(self) -> None:
+        """Ends the conversation, and refusing others because of it."""
+        if self._conn:
+            self._conn.close()
+            self._conn = None
+        if self._refuser:
+            self._refuser.stop()
+            self._refuser = None
+
+    def close(self) -> None:
+        """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
+
+        Any thread may call it; an ``accept`` that waits raises ServerClosed.
+        """
+        self._listener.shut()
+        with self._serving:
+            self._end()
+            self._listener.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+    def __repr__(self) -> str:
+        return f"<SingleServer {addresses.show(self.address)}>"
+
+
+def _accept(listener: Listener, timeout: float | None, options: dict[str, Any]) -> Endpoint:
+    fd, peer = listener.accept(timeout)
+    return Endpoint._adopted(fd, peer, options)
+
+
+class _Refuser(threading.Thread):
+    """Refuses callers until the conversation is over."""
+
+    def __init__(self, listener: Listener, conn: Endpoint, options: dict[str, Any]) -> None:
+        super().__init__(name="fastsock refuser", daemon=True)
+        self._listener = listener
+        self._conn = conn
+        self._options = options | REFUSAL_OPTIONS
+        self._gate = Gate()
+        self.start()
+
+    def run(self) -> None:
+        while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
+            try:
+                caller = _accept(self._listener, 0, self._options)
+            except TimeoutError:
+                continue  # it has gone
+            except ServerClosed:
+                return
+            except OSError as error:
+                log.warning("cannot refuse callers, who wait now: %s", error)
+                return
+            with caller, suppress(OSError):
+                caller.send(REFUSAL, timeout=0)
+
+    def stop(self) -> None:
+        self._gate.shut()
+        self.join()
+        self._gate.close()

@@ -1,0 +1,287 @@
+"""SingleServer: one client at a time, and what becomes of the others."""
+
+import errno
+import os
+import resource
+import signal
+import socket
+import threading
+
+import pytest
+from calls import Call, signal_until
+from conftest import WAIT, read_exactly, read_to_end, wait_until
+
+from fastsock import Client, ConnectionClosed, Endpoint, MessageTooBig, ServerClosed, SingleServer
+from fastsock.single import REFUSAL
+
+HOME = ("127.0.0.1", 0)
+
+
+def call(server):
+    return socket.create_connection(server.address, timeout=WAIT)
+
+
+@pytest.fixture
+def talking():
+    """A server, its connection, and the plain socket at the other end."""
+    opened = []
+
+    def start(**options):
+        server = SingleServer(HOME, linger=0.2, **options)
+        peer = call(server)
+        opened.extend((server, peer))
+        return server, server.accept(timeout=WAIT), peer
+
+    yield start
+    for thing in reversed(opened):
+        thing.close()
+
+
+# ---- Talking ----
+
+
+def test_messages_both_ways_until_the_client_leaves(talking):
+    server, conn, peer = talking()
+    assert conn.peer == peer.getsockname()
+    assert conn.address == server.address == peer.getpeername()
+    conn.send(b"welcome")
+    assert read_exactly(peer, 8) == b"welcome\n"
+    peer.sendall(b"one\ntwo\n")
+    peer.shutdown(socket.SHUT_WR)
+    assert not conn.closed
+    assert list(conn) == [b"one", b"two"]
+    assert conn.closed
+
+
+def test_one_thread_sends_while_another_receives(talking):
+    _, conn, peer = talking()
+    lines = [b"%06d" % number for number in range(20_000)]
+    stream = b"".join(line + b"\n" for line in lines)
+    sending = Call(lambda: conn.send_many(lines, timeout=WAIT))
+    answering = Call(lambda: peer.sendall(stream))
+    receiving = Call(lambda: read_exactly(peer, len(stream)))
+    received = []
+    while len(received) < len(lines):
+        received += conn.recv_many(1000, timeout=WAIT)
+    assert received == lines
+    assert receiving.wait_result() == stream
+    assert sending.wait_result() is None
+    assert answering.wait_result() is None
+
+
+@pytest.mark.parametrize("framing", ["line", "length", "raw"])
+def test_a_client_of_ours(framing, tmp_path):
+    path = tmp_path / "socket"
+    with (
+        SingleServer(path, framing=framing) as server,
+        Client.connect(path, framing=framing) as client,
+        server.accept(timeout=WAIT) as conn,
+    ):
+        assert server.address == str(path)
+        client.send(b"hello")
+        assert conn.recv(timeout=WAIT) == b"hello"
+        conn.send(b"hello yourself")
+        assert client.recv(timeout=WAIT) == b"hello yourself"
+    assert not path.exists()
+
+
+def test_ipv6():
+    with SingleServer(("::1", 0)) as server, Client.connect(server.address) as client:
+        conn = server.accept(timeout=WAIT)
+        assert conn.peer == client.address
+        assert repr(server) == f"<SingleServer [::1]:{server.address[1]}>"
+
+
+def test_a_message_that_is_too_big_is_an_error_and_others_may_follow(talking):
+    server, conn, peer = talking(message_bytes_max=10)
+    peer.sendall(b"x" * 20)
+    with pytest.raises(MessageTooBig, match="message_bytes_max = 10"):
+        conn.recv(timeout=WAIT)
+    conn.close()
+    with call(server) as next_peer:
+        next_peer.sendall(b"x\n")
+        assert server.accept(timeout=WAIT).recv(timeout=WAIT) == b"x"
+
+
+# ---- Others ----
+
+
+def refused(server):
+    with call(server) as other:
+        other.sendall(b"let me in\n")
+        return read_to_end(other)
+
+
+def test_a_second_client_is_refused_with_a_reason_and_a_later_one_is_served(talking):
+    server, conn, peer = talking()
+    for _ in range(3):
+        assert refused(server) == REFUSAL + b"\n"
+    peer.sendall(b"still here\n")
+    assert conn.recv(timeout=WAIT) == b"still here"
+    peer.close()
+    assert list(conn) == []
+    with call(server) as later:
+        later.sendall(b"now me\n")
+        assert server.accept(timeout=WAIT).recv(timeout=WAIT) == b"now me"
+        assert conn.fileno() == -1
+        assert refused(server) == REFUSAL + b"\n"
+
+
+def test_a_refused_client_that_stays_does_not_keep_others_from_their_refusal(talking):
+    server, _, _ = talking()
+    with call(server) as stays:
+        assert read_exactly(stays, len(REFUSAL) + 1) == REFUSAL + b"\n"
+        assert refused(server) == REFUSAL + b"\n"
+
+
+def test_the_refusal_is_framed(talking):
+    server, _, _ = talking(framing="length")
+    with Client.connect(server.address, framing="length") as other:
+        assert list(other) == [REFUSAL]
+
+
+def test_with_queue_a_second_client_waits(talking):
+    server, conn, peer = talking(queue=True)
+    with call(server) as second, call(server) as third:
+        second.sendall(b"second\n")
+        third.sendall(b"third\n")
+        peer.sendall(b"first\n")
+        peer.close()
+        assert list(conn) == [b"first"]
+        assert server.accept(timeout=WAIT).recv(timeout=WAIT) == b"second"
+        second.close()
+        with pytest.raises(RuntimeError, match=r"client 127.0.0.1:\d+ is still here; close\(\)"):
+            server.accept(timeout=WAIT)  # it has left, but this side does not know yet
+
+
+def test_who_is_served_by_nobody_yet_waits(talking):
+    server, conn, _ = talking()
+    conn.close()
+    with call(server) as other:
+        assert server.accept(timeout=WAIT).peer == other.getsockname()
+
+
+def test_without_a_descriptor_for_them_others_wait_instead(talking, caplog):
+    server, conn, peer = talking()
+    caller = socket.socket()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(caller.fileno())
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, limits[1]))
+    try:
+        caller.connect(server.address)
+        wait_until(lambda: caplog.records, "the server says so")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert "cannot refuse callers, who wait now: " in caplog.text
+    assert os.strerror(errno.EMFILE) in caplog.text
+    conn.close()
+    assert server.accept(timeout=WAIT).peer == caller.getsockname()
+    caller.close()
+
+
+# ---- Waiting and closing ----
+
+
+def test_nobody_calls():
+    with SingleServer(HOME) as server, pytest.raises(TimeoutError, match="after 0.01 s"):
+        server.accept(timeout=0.01)
+
+
+def test_one_conversation_at_a_time(talking):
+    server, conn, peer = talking()
+    host, port = peer.getsockname()
+    with pytest.raises(RuntimeError, match=f"the client {host}:{port} is still here; close"):
+        server.accept(timeout=WAIT)
+    conn.send(b"undisturbed")
+    assert read_exactly(peer, 12) == b"undisturbed\n"
+
+
+def test_close_ends_an_accept_that_waits_in_another_thread():
+    server = SingleServer(HOME)
+    waiting = Call(server.accept)
+    waiting.wait_asleep()
+    server.close()
+    assert isinstance(waiting.wait_result(), ServerClosed)
+    with pytest.raises(ServerClosed, match="the server is closed"):
+        server.accept()
+    server.close()
+
+
+def test_close_ends_the_conversation_and_refuses_everybody(talking):
+    server, conn, peer = talking()
+    conn.send(b"last words")
+    server.close()
+    assert read_to_end(peer) == b"last words\n"
+    assert conn.closed
+    with pytest.raises(ConnectionClosed, match="the connection is closed"):
+        conn.send(b"more")
+    with pytest.raises(ConnectionRefusedError):
+        call(server)
+
+
+def test_a_signal_handler_may_close_the_server():
+    server = SingleServer(HOME)
+    handled = threading.Event()
+
+    def handler(*_):
+        handled.set()
+        server.close()
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        signals = signal_until(handled, signal.SIGUSR1)
+        with pytest.raises(ServerClosed):
+            server.accept(timeout=WAIT)
+        signals.wait_result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_server_can_be_started_again_on_its_address_at_once(talking):
+    server, conn, _ = talking()
+    address = server.address
+    conn.close()
+    server.close()
+    SingleServer(address).close()
+
+
+def test_a_stale_socket_file_gives_way_and_a_live_one_does_not(tmp_path):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(path))
+    with SingleServer(path), pytest.raises(OSError, match="cannot listen on .*: Address already"):
+        SingleServer(path)
+
+
+# ---- Bad input ----
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "error", "text"),
+    [
+        ("localhost:9000", {}, ValueError, r"must be a tuple: \('localhost', 9000\)"),
+        (("192.0.2.1", 0), {}, OSError, "cannot listen on 192.0.2.1:0: Cannot assign"),
+        (HOME, {"framing": "text"}, ValueError, "framing must be one of .*, not 'text'"),
+        (HOME, {"message_bytes_max": 0}, ValueError, "message_bytes_max must be from 1"),
+        (HOME, {"outbox_bytes_max": 0}, ValueError, "outbox_bytes_max must be from 1"),
+        (HOME, {"linger": "1"}, TypeError, "linger must be a number of seconds, not '1'"),
+        (HOME, {"busy_poll_us": -1}, ValueError, "busy_poll_us must be from 0"),
+        (HOME, {"backlog": 0}, ValueError, "backlog must be from 1 to 2147483647, not 0"),
+    ],
+)
+def test_wrong_arguments_are_explained(address, options, error, text):
+    with pytest.raises(error, match=text):
+        SingleServer(address, **options)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_timeout_that_is_none(timeout):
+    with SingleServer(HOME) as server, pytest.raises(ValueError, match="timeout must be None or"):
+        server.accept(timeout=timeout)
+
+
+def test_a_connection_is_made_by_connecting_or_accepting():
+    for kind in Endpoint, Client:
+        with pytest.raises(TypeError, match="use Client.connect"):
+            kind()
