@@ -19,6 +19,7 @@ from fastsock.rpc.errors import (
     RpcError,
     WrongResult,
 )
+from fastsock.rpc.marshal import owned
 
 if TYPE_CHECKING:
     from fastsock.rpc.connector import Connector
@@ -73,6 +74,11 @@ class Call(Generic[R]):
         self.deadline = deadline
         self.flags, self.body = signature.arguments_codec.encode(arguments)
 
+    def own(self) -> None:
+        """Copies what the caller may change before it is sent."""
+        if not isinstance(self.body, bytes):
+            self.body = owned(self.body)
+
     @property
     def resendable(self) -> bool:
         """Whether the call may run twice."""
@@ -116,12 +122,14 @@ class Call(Generic[R]):
     def add_done_callback(self, callback: "Callable[[Call[R]], object]") -> None:
         """callback(call) runs when the call has ended, on the thread that sees it, or now. It must
         not wait for other calls."""
-        self.connector.attend(self)
         with self.connector.ending:
-            if not self.finished:
+            finished = self.finished
+            if not finished:
                 self.callbacks = [*(self.callbacks or ()), callback]
-                return
-        callback(self)
+        if finished:
+            callback(self)
+        else:
+            self.connector.attend(self)
 
     def __await__(self) -> Generator[Any, None, R]:
         return self._wait_async().__await__()
@@ -316,8 +324,9 @@ class BoundMethod(Generic[P, R]):
         return self._connector.begin(self._signature, args, kwargs)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Calls it from a coroutine: ``await stub.method.aio(...)``."""
-        return self._connector.begin(self._signature, args, kwargs)._wait_async()
+        """Calls it from a coroutine: ``await stub.method.aio(...)``. It begins when it is awaited;
+        cancelling the task cancels it at the server."""
+        return self._connector.call_async(self._signature, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<remote method {self._signature.text}>"

@@ -16,12 +16,14 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_large
 from fastsock.rpc.context import METADATA_BYTES_MAX, _deadline, _metadata
 from fastsock.rpc.errors import (
     CODES,
     ConnectionLost,
+    DeadlineExceeded,
     OutcomeUnknown,
     RpcError,
     Unavailable,
@@ -35,6 +37,9 @@ log = logging.getLogger("fastsock")
 PAUSE_FIRST = 0.02
 PAUSE_MOST = 0.5
 """Seconds between attempts to connect again."""
+
+USELESS_LINKS_MAX = 32
+"""After so many connections in a row on which nothing was answered, calls end."""
 
 MOVES_MAX = 8
 """How often a call that did not start may be sent to another server."""
@@ -68,6 +73,7 @@ class Connector:
         self._route = route
         self._linking = threading.RLock()
         self._closed = False
+        self._useless_links = 0
         self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self._link = self._open(None)
 
@@ -79,8 +85,9 @@ class Connector:
         if not self._link.call_alone(call):
             self._start(call)
             self._flush(call)
-            if signature.options.oneway:
-                return call.result() if call.finished else None
+            if signature.options.oneway and not call.finished and call.id:
+                self.attend(call)
+                return None
         return call.result()
 
     def begin(
@@ -88,13 +95,30 @@ class Connector:
     ) -> Call[Any]:
         """Calls and does not wait."""
         call: Call[Any] = self._make(Call, signature, args, kwargs)
+        call.own()
         self._start(call)
         self._post(call)
-        if signature.options.oneway:
-            call.finish((wire.REPLY, 0, b"\xc0"), None)
-        else:
-            self.attend(call)
+        self.attend(call)
         return call
+
+    async def call_async(
+        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Calls and awaits the result."""
+        call: Call[Any] = self._make(Call, signature, args, kwargs)
+        call.own()
+        await self._start_async(call)
+        return await call
+
+    async def _start_async(self, call: Call[Any]) -> None:
+        """As ``_start``; where that may take connecting, in a thread."""
+        link = self._link
+        if link.dead or link.draining:
+            await asyncio.to_thread(self._start, call)
+        else:
+            self._start(call)
+        self._post(call)
+        self.attend(call)
 
     def stream(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -108,7 +132,10 @@ class Connector:
     def _make(self, kind: type, signature: Signature, args: Any, kwargs: Any) -> Any:
         if kwargs or len(args) != len(signature.types):
             args = signature.bind(args, kwargs)
-        call = kind(self, signature, args, self._deadline_now())
+        deadline = self._deadline_now()
+        if deadline is not None and deadline <= monotonic():
+            raise DeadlineExceeded(f"{signature.name} did not start: its time is over")
+        call = kind(self, signature, args, deadline)
         if len(call.body) > wire.CHUNK_BYTES or not isinstance(call.body, bytes):
             self._check_size(call)
         if metadata := _metadata.get():
@@ -134,18 +161,21 @@ class Connector:
         while True:
             link = self._link
             if link.dead or link.draining:
-                link = self._relink(link)
+                link = self._relink(link, call.deadline)
             try:
-                return link.start(call)
+                link.start(call)
             except Gone:
                 continue
+            if call.attended:
+                link.attendant.add(call)
+            return
 
     def _flush(self, call: Call[Any]) -> None:
         link = call.link
         assert link is not None
         try:
             link.flush(call)
-        except (OSError, RpcError) as error:
+        except (OSError, FastsockError) as error:
             link.lose(error)
 
     def _post(self, call: Call[Any]) -> None:
@@ -154,7 +184,7 @@ class Connector:
         if len(link.pending) <= 1:
             link.post()
         else:
-            link.wake_writer()
+            link.attendant.send()
 
     def wait(self, call: Call[Any], timeout: float | None) -> None:
         """Until call.ready. TimeoutError after timeout seconds; at its deadline the call ends."""
@@ -176,10 +206,9 @@ class Connector:
 
     def attend(self, call: Call[Any]) -> None:
         """The call is to end even if no thread waits for it."""
-        if not call.attended:
-            call.attended = True
-            assert call.link is not None
-            call.link.attend(call)
+        call.attended = True
+        if call.link is not None:
+            call.link.attendant.add(call)
 
     # ---- Event loops ----
 
@@ -211,80 +240,89 @@ class Connector:
 
     # ---- Links ----
 
-    def _open(self, resumes: Link | None) -> Link:
-        """Connects to the first server that takes it; tries for ``retry`` seconds."""
-        deadline, pause = monotonic() + self.settings.retry, PAUSE_FIRST
+    def _open(self, resumes: Link | None, deadline: float | None = None) -> Link:
+        """Connects to the first server that takes it; tries for ``retry`` seconds, where there was
+        a link before, and not beyond the deadline."""
+        until, pause = monotonic() + self.settings.retry, PAUSE_FIRST
+        until = min(until, inf if deadline is None else deadline)
         while True:
             failure: Exception | None = None
             for address in self._route.addresses():
+                timeout = self.settings.connect_timeout
+                if deadline is not None:
+                    timeout = min(timeout, max(deadline - monotonic(), 0.001))
                 try:
                     same = resumes is not None and resumes.address == address
-                    return Link(self, address, resumes if same else None)
+                    return Link(self, address, timeout, resumes if same else None)
                 except (OSError, Unavailable) as error:
                     self._route.failed(address)
                     failure = error
-            if resumes is None or self._closed or monotonic() + pause > deadline:
+            if resumes is None or self._closed or monotonic() + pause > until:
                 if isinstance(failure, RpcError):
                     raise failure
                 raise Unavailable(str(failure or self._route)) from failure
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, PAUSE_MOST)
 
-    def _relink(self, old: Link) -> Link:
+    def _relink(self, old: Link, deadline: float | None) -> Link:
         """The link that new calls go to, since the old one is dead or draining."""
-        with self._linking:
+        if old.dead and not old.recovered.wait(seconds_left(deadline)):
+            raise DeadlineExceeded("there was no connection in time")
+        left = seconds_left(deadline)
+        if not self._linking.acquire(timeout=-1 if left is None else left):
+            raise DeadlineExceeded("there was no connection in time")
+        try:
             if self._closed:
                 raise ConnectionLost("the stub is closed")
             if self._link is not old:
                 return self._link
             if not old.dead and not self._route.has_others(old.address):
                 return old
-            link = self._open(old if old.dead else None)
+            link = self._open(old if old.dead else None, deadline)
             self._link = link
             return link
-
-    def await_recovery(self) -> None:
-        """Returns when the calls of a dead link have gone elsewhere."""
-        with self._linking:
-            pass
+        finally:
+            self._linking.release()
 
     def recover(self, dead: Link, error: Exception) -> None:
         """Moves the calls of a dead link, or ends them."""
         with self._linking:
-            calls = dead.take_calls()
-            if calls and not self._closed:
-                self._move(calls, dead, error)
-            for call in calls:
-                if not call.finished and call.link is dead:
-                    call.finish(None, ConnectionLost(f"{dead.address}: {error}"))
-        dead.wake_all()
+            calls = [call for call in dead.take_calls() if not call.finished]
+            wanted = [call for call in calls if not self._ends_with(call, dead, error)]
+            try:
+                if wanted and not self._closed and self._may_retry(dead):
+                    self._move(wanted, dead, error)
+            except (OSError, RpcError) as failure:
+                error = failure
+            finally:
+                for call in wanted:
+                    if call.link is dead:
+                        call.finish(None, self._lost(call, str(error)))
+                dead.wake_all()
         self.wake_loops()
 
-    def _move(self, calls: list[Call[Any]], dead: Link, error: Exception) -> None:
-        wanted = [call for call in calls if not self._ends_with(call, dead, error)]
-        wanted = [call for call in wanted if not call.finished]
-        if not wanted:
-            return
-        try:
-            link = self._open(dead) if self._link is dead else self._link
-        except (OSError, RpcError) as failure:
-            for call in wanted:
-                call.finish(None, self._lost(call, f"{failure}"))
-            return
+    def _may_retry(self, dead: Link) -> bool:
+        """False after many links on which no call was answered; pauses between them."""
+        self._useless_links = 0 if dead.useful else self._useless_links + 1
+        if self._useless_links > 1:
+            time.sleep(min(PAUSE_FIRST * self._useless_links, PAUSE_MOST))
+        return self._useless_links <= USELESS_LINKS_MAX
+
+    def _move(self, wanted: list[Call[Any]], dead: Link, error: Exception) -> None:
+        link = self._open(dead) if self._link is dead else self._link
         same = link.hello.resumed and link.session == dead.session
         same = same and link.hello.incarnation == dead.hello.incarnation
-        for call in sorted(wanted, key=lambda call: call.id):
-            if same and call.id:
-                link.adopt(call)
-            elif call.resendable or call.sent_at is None:
-                link.start(call)
-            else:
-                call.finish(None, self._lost(call, str(error)))
-                continue
-            if call.attended:
-                link.attend(call)
+        # Numbers only grow: those that keep theirs go first.
+        adopted = [call for call in wanted if call.sent_at is not None and not call.resendable]
+        for call in sorted(adopted, key=lambda call: call.id) if same else ():
+            link.adopt(call)
+        for call in wanted:
+            if call.link is dead and (call.sent_at is None or call.resendable):
+                link.start(call, even_dead=True)
+            if call.attended and call.link is link:
+                link.attendant.add(call)
         self._link = link
-        link.wake_writer()
+        link.attendant.send()
 
     def _ends_with(self, call: Call[Any], dead: Link, error: Exception) -> bool:
         """A stream of which something may have come cannot go on elsewhere."""
@@ -313,25 +351,29 @@ class Connector:
             return False
         call.moves += 1
         link.draining = True
-        try:
-            other = self._relink(link)
-            other.start(call)
-        except (Gone, OSError, RpcError):
-            return False
-        if call.attended:
-            other.attend(call)
-        other.post()
+        # On a thread of its own, since connecting takes time and this one reads for others.
+        threading.Thread(
+            target=self._start_elsewhere, args=(call, body), name="fastsock.rpc move", daemon=True
+        ).start()
         return True
+
+    def _start_elsewhere(self, call: Call[Any], refusal: Any) -> None:
+        try:
+            self._start(call)
+            self._post(call)
+        except (OSError, RpcError):
+            call.finish((wire.ERROR, 0, refusal), None)
+        call.wake()
+        self.wake_loops()
 
     def close(self) -> None:
         """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
+        self._closed = True
         with self._linking:
-            if self._closed:
-                return
-            self._closed = True
             link = self._link
-            link.close()
-        self.recover(link, ConnectionLost("the stub is closed"))
+            if not link.dead:
+                link.close()
+                self.recover(link, ConnectionLost("the stub is closed"))
 
 
 def _set_results(futures: list[asyncio.Future[None]]) -> None:

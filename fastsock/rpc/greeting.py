@@ -24,7 +24,7 @@ _decode_hello = msgspec.msgpack.Decoder(wire.ServerHello).decode
 _decode_failure = msgspec.msgpack.Decoder(wire.Failure).decode
 
 
-def greet(link: "Link", *, resume: bool) -> wire.ServerHello:
+def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:
     """Says hello and returns the server's. Unavailable if there is none, or what it refuses for."""
     interface, settings = link.connector.interface, link.settings
     hello = wire.ClientHello(
@@ -36,7 +36,6 @@ def greet(link: "Link", *, resume: bool) -> wire.ServerHello:
         settings.token,
         dict(settings.metadata),
     )
-    timeout = settings.connect_timeout
     try:
         link.client.send(wire.frame(wire.HELLO, payload=wire.encode(hello)), timeout=timeout)
         answer = link.client.recv(timeout=timeout)

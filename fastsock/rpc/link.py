@@ -2,8 +2,7 @@
 
 Nobody reads but those who wait: the first of them leads, that is, it reads for all, and hands the
 lead on when it has what it waited for. So a synchronous call wakes no other thread. Calls that
-nobody waits for (begun, awaited, with callbacks) are attended by a thread of the link's own, which
-exists from the first of them on; a second one sends what cannot go out at once.
+nobody waits for (begun, awaited, with callbacks) have an attendant, with threads of its own.
 
 Locks, in the order in which they may be taken: sending, lock, Connector.ending.
 """
@@ -22,6 +21,7 @@ from fastsock.address import Address
 from fastsock.client import Client
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
+from fastsock.rpc.attendant import Attendant
 from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
 from fastsock.rpc.greeting import greet, numbers_of
 
@@ -33,6 +33,9 @@ ANSWERS_MAX = 64
 
 FRAMES_MAX = 256
 """Frames that are read at once."""
+
+CLOSE_SECONDS = 1.0
+"""How long closing waits for a server that takes nothing."""
 
 TRANSFER_FRAMES = 4
 """Frames of one large body that go out before others have their turn."""
@@ -48,24 +51,16 @@ class Gone(Exception):
     """The link is dead; the call is to be started on another one."""
 
 
-class _Attendant:
-    """Stands for the calls that nobody waits for: ready when there are none."""
-
-    def __init__(self, link: "Link") -> None:
-        self._link = link
-        self.event: threading.Event | None = None
-
-    @property
-    def ready(self) -> bool:
-        return not self._link.attended or self._link.dead
-
-
 class Link:
     """One connection, from its hello to its end. ``resumes`` is the dead link whose session it
     goes on with, if the server still knows it."""
 
     def __init__(
-        self, connector: "Connector", address: Address, resumes: "Link | None" = None
+        self,
+        connector: "Connector",
+        address: Address,
+        connect_timeout: float,
+        resumes: "Link | None" = None,
     ) -> None:
         self.connector = connector
         self.settings: Settings = connector.settings
@@ -82,24 +77,25 @@ class Link:
         self.transfers: deque[tuple[Iterator[list[memoryview]], Call[Any]]] = deque()
         self.leading = False
         self.followers: dict[Any, None] = {}
-        self.attended: dict[Call[Any], None] = {}
-        self.attendant = _Attendant(self)
-        self.read_wake = threading.Event()
-        self.write_wake = threading.Event()
-        self.threads: list[threading.Thread] = []
+        self.attendant = Attendant(self)
         self.answered: list[int] = []
         self.uncredited = 0
-        self.pinged = False
+        self.silent_since: float | None = None
+        self.pinged_at: float | None = None
+        self.useful = False
+        """Whether a call was answered here."""
+        self.recovered = threading.Event()
+        """Set when the calls of the dead link have gone elsewhere, or ended."""
         self.client = Client.connect(
             address,
             framing="length",
-            timeout=self.settings.connect_timeout,
+            timeout=connect_timeout,
             message_bytes_max=wire.FRAME_BYTES_MAX,
             outbox_bytes_max=1 << 30,
             busy_poll_us=self.settings.busy_poll_us,
         )
         try:
-            self.hello = greet(self, resume=resumes is not None)
+            self.hello = greet(self, connect_timeout, resume=resumes is not None)
             self.numbers = numbers_of(self.hello, connector.interface, address)
         except BaseException:
             self.client.close()
@@ -109,13 +105,14 @@ class Link:
 
     # ---- Sending ----
 
-    def start(self, call: Call[Any]) -> None:
-        """Takes a new call, which then waits for its turn to go out. Gone if the link is dead."""
+    def start(self, call: Call[Any], *, even_dead: bool = False) -> None:
+        """Takes a new call, which then waits for its turn to go out. Gone if the link is dead;
+        with ``even_dead`` it takes the call, which its recovery then finds."""
         with self.lock:
-            if self.dead:
+            if self.dead and not even_dead:
                 raise Gone
             call.link = self
-            if len(self.pending) >= self.hello.calls_max and not call.signature.options.oneway:
+            if len(self.pending) >= self.hello.calls_max:
                 self.unstarted.append(call)
             else:
                 self._enqueue(call, self._new_id())
@@ -144,8 +141,7 @@ class Link:
         remaining_us = 0
         if call.deadline is not None:
             remaining_us = max(1, int((call.deadline - monotonic()) * 1e6))
-        if not call.signature.options.oneway:
-            self.pending[number] = call
+        self.pending[number] = call
         if call.metadata:
             flags |= wire.METADATA
             body = [memoryview(call.metadata), *([body] if isinstance(body, bytes) else body)]
@@ -167,24 +163,32 @@ class Link:
             while self.transfers and any(each is call for _, each in tuple(self.transfers)):
                 self._send_some(seconds_left(call.deadline))
         except TimeoutError:
-            self.wake_writer()
+            self.attendant.send()
+
+    def send_all(self) -> None:
+        """Sends all that waits, however long it takes."""
+        while self.outgoing or self.transfers or self._unsent():
+            self._send_some(None)
+
+    def _unsent(self) -> bool:
+        return self.client.bytes_queued != self.client.bytes_sent
 
     def post(self) -> None:
         """Sends what waits, if that takes no waiting; else the writing thread does it."""
         if self.sending.acquire(blocking=False):
             try:
-                if not self.transfers and self.client.bytes_queued == self.client.bytes_sent:
+                if not self.transfers and not self._unsent():
                     self._send_batch(0)
-            except (TimeoutError, ConnectionClosed):
-                pass  # The writing thread meets it again.
+            except (FastsockError, OSError):
+                pass  # The sending thread meets it again.
             finally:
                 self.sending.release()
-        if self.outgoing or self.client.bytes_queued != self.client.bytes_sent:
-            self.wake_writer()
+        if self.outgoing or self.transfers or self._unsent():
+            self.attendant.send()
 
     def _send_some(self, timeout: float | None) -> None:
         with self.sending:
-            if self.client.bytes_queued != self.client.bytes_sent:
+            if self._unsent():
                 self.client.send_many((), timeout=timeout)
             self._send_batch(timeout)
 
@@ -213,7 +217,7 @@ class Link:
     def abandon(self, call: Call[Any]) -> None:
         """Nobody waits for the call any more: the server need not run it."""
         with self.lock:
-            self.attended.pop(call, None)
+            self.attendant.calls.pop(call, None)
             if self.pending.pop(call.id, None) is None:
                 return
             if call.sent_at is not None:
@@ -233,7 +237,7 @@ class Link:
         body = call.body
         if len(body) > wire.CHUNK_BYTES or not isinstance(body, bytes) or call.metadata:
             return False
-        if call.signature.options.oneway:
+        if call.signature.options.oneway or call.attended:
             return False
         left, remaining_us = self.settings.keepalive, 0
         if call.deadline is not None:
@@ -254,14 +258,12 @@ class Link:
         lost: Exception | None = None
         try:
             self._exchange(call, left)
-        except TimeoutError:
-            self.wake_writer()  # Who waits for the result knows what else to do.
+        except TimeoutError:  # Who waits for the result knows what else to do.
+            self.attendant.send()
         except (FastsockError, OSError) as error:
             lost = error
         finally:
-            self.leading = False
-            if self.followers:
-                self._leave(call)
+            self._leave(call, led=True)
         if lost is not None:
             self.lose(lost)
         return True
@@ -271,7 +273,7 @@ class Link:
         with self.sending:
             if self.outgoing:
                 self._send_batch(left)
-        frames = self.client.recv_many(FRAMES_MAX, timeout=left)
+        frames = self._receive(left)
         if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
             self._take_answer(call, frames[0])
             return
@@ -283,7 +285,9 @@ class Link:
         """The frame is a whole reply: most likely that of this call."""
         if frame[8:16] != call.id.to_bytes(8) or self.pending.pop(call.id, None) is None:
             self._handle(frame)
+            self.connector.wake_loops()
             return
+        self.useful = True
         self._credit(len(frame))
         if not call.resendable:
             self._answer(call.id)
@@ -304,7 +308,7 @@ class Link:
         if leads:
             self._lead(waiter, timeout)
         elif self.dead:
-            self.connector.await_recovery()
+            self.recovered.wait(timeout)
         else:
             try:
                 if not waiter.ready:
@@ -312,14 +316,19 @@ class Link:
             finally:
                 self._leave(waiter)
 
-    def _leave(self, waiter: Any) -> None:
-        """Ends a wait; if there is nobody who leads, somebody else is woken for that."""
+    def _leave(self, waiter: Any, *, led: bool = False) -> None:
+        """Ends a wait; if there is nobody who leads then, somebody else is woken for that."""
         with self.lock:
-            self.followers.pop(waiter, None)
-            if not self.leading:
-                for heir in self.followers:
-                    heir.event.set()
-                    break
+            if led:
+                self.leading = False
+            else:
+                self.followers.pop(waiter, None)
+            if self.leading:
+                return
+            for heir in self.followers:
+                heir.event.set()
+                return
+            self.attendant.take_over()
 
     def _lead(self, waiter: Any, timeout: float | None) -> None:
         lost: Exception | None = None
@@ -328,8 +337,7 @@ class Link:
         except (FastsockError, OSError) as error:
             lost = error
         finally:
-            self.leading = False
-            self._leave(waiter)
+            self._leave(waiter, led=True)
         if lost is not None:
             self.lose(lost)
 
@@ -342,86 +350,37 @@ class Link:
                 if timeout <= 0:
                     return
             try:
-                frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
+                frames = self._receive(timeout)
             except TimeoutError:
-                if timeout == keepalive:
-                    self._ping()
                 continue
-            self.pinged = False
             for frame in frames:
                 self._handle(frame)
             self.connector.wake_loops()
             if self.outgoing:
                 self.post()
 
-    def _ping(self) -> None:
-        """Nothing has come for a while: asks, and gives up when that was asked before."""
-        if self.pinged:
-            raise ConnectionClosed(f"silent for {2 * self.settings.keepalive:g} s", "local")
-        self.pinged = True
-        self.outgoing.append((wire.frame(wire.PING), None))
-        self.post()
+    def _receive(self, timeout: float) -> list[bytes]:
+        """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
+        that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
+        if self.silent_since is None:
+            self.silent_since = monotonic()
+        try:
+            frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
+        except TimeoutError:
+            self._check_silence(self.silent_since, self.settings.keepalive)
+            raise
+        self.silent_since = self.pinged_at = None
+        return frames
 
-    # ---- Calls that nobody waits for ----
-
-    def attend(self, call: Call[Any]) -> None:
-        """From now on the link's own thread sees to it that the call ends."""
-        with self.lock:
-            if call.finished or self.dead:
-                return
-            self.attended[call] = None
-            if not self.threads and not self.dead:
-                self._start_threads()
-        if not self.leading or call.deadline is not None:
-            self.read_wake.set()
-
-    def _start_threads(self) -> None:
-        for work in (self._attend, self._write):
-            thread = threading.Thread(target=work, name=f"fastsock.rpc{work.__name__}", daemon=True)
-            self.threads.append(thread)
-            thread.start()
-
-    def wake_writer(self) -> None:
-        """Lets the writing thread send what waits."""
-        with self.lock:
-            if not self.threads and not self.dead:
-                self._start_threads()
-        if not self.write_wake.is_set():
-            self.write_wake.set()
-
-    def _attend(self) -> None:
-        while not self.dead:
-            self.read_wake.wait()
-            self.read_wake.clear()
-            while self.attended and not self.dead:
-                self.wait(self.attendant, self._expire())
-
-    def _expire(self) -> float | None:
-        """Ends attended calls whose time is over; returns the seconds until the next is."""
-        with self.lock:
-            timed = [call for call in self.attended if call.deadline is not None]
-        now, following = monotonic(), None
-        for call in timed:
-            assert call.deadline is not None
-            left = call.deadline - now
-            if left <= 0:
-                call.expire()
-            elif following is None or left < following:
-                following = left
-        return following
-
-    def _write(self) -> None:
-        while not self.dead:
-            self.write_wake.wait()
-            self.write_wake.clear()
-            try:
-                while self.outgoing or self.transfers or self._unsent():
-                    self._send_some(None)
-            except (FastsockError, OSError) as error:
-                self.lose(error)
-
-    def _unsent(self) -> bool:
-        return self.client.bytes_queued != self.client.bytes_sent
+    def _check_silence(self, since: float, keepalive: float) -> None:
+        now = monotonic()
+        if self.pinged_at is not None:
+            if now - self.pinged_at >= keepalive:
+                raise ConnectionClosed(f"silent for {now - since:.3g} s", "local")
+        elif now - since >= keepalive:
+            self.pinged_at = now
+            self.outgoing.append((wire.frame(wire.PING), None))
+            self.post()
 
     # ---- Frames ----
 
@@ -455,11 +414,13 @@ class Link:
         self._finish(call, kind, flags, body)
 
     def _finish(self, call: Call[Any], kind: int, flags: int, body: Any) -> None:
+        self.useful = True
         self.pending.pop(call.id, None)
-        self.attended.pop(call, None)
+        self.attendant.calls.pop(call, None)
         if not call.resendable:
             self._answer(call.id)
         if kind == wire.ERROR and self.connector.moves(call, body):
+            self._start_next()
             return
         call.finish((kind, flags, body), None)
         if self.unstarted:
@@ -477,6 +438,8 @@ class Link:
         """Adds to a body in pieces; returns it when it is whole."""
         at = wire.HEADER_BYTES
         if kind != wire.CHUNK:
+            if len(frame) < at + wire.TOTAL.size:
+                raise ConnectionClosed(f"the answer of call {call.id} has no length", "local")
             (call.total,) = wire.TOTAL.unpack_from(frame, at)
             at += wire.TOTAL.size
             limit = self.settings.body_bytes_max
@@ -517,7 +480,12 @@ class Link:
             if self.dead:
                 return
             self.dead = True
-        self.connector.recover(self, error)
+        # On a thread of its own: who found it out may have a deadline, or be an event loop.
+        recovery = threading.Thread(
+            target=self.connector.recover, args=(self, error), name="fastsock.rpc recovery"
+        )
+        recovery.daemon = True
+        recovery.start()
 
     def take_calls(self) -> list[Call[Any]]:
         """Closes the connection, and gives away the calls that have not ended. A call of which the
@@ -528,7 +496,7 @@ class Link:
             while self.pending:  # One by one: an answer that is just being read takes its call.
                 calls.append(self.pending.popitem()[1])
             self.unstarted.clear()
-            self.attended.clear()
+            self.attendant.calls.clear()
             for call in calls:
                 if call.sent_at is not None and call.sent_at >= self.client.bytes_sent:
                     call.sent_at = None
@@ -536,17 +504,19 @@ class Link:
 
     def wake_all(self) -> None:
         """Lets all who wait look where their calls are now, and the link's threads end."""
+        self.recovered.set()
         with self.lock:
             followers = list(self.followers)
         for waiter in followers:
             waiter.event.set()
-        self.read_wake.set()
-        self.write_wake.set()
+        self.attendant.end()
 
     def close(self) -> None:
         """Says goodbye and closes. Calls that have not ended are the connector's to end."""
         with self.lock:
             self.dead = True
-        with suppress(FastsockError, OSError):
-            self.client.send(wire.frame(wire.BYE), timeout=1.0)
+        if self.sending.acquire(timeout=CLOSE_SECONDS):
+            with suppress(FastsockError, OSError):
+                self.client.send(wire.frame(wire.BYE), timeout=CLOSE_SECONDS)
+            self.sending.release()
         self.client.close()

@@ -10,6 +10,7 @@ Types are enforced where a body is decoded. Nothing decoded here can run code: n
 references.
 """
 
+import re
 import struct
 import sys
 import threading
@@ -27,6 +28,8 @@ BYTES = 2
 ALIGNMENT = 16
 DTYPES = "biufcmMSU"
 """Kinds of numpy's dtypes that are plain bytes."""
+
+DTYPE_NAME = re.compile(r"[<>|=]?[biufcmMSU][0-9]{1,6}(\[[0-9a-zA-Z]{1,8}\])?")
 
 COUNT = struct.Struct(">I")
 LENGTH = struct.Struct(">Q")
@@ -83,6 +86,12 @@ class Codec:
             return _bytes_of(value)
         finally:
             _segments.current = []
+
+
+def owned(parts: list[memoryview]) -> list[memoryview]:
+    """The parts, with copies of those that others may change before they are sent. A read-only
+    array saves its owner the copy."""
+    return [part if part.readonly else memoryview(bytes(part)) for part in parts]
 
 
 def _with_segments(type: Any, of_tuple: bool) -> Any:
@@ -211,12 +220,14 @@ def _array_of(code: int, data: memoryview) -> Any:
 
     index, dtype_name, shape = _decode_array_meta(data)
     segment = _segment(index)
+    if not DTYPE_NAME.fullmatch(dtype_name):
+        raise ValueError(f"{dtype_name[:40]!r} is not the dtype of an array that is accepted")
     try:
         dtype = numpy.dtype(dtype_name)
     except (TypeError, ValueError):
         raise ValueError(f"{dtype_name[:40]!r} is not a dtype") from None
-    if dtype.kind not in DTYPES or dtype.hasobject:
-        raise ValueError(f"an array of dtype {dtype} is not accepted")
+    if dtype.itemsize == 0:
+        raise ValueError(f"an array of dtype {dtype_name} has no bytes")
     wanted = dtype.itemsize * prod(shape)
     if any(side < 0 for side in shape) or wanted != len(segment) or len(shape) > 32:
         raise ValueError(f"shape {shape} of {dtype} is not that of {len(segment)} bytes")

@@ -33,12 +33,15 @@ class Lane:
 class Outgoing:
     """Frames on their way to one connection. Any thread may put some.
 
-    A client that has more than ``waiting_max`` answers waiting does not read them: it is closed.
+    A client for which more than ``waiting_max`` answers, or ``waiting_bytes_max`` in long ones,
+    wait does not read them: it is closed.
     """
 
-    def __init__(self, conn: Connection, waiting_max: int) -> None:
+    def __init__(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
         self._conn = conn
         self._waiting_max = waiting_max
+        self._waiting_bytes_max = waiting_bytes_max
+        self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._window = wire.WINDOW_BYTES
         self._waiting: deque[Iterator[bytes]] = deque()
@@ -55,11 +58,19 @@ class Outgoing:
             else:
                 self._wait(iter((frame,)))
 
-    def put_all(self, frames: Iterator[bytes]) -> None:
-        """The frames of one body, each made when it can go."""
+    def put_all(self, frames: Iterator[bytes], size: int) -> None:
+        """The frames of one body of so many bytes, each made when it can go."""
         with self._lock:
-            self._wait(frames)
+            if self._waiting and self._waiting_bytes + size > self._waiting_bytes_max:
+                self._give_up()
+                return
+            self._waiting_bytes += size
+            self._wait(self._counted(frames, size))
             self._pump()
+
+    def _counted(self, frames: Iterator[bytes], size: int) -> Iterator[bytes]:
+        yield from frames
+        self._waiting_bytes -= size
 
     def put_in(self, lane: Lane, frames: Iterator[bytes]) -> None:
         """Frames that come behind those of the lane."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["spell"]
+__all__ = ["fields_of", "form_of", "spell"]
 
 
 def spell(type: Any, *, deep: bool = False) -> str:
@@ -25,20 +25,37 @@ def _spell(type: Any, seen: set[Any] | None) -> str:
         return f"[{', '.join(_spell(each, seen) for each in type)}]"
     origin, arguments = typing.get_origin(type), typing.get_args(type)
     if origin is typing.Annotated:
-        return _spell(arguments[0], seen) + "".join(f" @{each!r}" for each in arguments[1:])
+        return _spell_annotated(arguments, seen)
     if origin is typing.Literal:
         return f"Literal[{', '.join(map(repr, arguments))}]"
     if origin in (typing.Union, types.UnionType):
         return " | ".join(_spell(each, seen) for each in arguments)
+    if _name(origin) == "ndarray":
+        return _spell_array(arguments, seen)
+    if origin is tuple and not arguments:
+        return "tuple[()]"
     if origin is not None:
         return f"{_name(origin)}[{', '.join(_spell(each, seen) for each in arguments)}]"
     return _name(type) + (_inside(type, seen) if seen is not None else "")
 
 
+def _spell_annotated(arguments: tuple[Any, ...], seen: set[Any] | None) -> str:
+    """Only what msgspec enforces counts; other metadata may look different in each run."""
+    enforced = [repr(each) for each in arguments[1:] if isinstance(each, msgspec.Meta)]
+    plain = _spell(arguments[0], seen)
+    return f"Annotated[{plain}, {', '.join(enforced)}]" if enforced else plain
+
+
+def _spell_array(arguments: tuple[Any, ...], seen: set[Any] | None) -> str:
+    """NDArray[float64], whose parameters are other ones in each version of numpy."""
+    scalar = (*typing.get_args(arguments[1]), typing.Any)[0]
+    return f"NDArray[{_spell(scalar, seen)}]"
+
+
 def _name(type: Any) -> str:
-    if type.__class__ is typing.NewType or hasattr(type, "__qualname__"):
-        return str(getattr(type, "__qualname__", type.__name__))
-    return str(type).removeprefix("typing.")
+    """As in the program; without the classes and functions around it, which another program that
+    has the same type need not have."""
+    return str(type.__name__ if hasattr(type, "__name__") else type).removeprefix("typing.")
 
 
 def _inside(type: Any, seen: set[Any]) -> str:
@@ -48,21 +65,56 @@ def _inside(type: Any, seen: set[Any]) -> str:
     seen.add(type)
     if issubclass(type, enum.Enum):
         return "{" + ", ".join(f"{each.name}={each.value!r}" for each in type) + "}"
-    fields = _fields(type)
+    fields = fields_of(type)
     if not fields:
         return ""
-    return "{" + ", ".join(f"{name}: {_spell(each, seen)}" for name, each in fields.items()) + "}"
+    spelled = [f"{name}: {_spell(each, seen)}" for name, each in fields.items()]
+    return "{" + ", ".join(spelled + form_of(type)) + "}"
 
 
 _CLASS = type
 
 
-def _fields(record: type) -> dict[str, Any]:
-    """The fields of a dataclass, Struct, TypedDict or NamedTuple, with their types."""
+def fields_of(record: type) -> dict[str, Any]:
+    """The fields of a dataclass, Struct, TypedDict or NamedTuple, with their types; {} of another
+    class. Those that a TypedDict may lack are NotRequired."""
+    is_typeddict = typing.is_typeddict(record)
     is_record = (
-        hasattr(record, "__dataclass_fields__")
+        is_typeddict
+        or hasattr(record, "__dataclass_fields__")
         or issubclass(record, msgspec.Struct)
-        or typing.is_typeddict(record)
         or (issubclass(record, tuple) and hasattr(record, "_fields"))
     )
-    return typing.get_type_hints(record, include_extras=True) if is_record else {}
+    if not is_record:
+        return {}
+    hints = typing.get_type_hints(record, include_extras=True)
+    if not is_typeddict:
+        return hints
+    optional: frozenset[str] = getattr(record, "__optional_keys__", frozenset())
+    hints = {name: _unmarked(each) for name, each in hints.items()}
+    return {
+        name: typing.NotRequired[each] if name in optional else each for name, each in hints.items()
+    }
+
+
+def _unmarked(hint: Any) -> Any:
+    """The type without Required or NotRequired around it."""
+    marked = typing.get_origin(hint) in (typing.Required, typing.NotRequired)
+    return typing.get_args(hint)[0] if marked else hint
+
+
+def form_of(record: type) -> list[str]:
+    """How a Struct is encoded, where that is not as a map of its fields under their names."""
+    if not issubclass(record, msgspec.Struct):
+        return []
+    config, form = record.__struct_config__, []
+    if config.array_like:
+        form.append("array_like=True")
+    if config.tag is not None:
+        form += [f"tag_field={config.tag_field!r}", f"tag={config.tag!r}"]
+    renamed = {
+        each.name: each.encode_name
+        for each in msgspec.structs.fields(record)
+        if each.name != each.encode_name
+    }
+    return [*form, f"rename={renamed!r}"] if renamed else form

@@ -223,7 +223,7 @@ class Server:
         with self._lock:
             sessions = list(self._sessions.values())
         for session in sessions:
-            _cancel_all(session)
+            session.cancel_all()
         for engine in self._engines:
             engine.close()
         self._skeleton.close(self._linger)
@@ -303,9 +303,7 @@ class Server:
             if call is not None and call.context._stream is not None:
                 call.context._stream(amount, extra)
         elif kind == wire.CANCEL:
-            call = session.running.get(number)
-            if call is not None:
-                call.context._cancel()
+            session.cancel(number)
         elif kind == wire.ACK:
             session.forget(memoryview(frame)[wire.HEADER_BYTES :])
         elif kind == wire.PING:
@@ -325,11 +323,8 @@ class Server:
         if not isinstance(session, Session) or session.conn is not conn:
             return
         session.detach()
-        for call in list(session.running.values()):
-            if call.signature.stream:
-                call.context._cancel()
         with self._lock:
-            if session.token in self._sessions:
+            if self._sessions.get(session.token) is session:
                 self._away[session.token] = session
             self._forget_sessions()
 
@@ -342,14 +337,15 @@ class Server:
             if recent and len(self._away) <= self._options["sessions_max"]:
                 return
             del self._away[token]
-            del self._sessions[token]
-            _cancel_all(session)
+            self._sessions.pop(token, None)
+            session.cancel_all()
 
     def _end(self, session: Session) -> None:
         """The client has said goodbye."""
         with self._lock:
-            self._sessions.pop(session.token, None)
-        _cancel_all(session)
+            if self._sessions.get(session.token) is session:
+                del self._sessions[session.token]
+        session.cancel_all()
 
     # ---- Hello ----
 
@@ -371,7 +367,8 @@ class Server:
             session.conn.context = False
             session.conn.close()
             session.detach()
-        session.attach(conn, 2 * self._options["calls_max"])
+        limits = self._options
+        session.attach(conn, 2 * limits["calls_max"], 4 * limits["body_bytes_max"])
         conn.context = session
         answer = wire.ServerHello(
             wire.PROTOCOL,
@@ -428,6 +425,9 @@ class Server:
             return
         if len(session.assembling) >= self._options["calls_max"]:
             self._answer_error(session, number, self._overloaded())
+            return
+        if number in session.assembling:
+            self._answer_error(session, number, BadRequest(f"call {number} begins twice"))
             return
         if number > session.highest:
             session.highest = number
@@ -486,6 +486,8 @@ class Server:
                 size = int.from_bytes(body[:2])
                 metadata = {**metadata, **_decode_metadata(body[2 : 2 + size])}
                 body = body[2 + size :]
+                if flags & wire.SEGMENTS:  # Arrays are aligned within a body of their own.
+                    body = memoryview(bytearray(body))
             except (msgspec.MsgspecError, RecursionError):
                 bad = BadRequest("the metadata is no map of str to str")
                 self._answer_error(session, number, bad)
@@ -507,8 +509,3 @@ class Server:
 
     def _answer_error(self, session: Session, number: int, error: RpcError) -> None:
         session.answer(number, wire.ERROR, 0, failure_of(error), keep=False)
-
-
-def _cancel_all(session: Session) -> None:
-    for call in list(session.running.values()):
-        call.context._cancel()

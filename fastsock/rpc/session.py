@@ -60,22 +60,40 @@ class Session:
         self._kept: OrderedDict[int, tuple[int, int, Body]] = OrderedDict()
         self._kept_bytes = 0
 
-    def attach(self, conn: Connection, waiting_max: int) -> None:
+    def attach(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
         """The client is here, on that connection."""
         with self.lock:
             self.conn = conn
             self.peer = conn.peer
-            self.outgoing = Outgoing(conn, waiting_max)
+            self.outgoing = Outgoing(conn, waiting_max, waiting_bytes_max)
             self.left_at = None
 
     def detach(self) -> None:
-        """The connection is gone. What runs goes on."""
+        """The connection is gone. What runs goes on, but for streams."""
         with self.lock:
             self.conn = None
             self.outgoing = None
             self.left_at = monotonic()
             self.assembling.clear()
             self.assembling_bytes = 0
+        for call in list(self.running.values()):
+            if call.signature.stream:
+                call.context._cancel()
+
+    def cancel(self, number: int) -> None:
+        """Nobody waits for the call any more."""
+        call = self.running.get(number)
+        if call is not None:
+            call.context._cancel()
+        unfinished = self.assembling.pop(number, None)
+        if unfinished is not None:
+            self.assembling_bytes -= len(unfinished.data)
+            self.incomplete.discard(number)
+
+    def cancel_all(self) -> None:
+        """The client waits for nothing any more."""
+        for call in list(self.running.values()):
+            call.context._cancel()
 
     def seen(self, number: int) -> bool:
         """Whether a call of that number has begun here before. Remembers it."""
@@ -90,11 +108,14 @@ class Session:
     def answer(
         self, call: int, kind: int, flags: int, body: Body, *, keep: bool, lane: Lane | None = None
     ) -> None:
-        """Sends a REPLY, ERROR, ITEM or END, and keeps it until the client has it."""
+        """Sends a REPLY, ERROR, ITEM or END. But for an ITEM the call has ended then; with ``keep``
+        the answer is kept until the client has it."""
         with self.lock:
             outgoing = self.outgoing
             if keep:
                 self._keep(call, kind, flags, body)
+            if kind != wire.ITEM:
+                self.running.pop(call, None)
         if lane is None and type(body) is bytes and len(body) <= wire.CHUNK_BYTES:
             if outgoing is not None:
                 outgoing.put(_pack(kind, flags, 0, 0, call, 0) + body)
@@ -150,6 +171,6 @@ def send(
         parts: Any = [memoryview(body)] if isinstance(body, bytes) else body
         frames = map(b"".join, wire.frames(kind, flags, 0, call, 0, parts))
     if lane is None:
-        outgoing.put_all(frames)
+        outgoing.put_all(frames, size_of(body))
     else:
         outgoing.put_in(lane, frames)

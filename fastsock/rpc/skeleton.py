@@ -25,6 +25,7 @@ from fastsock.rpc.errors import (
 )
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.loop import LoopThread
+from fastsock.rpc.marshal import owned
 from fastsock.rpc.outgoing import Lane
 from fastsock.rpc.pool import Pool
 from fastsock.rpc.session import Body, Session, size_of
@@ -32,6 +33,8 @@ from fastsock.rpc.session import Body, Session, size_of
 log = logging.getLogger("fastsock")
 
 Interceptor = Callable[[Context, Callable[[], Any]], Any]
+
+NIL = b"\xc0"
 
 STREAM_TURN_ITEMS = 64
 """Items of a stream after which its thread looks at other work first."""
@@ -105,7 +108,8 @@ class Skeleton:
         """Begins the call, on the thread that its method asks for."""
         signature = call.signature
         if signature.options.inline:
-            self._run(call)
+            if call.context.deadline is None or not self._is_over(call):
+                self._run(call)
             return
         with self._idle:
             self.running_count += 1
@@ -138,7 +142,7 @@ class Skeleton:
             else:
                 result = function(*arguments)
             self._reply(call, result)
-        except Exception as error:
+        except BaseException as error:  # SystemExit, too, is an answer, not the end of the server.
             self._fail(call, error)
         finally:
             _current.reset(token)
@@ -171,7 +175,7 @@ class Skeleton:
             self._reply(call, await result if inspect.isawaitable(result) else result)
         except asyncio.CancelledError:
             self._fail(call, _Refusal(Cancelled(f"{call.signature.name} was cancelled")))
-        except Exception as error:
+        except BaseException as error:
             self._fail(call, error)
 
     def _is_over(self, call: Running) -> bool:
@@ -212,16 +216,17 @@ class Skeleton:
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             wrong = WrongResult(f"{call.signature.text}: its result: {error}")
             raise _Refusal(wrong) from None
-        if len(body) > wire.CHUNK_BYTES or not isinstance(body, bytes):
-            size = size_of(body)
-            if size > self._body_bytes_max:
-                raise _Refusal(too_large(size, self._body_bytes_max))
-        return flags, body
+        if len(body) <= wire.CHUNK_BYTES and isinstance(body, bytes):
+            return flags, body
+        size = size_of(body)
+        if size > self._body_bytes_max:
+            raise _Refusal(too_large(size, self._body_bytes_max))
+        return flags, body if isinstance(body, bytes) else owned(body)
 
-    def _fail(self, call: Running, error: Exception) -> None:
+    def _fail(self, call: Running, error: BaseException) -> None:
         self.end(call, wire.ERROR, 0, self.failure(call, error))
 
-    def failure(self, call: Running, error: Exception) -> bytes:
+    def failure(self, call: Running, error: BaseException) -> bytes:
         """The body of an ERROR frame."""
         if call.signature.options.oneway:
             log.error("oneway method %s failed", call.signature.name, exc_info=error)
@@ -229,25 +234,28 @@ class Skeleton:
             return failure_of(error.error)
         if isinstance(error, DeadlineExceeded):
             return failure_of(DeadlineExceeded(str(error)))
-        text = "".join(traceback.format_exception(error)) if self._tracebacks else ""
-        values: list[object] | None = None
+        name = _name(call.signature, error)
+        try:
+            text = "".join(traceback.format_exception(error)) if self._tracebacks else ""
+            shown = wire.Failure(0, name, _clean(str(error)), _clean(text, 1 << 15))
+        except Exception as failed:
+            shown = wire.Failure(0, name, f"(its text cannot be made: {type(failed).__name__})")
         if isinstance(error, call.signature.options.raises):
-            values = list(error.args)
-        shown = wire.Failure(0, _name(call.signature, error), str(error)[:4096], text, values)
+            shown.values = list(error.args)
         try:
             return _encode_failure(shown)
-        except TypeError:  # Its values cannot be sent.
+        except Exception:  # Its values cannot be sent.
             shown.values = None
             return _encode_failure(shown)
 
     def end(self, call: Running, kind: int, flags: int, body: Body) -> None:
         """Sends the last frame of a call and forgets the call."""
         session, options = call.session, call.signature.options
-        if not options.oneway:
-            keep = not options.idempotent and not call.signature.stream
-            session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
+        if options.oneway:  # The client learns only that the call has ended.
+            kind, flags, body = wire.REPLY, 0, NIL
+        keep = not options.idempotent and not call.signature.stream
+        session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
         if not options.inline:
-            session.running.pop(call.number, None)
             with self._idle:
                 self.running_count -= 1
                 if not self.running_count:
@@ -260,7 +268,12 @@ def _wrapped(
     return lambda: intercept(context, proceed)
 
 
-def _name(signature: Signature, error: Exception) -> str:
+def _clean(text: str, length_max: int = 4096) -> str:
+    """Text that UTF-8 can hold, and not too much of it."""
+    return text[:length_max].encode(errors="replace").decode()
+
+
+def _name(signature: Signature, error: BaseException) -> str:
     """The name of the declared class that the error is of, else that of its own."""
     for declared in signature.options.raises:
         if type(error) is declared:
@@ -273,7 +286,7 @@ def _name(signature: Signature, error: Exception) -> str:
 
 def failure_of(error: RpcError) -> bytes:
     """The body of an ERROR or REFUSED frame that stands for an error of this package."""
-    return _encode_failure(wire.Failure(CODE_OF[type(error)], "", str(error)[:4096]))
+    return _encode_failure(wire.Failure(CODE_OF[type(error)], "", _clean(str(error))))
 
 
 class _Credit:

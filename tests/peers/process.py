@@ -68,6 +68,11 @@ class Process:
         begin = self.said[stream].rfind(b"\n", 0, found) + 1
         return self.said[stream][begin:].split(b"\n")[0].decode()
 
+    def expect_anywhere(self, text: str) -> None:
+        """Waits for the text on stdout, also before what was expected before."""
+        if text not in self.out:
+            self.expect(text)
+
     def _read(self, deadline: float) -> bool:
         """Takes what it says next; False at its end or that of the time."""
         left = deadline - time.monotonic()

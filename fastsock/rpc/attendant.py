@@ -1,0 +1,100 @@
+"""The threads of a link: they end calls that nobody waits for, and send what takes waiting."""
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from fastsock.errors import FastsockError
+
+if TYPE_CHECKING:
+    from fastsock.rpc.calls import Call
+    from fastsock.rpc.link import Link
+
+
+class Attendant:
+    """Waits for the answers of calls that were begun, awaited or have callbacks.
+
+    One thread reads where nobody else does; another sends, and ends calls whose time is over.
+    Both begin with the first need. ``calls`` is guarded by the link's lock.
+    """
+
+    def __init__(self, link: "Link") -> None:
+        self.event: threading.Event | None = None
+        self.calls: dict[Call[Any], None] = {}
+        self._link = link
+        self._threads: list[threading.Thread] = []
+        self._read_wake = threading.Event()
+        self._write_wake = threading.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is nothing to read for."""
+        return not self.calls or self._link.dead
+
+    def add(self, call: "Call[Any]") -> None:
+        """From now on the call ends even if nobody waits for it."""
+        link = self._link
+        with link.lock:
+            if call.finished or link.dead:
+                return
+            self.calls[call] = None
+            self._start()
+            if not link.leading:
+                self._read_wake.set()
+        if call.deadline is not None:
+            self._write_wake.set()
+
+    def take_over(self) -> None:
+        """Nobody else reads any more. The link's lock is held."""
+        if self.calls:
+            self._read_wake.set()
+
+    def send(self) -> None:
+        """Lets the sending thread send what waits."""
+        with self._link.lock:
+            if not self._link.dead:
+                self._start()
+        if not self._write_wake.is_set():
+            self._write_wake.set()
+
+    def end(self) -> None:
+        """The link is dead: the threads end."""
+        self._read_wake.set()
+        self._write_wake.set()
+
+    def _start(self) -> None:
+        if self._threads:
+            return
+        for work in (self._read, self._write):
+            thread = threading.Thread(target=work, name=f"fastsock.rpc{work.__name__}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _read(self) -> None:
+        while not self._link.dead:
+            self._read_wake.wait()
+            self._read_wake.clear()
+            while not self.ready:
+                self._link.wait(self, None)
+
+    def _write(self) -> None:
+        link = self._link
+        while not link.dead:
+            self._write_wake.wait(self._expire())
+            self._write_wake.clear()
+            try:
+                link.send_all()
+            except (FastsockError, OSError) as error:
+                link.lose(error)
+
+    def _expire(self) -> float | None:
+        """Ends calls whose time is over; returns the seconds until the next one's is."""
+        now, following = monotonic(), None
+        for call in list(self.calls):
+            if call.deadline is None:
+                continue
+            if call.deadline <= now:
+                call.expire()
+            elif following is None or call.deadline - now < following:
+                following = call.deadline - now
+        return following

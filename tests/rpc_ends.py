@@ -1,0 +1,55 @@
+"""Programs in processes of their own, and what the RPC tests look at from outside."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import WAIT, wait_until
+
+from fastsock import rpc
+
+
+class Process:
+    """A program of this directory in a process of its own, which prints a line when it is ready."""
+
+    def __init__(self, *command: str) -> None:
+        here = Path(__file__).parent
+        environment = os.environ | {"PYTHONPATH": f"{here}:{here.parent}"}
+        arguments = [sys.executable, str(here / command[0]), *command[1:]]
+        self.child = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
+        self.said = self.child.stdout.readline().strip()
+        assert self.said, f"{command} ended before it was ready"
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def signal(self, number: int) -> None:
+        self.child.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it has gone."""
+        self.child.kill()
+        self.child.wait(WAIT)
+        self.child.stdin.close()
+        self.child.stdout.close()
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """How much memory a process has in use."""
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def wait_running(server: rpc.Server, count: int) -> None:
+    """Until so many calls run at the server."""
+    wait_until(lambda: server.health()["running"] == count, f"{count} calls run")
