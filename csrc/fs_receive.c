@@ -165,16 +165,10 @@ static void set_aside(fs_reactor *r, fs_conn *conn, bool had_room) {
   fs_reactor_enlist(line, &conn->ready_link);
 }
 
-/* Receives, and tells whether nothing is left: a read of less than was asked for means that
- * (epoll(7)), but where it may have stopped at an end, at urgent data (tcp(7)) or at descriptors
- * that came along (unix(7)). */
-static ssize_t receive(const fs_conn *conn, uint8_t *place, size_t asked, bool *all) {
-  bool cut = conn->hung_up || conn->urgent;
-  bool local = conn->peer.any.sa_family == AF_UNIX && !cut;
-  ssize_t received =
-      local ? fs_sys_recv_local(conn->fd, place, asked, &cut) : fs_sys_recv(conn->fd, place, asked);
-  *all = received < (ssize_t)asked && !cut;
-  return received;
+/* Whether a read of less than was asked for means that nothing is left (epoll(7)). Not where it may
+ * have stopped at an end, at urgent data (tcp(7)) or at descriptors that came along (unix(7)). */
+static bool short_read_is_all(const fs_conn *conn) {
+  return !conn->hung_up && !conn->urgent && conn->peer.any.sa_family != AF_UNIX;
 }
 
 static void fail(fs_reactor *r, fs_conn *conn, int error) {
@@ -194,8 +188,7 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
   }
   size_t asked = fs_min((size_t)FS_READ_BYTES, FS_ARENA_BYTES - r->arena_used);
   uint8_t *place = r->arena + r->arena_used;
-  bool all = false;
-  ssize_t received = result < 0 ? 0 : receive(conn, place, asked, &all);
+  ssize_t received = result < 0 ? 0 : fs_sys_recv(conn->fd, place, asked);
   if (received > 0) {
     fs_count(&conn->bytes_received, (uint64_t)received);
     fs_count(&r->counters.bytes_received, (uint64_t)received);
@@ -204,7 +197,7 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
     result = take(r, conn, place, (size_t)received);
     if (conn->stalled)
       set_aside(r, conn, atomic_load(&conn->messages_received) != before);
-    else if (!all)
+    else if ((size_t)received == asked || !short_read_is_all(conn))
       fs_reactor_enlist(&r->ready, &conn->ready_link);
   } else if (result == 0 && received != -EAGAIN) {
     end_of_stream(r, conn, received);

@@ -89,14 +89,6 @@ ssize_t fs_sys_recv(int fd, void *buf, size_t len) {
   return RETRY(recv(fd, buf, len, MSG_DONTWAIT));
 }
 
-ssize_t fs_sys_recv_local(int fd, void *buf, size_t len, bool *cut) {
-  struct iovec iov = {.iov_base = buf, .iov_len = len};
-  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-  ssize_t received = RETRY(recvmsg(fd, &message, MSG_DONTWAIT));
-  *cut = message.msg_flags & MSG_CTRUNC;
-  return received;
-}
-
 ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count) {
   struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)iov_count};
   return RETRY(recvmsg(fd, &message, MSG_DONTWAIT));

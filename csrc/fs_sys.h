@@ -56,10 +56,6 @@ ssize_t fs_sys_sendv(int fd, struct iovec *iov, int iov_count);
 ssize_t fs_sys_recv(int fd, void *buf, size_t len);
 ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count);
 
-/* As fs_sys_recv, for UNIX sockets. *cut: it stopped behind a message with descriptors, which are
- * closed unseen (recvmsg(2), MSG_CTRUNC); more may be there. */
-ssize_t fs_sys_recv_local(int fd, void *buf, size_t len, bool *cut);
-
 /* Tells the peer that nothing more comes. */
 int fs_sys_shutdown_write(int fd);
 
