@@ -9,6 +9,7 @@ from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 FLAGS = {
     "release": ["-O3", "-DNDEBUG"],
@@ -39,7 +40,19 @@ def extension(name: str, sources: list[str]) -> Extension:
     )
 
 
+class BuildExt(build_ext):
+    """Keeps the object files of a source that several extensions link apart: each has coverage
+    notes of its own."""
+
+    def build_extension(self, ext: Extension) -> None:
+        shared = self.build_temp
+        self.build_temp = os.path.join(shared, ext.name)
+        super().build_extension(ext)
+        self.build_temp = shared
+
+
 setup(
+    cmdclass={"build_ext": BuildExt},
     ext_modules=cythonize(
         [
             extension("_convert", ["csrc/fs_sys.c"]),

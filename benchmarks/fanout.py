@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from benchmarks import options, table
+from benchmarks import options
 from benchmarks.build import compiled
-from benchmarks.errors import BenchmarkError
+from benchmarks.deliveries import COLUMNS, FIGURES, Deliveries
 from benchmarks.peers.fanout import PEERS
 from benchmarks.processes import Partner, allow_descriptors, start_server, start_sink
 from benchmarks.scenario import Row, Scenario
@@ -35,51 +35,11 @@ class Setup:
     size: int
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one run of one peer gave; seconds last until the last byte reached the last client."""
-
-    messages: int
-    deliveries: float
-    seconds: float
-    server_cpu_s: float
-    sink_cpu_s: float
-    lost: int
-    corrupt: int
-
-    @property
-    def deliveries_per_s(self) -> float:
-        return self.deliveries / self.seconds
-
-    @property
-    def us_per_delivery(self) -> float:
-        return self.server_cpu_s * 1e6 / self.deliveries
-
-    @property
-    def sink_cpu_share(self) -> float:
-        return self.sink_cpu_s / self.seconds
-
-
-class Fanout(Scenario[Setup, Run]):
+class Fanout(Scenario[Setup, Deliveries]):
     name = "fanout"
     peers = PEERS
-    figures = (
-        "deliveries_per_s",
-        "seconds",
-        "messages",
-        "server_cpu_s",
-        "us_per_delivery",
-        "sink_cpu_share",
-    )
-    columns = (
-        table.per_second("deliveries\n/s", "deliveries_per_s"),
-        table.share("spread", "spread"),
-        table.number("µs per\ndelivery", "us_per_delivery"),
-        table.number("x limit", "of_limit"),
-        table.number("x asyncio", "of_asyncio"),
-        table.SINK,
-        table.Column("lost +\ncorrupt", lambda row: f"{row['lost']} + {row['corrupt']}"),
-    )
+    figures = FIGURES
+    columns = COLUMNS
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
@@ -103,35 +63,29 @@ class Fanout(Scenario[Setup, Run]):
     def title(self, case: Setup) -> str:
         return f"{case.mode}: {case.clients} clients, {case.size} bytes"
 
-    def extras(self, checked: Run) -> Row:
+    def extras(self, checked: Deliveries) -> Row:
         return {"verified_messages": checked.messages}
 
-    def run(self, peer: str, case: Setup, seconds: float, *, check: bool) -> Run:
+    def run(self, peer: str, case: Setup, seconds: float, *, check: bool) -> Deliveries:
         """A timed run is warmed up; the check reads every byte, from the first one on."""
         PEERS[peer].require(case.mode)
+        wire = PEERS[peer].protocol.listen(case.size)
         with start_server(self.name, peer) as server:
             port = server.port(PEERS[peer].install)
             server.tell(f"accept {case.clients}")
-            with start_sink(port, case.clients, case.size, check=check) as sink:
+            with start_sink(port, case.clients, case.size, wire, check=check) as sink:
                 sink.answer()
                 server.answer()
                 if not check:
                     warm = publish(server, case, min(WARM_UP_S, seconds), check)
                     sink.ask(f"mark {warm['messages']}", ANSWER_S)
+                cpu_s = server.cpu_s()
                 sent = publish(server, case, min(CHECK_S_MAX, seconds) if check else seconds, check)
+                sink.ask(f"await {sent['messages']}", ANSWER_S)
+                cpu_s = server.cpu_s() - cpu_s
                 server.end()
                 took = sink.ask(f"finish {sent['messages']}", ANSWER_S)
-        if not took["bytes"]:
-            raise BenchmarkError(f"nothing of {sent['messages']} messages arrived")
-        return Run(
-            messages=sent["messages"],
-            deliveries=took["bytes"] / (case.size + 1),
-            seconds=took["last_s"] - sent["started_s"],
-            server_cpu_s=sent["cpu_s"],
-            sink_cpu_s=took["cpu_s"],
-            lost=took["lost"],
-            corrupt=took["corrupt"],
-        )
+        return Deliveries.of(sent, took, wire.frame_len(case.size), cpu_s)
 
 
 def publish(server: Partner, setup: Setup, seconds: float, check: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 from benchmarks.build import compiled
 from benchmarks.errors import BenchmarkError, Unavailable
+from benchmarks.wire import Wire
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT = 30.0
@@ -65,6 +67,8 @@ class Partner:
         )
         self.pid = self._process.pid
         os.sched_setaffinity(self.pid, {core})
+        self.helpers: list[int] = []
+        """Processes that work for this one, as its first answer told."""
         self._received = b""
 
     def __enter__(self) -> Self:
@@ -119,13 +123,23 @@ class Partner:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def port(self, install: str) -> int:
-        """Where a server listens, its first answer; Unavailable, with how to get it, if nowhere."""
+    def hello(self, install: str) -> dict[str, Any]:
+        """The first answer of a server; Unavailable, with how to get it, if it misses something."""
         hello = self.answer()
         if "missing" in hello:
             raise Unavailable(f"not installed: {install}")
-        port: int = hello["port"]
+        self.helpers = hello.get("helpers", [])
+        return hello
+
+    def port(self, install: str) -> int:
+        """Where a server listens, from its first answer; Unavailable as above."""
+        port: int = self.hello(install)["port"]
         return port
+
+    def cpu_s(self) -> float:
+        """The user and system time of the process and its helpers until now."""
+        # clock_getcpuclockid(3) makes the clock of a process from its id in this way.
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in [self.pid, *self.helpers])
 
     def end(self) -> None:
         """Closes stdin, which ends the process; it still reads and sends what is on its way."""
@@ -150,6 +164,13 @@ def start_load(program: str, *arguments: object) -> Partner:
     return Partner(program, [str(compiled(program)), *map(str, arguments)], cores()[1])
 
 
-def start_sink(port: int, clients: int, size: int, *, check: bool) -> Partner:
+def start_speaker(port: int, protocol: str, size: int) -> Partner:
+    """A fresh process for who publishes over TCP (speaker.py), on the clients' core."""
+    command = [sys.executable, "-m", "benchmarks.speaker", str(port), protocol, str(size)]
+    return Partner("speaker", command, cores()[1])
+
+
+def start_sink(port: int, clients: int, size: int, wire: Wire, *, check: bool) -> Partner:
     """A fresh process for all clients (csrc/sink.c)."""
-    return start_load("sink", port, clients, size, "check" if check else "discard")
+    mode = "check" if check else "discard"
+    return start_load("sink", port, clients, size, mode, *wire.arguments())

@@ -1,15 +1,16 @@
 """What the server of a peer of the fan-out answers (server.py says how).
 
     accept N                         {"clients": N}, once N clients are connected
-    run MODE SIZE SECONDS DISTINCT   {"messages": ..., "started_s": ..., "cpu_s": ...}, once the
-                                     kernel has all that was published
+    run MODE SIZE SECONDS DISTINCT   {"messages": ..., "started_s": ...}, once all is handed over:
+                                     to the kernel, or to the broker or thread that sends it
+    pace SIZE SECONDS RATE           the same; so many messages a second, each when it is due
 
-`started_s` is the monotonic clock, which all processes of a machine share; `cpu_s` is the user and
-system time of this process from there to the answer. csrc/limit.c speaks the same protocol.
+`started_s` is the monotonic clock, which all processes of a machine share. csrc/limit.c speaks the
+same protocol.
 """
 
-from collections.abc import Mapping
-from time import monotonic, process_time
+from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
 from benchmarks.load import Load
@@ -31,8 +32,8 @@ class Server(Protocol):
         """The same, but no message is begun before every client's kernel has the one before."""
 
 
-def serve(server: Server) -> None:
-    """Answers the commands on stdin until it ends."""
+def serve(server: Server, helpers: Sequence[int] = ()) -> None:
+    """Answers the commands on stdin until it ends. Helpers are processes that work for this one."""
 
     def accept(count: str) -> Mapping[str, Any]:
         server.accept(int(count))
@@ -40,13 +41,9 @@ def serve(server: Server) -> None:
 
     def run(mode: str, size: str, seconds: str, distinct: str) -> Mapping[str, Any]:
         load = Load(int(size), float(seconds), distinct=distinct == "1")
-        started, cpu = monotonic(), process_time()
+        started = monotonic()
         getattr(server, mode)(load)
-        return {
-            "messages": load.messages,
-            "started_s": started,
-            "cpu_s": process_time() - cpu,
-        }
+        return {"messages": load.messages, "started_s": started}
 
-    answer(port=server.port)
+    answer(port=server.port, helpers=list(helpers))
     obey({"accept": accept, "run": run})

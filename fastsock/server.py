@@ -136,19 +136,21 @@ class MultiServer(Closing, Engine):
         return handler
 
     def _dispatch(self, event: Event) -> None:
-        # Not `match`, which takes as long as all of the rest.
         try:
-            if isinstance(event, Message):
+            if isinstance(event, Message):  # Most are; a match takes as long as the whole event.
                 if self._on_message:
                     self._on_message(event.conn, event.data)
-            elif isinstance(event, Connected):
-                if self._on_connect:
-                    self._on_connect(event.conn)
-            elif isinstance(event, Gap):
-                if self._on_gap:
-                    self._on_gap(event.conn, event.channel, event.lost)
-            elif isinstance(event, Disconnected) and self._on_disconnect:
-                self._on_disconnect(event.conn, event.reason)
+                return
+            match event:
+                case Connected(conn):
+                    if self._on_connect:
+                        self._on_connect(conn)
+                case Gap(conn, channel, lost):
+                    if self._on_gap:
+                        self._on_gap(conn, channel, lost)
+                case Disconnected(conn, reason):
+                    if self._on_disconnect:
+                        self._on_disconnect(conn, reason)
         except Exception:
             log.exception("handler failed; closing connection %d", event.conn.number)
             self._close_failed(event.conn)

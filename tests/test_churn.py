@@ -177,7 +177,9 @@ client.close()
 server.close()
 sys.exit(status)
 """
-    done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True)
+    # Python warns of forking with threads, which is just what is done here.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    done = subprocess.run(command, timeout=60, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -285,14 +285,22 @@ def test_oneway_calls_return_nothing_and_run_in_their_turn(start, stub):
     assert sorted(server.service.begun) == ["one", "three", "two"]
 
 
-def test_a_flood_of_oneway_calls_loses_none_and_waits_for_nothing(start, stub):
-    server = start(calls_max=64)
+def test_oneway_calls_wait_for_nothing_below_calls_max(start, stub):
+    server = start()
     shop = stub(server)
     for _ in range(500):
         shop.log_slowly("line")  # None of them can end.
     assert server.service.begun == []
     server.service.gate.set()
     wait_until(lambda: len(server.service.begun) == 500, "all calls have run")
+
+
+def test_a_flood_of_oneway_calls_loses_none(start, stub):
+    server = start(calls_max=64)
+    shop = stub(server)
+    for _ in range(3000):
+        shop.log("line")
+    wait_until(lambda: len(server.service.begun) == 3000, "all calls have run")
 
 
 def test_errors_of_oneway_calls_are_logged_by_the_server(start, stub, caplog):

@@ -8,11 +8,16 @@
  *
  * single: a message is sent to every client before the next one is looked at.
  *
- * It speaks the protocol of benchmarks/server.py: {"port": N} first, then for each line on stdin
- * one line of JSON:
+ * relay: what one more connection says is appended to the log and flushed as in burst. There is one
+ * speaker only, so messages need not be told apart.
+ *
+ * It speaks the protocol of benchmarks/publisher.py and relaying.py: {"port": N} first, then for
+ * each line on stdin one line of JSON:
  *
  *   accept N                          {"clients": N}
- *   run MODE SIZE SECONDS DISTINCT    {"messages": ..., "started_s": ..., "cpu_s": ...}
+ *   run MODE SIZE SECONDS DISTINCT    {"messages": ..., "started_s": ...}
+ *   pace SIZE SECONDS RATE            the same; as in single, each message when it is due
+ *   relay N                           {"clients": N}; then it relays until the speaker is gone
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -85,8 +90,8 @@ static void flush_writable(int timeout_ms) {
   struct epoll_event events[EVENTS_MAX];
   int count = epoll_wait(epoll_fd, events, EVENTS_MAX, timeout_ms);
   for (int i = 0; i < count; i++) {
-    client *c = events[i].data.ptr;
-    if (c->cursor < head) flush_client(c);
+    client *c = events[i].data.ptr; /* none for a speaker */
+    if (c && c->cursor < head) flush_client(c);
   }
 }
 
@@ -135,6 +140,24 @@ static void frame_write(char *to, uint64_t i) {
   to[frame_len - 1] = '\n';
 }
 
+/* Behind its time it hurries: a message is due when it is due, whatever the ones before took. */
+static uint64_t pace(double started, double seconds, double rate) {
+  uint64_t messages = (uint64_t)(seconds * rate);
+  char *frame = malloc(frame_len);
+  if (!frame) die("out of memory");
+  for (uint64_t i = 0; i < messages; i++) {
+    frame_write(frame, i);
+    while (now_s() < started + (double)i / rate) continue;
+    single_send(frame);
+  }
+  free(frame);
+  return messages;
+}
+
+static void told(uint64_t messages, double started) {
+  printf("{\"messages\": %llu, \"started_s\": %.9f}\n", (unsigned long long)messages, started);
+}
+
 static void run(const char *mode, double seconds, bool distinct) {
   bool burst = strcmp(mode, "burst") == 0;
   if (!burst && strcmp(mode, "single") != 0) die("'%s' is neither burst nor single", mode);
@@ -142,17 +165,18 @@ static void run(const char *mode, double seconds, bool distinct) {
   if (!frames) die("out of memory");
   for (size_t i = 0; i < CYCLE; i++) frame_write(frames + i * frame_len, i);
   uint64_t messages = 0;
-  double started = now_s(), cpu = cpu_s(), deadline = started + seconds;
+  double started = now_s(), deadline = started + seconds;
   while (now_s() < deadline)
     for (int i = 0; i < CHUNK; i++, messages++) {
       char *frame = frames + messages % CYCLE * frame_len;
       if (distinct) frame_write(frame, messages);
-      if (burst) burst_append(frame);
-      else single_send(frame);
+      if (burst)
+        burst_append(frame);
+      else
+        single_send(frame);
     }
   drain();
-  printf("{\"messages\": %llu, \"started_s\": %.9f, \"cpu_s\": %.9f}\n",
-         (unsigned long long)messages, started, cpu_s() - cpu);
+  told(messages, started);
   free(frames);
 }
 
@@ -183,9 +207,30 @@ static void accept_all(size_t count) {
   printf("{\"clients\": %zu}\n", client_count);
 }
 
+/* Nobody waits for the speaker while a client can take more, nor the other way round. */
+static void relay(void) {
+  struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+  int speaker = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+  if (speaker < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, speaker, &event) < 0)
+    die("speaker: %s", strerror(errno));
+  for (ssize_t got; got = 0, true;) {
+    size_t room = (size_t)(tail() + LOG_BYTES - head);
+    if (room) got = recv(speaker, log_bytes + head % LOG_BYTES, room, MSG_DONTWAIT);
+    if (room && (got == 0 || (got < 0 && errno != EAGAIN))) break;
+    if (got > 0) {
+      head += (uint64_t)got;
+      flush_all();
+    } else {
+      flush_writable(-1);
+    }
+  }
+  close(speaker);
+  drain();
+}
+
 int main(void) {
-  char line[128], verb[16], first[16], length[16];
-  double seconds;
+  char line[128], verb[16], first[16], second[16];
+  double third;
   int distinct;
   setvbuf(stdout, NULL, _IOLBF, 0);
   messages_init();
@@ -194,12 +239,19 @@ int main(void) {
   if (epoll_fd < 0) die("epoll: %s", strerror(errno));
   listen_anywhere();
   while (fgets(line, sizeof line, stdin)) {
-    int words = sscanf(line, "%15s %15s %15s %lf %d", verb, first, length, &seconds, &distinct);
+    int words = sscanf(line, "%15s %15s %15s %lf %d", verb, first, second, &third, &distinct);
     if (words == 2 && strcmp(verb, "accept") == 0) {
       accept_all(parse_count("accept", first, 1, CLIENTS_MAX));
     } else if (words == 5 && strcmp(verb, "run") == 0) {
-      frame_len = parse_count("size", length, 1, SIZE_MAX_BYTES) + 1;
-      run(first, seconds, distinct);
+      frame_len = parse_count("size", second, 1, SIZE_MAX_BYTES) + 1;
+      run(first, third, distinct);
+    } else if (words == 4 && strcmp(verb, "pace") == 0) {
+      double started = now_s();
+      frame_len = parse_count("size", first, 1, SIZE_MAX_BYTES) + 1;
+      told(pace(started, strtod(second, NULL), third), started);
+    } else if (words == 2 && strcmp(verb, "relay") == 0) {
+      accept_all(parse_count("relay", first, 1, CLIENTS_MAX));
+      relay();
     } else {
       die("no such command: %s", line);
     }

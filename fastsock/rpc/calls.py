@@ -52,6 +52,8 @@ class Call(Generic[R]):
     id = 0
     sent_at: int | None = None
     moves = 0
+    moving = False
+    """A server has refused it, and it is on its way to another one."""
     finished = False
     attended = False
     reply: tuple[int, int, Any] | None = None

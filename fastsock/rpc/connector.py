@@ -254,7 +254,7 @@ class Connector:
                 try:
                     same = resumes is not None and resumes.address == address
                     return Link(self, address, timeout, resumes if same else None)
-                except (OSError, Unavailable) as error:
+                except (OSError, RpcError) as error:
                     self._route.failed(address)
                     failure = error
             if resumes is None or self._closed or monotonic() + pause > until:
@@ -276,8 +276,10 @@ class Connector:
                 raise ConnectionLost("the stub is closed")
             if self._link is not old:
                 return self._link
-            if not old.dead and not self._route.has_others(old.address):
-                return old
+            if not old.dead:
+                if not self._route.has_others(old.address):
+                    return old
+                self._route.failed(old.address)  # It drains: the others are tried first.
             link = self._open(old if old.dead else None, deadline)
             self._link = link
             return link
@@ -350,6 +352,7 @@ class Connector:
         if not refused or call.moves >= MOVES_MAX or not self._route.has_others(link.address):
             return False
         call.moves += 1
+        call.moving = True
         link.draining = True
         # On a thread of its own, since connecting takes time and this one reads for others.
         threading.Thread(
@@ -363,6 +366,7 @@ class Connector:
             self._post(call)
         except (OSError, RpcError):
             call.finish((wire.ERROR, 0, refusal), None)
+        call.moving = False
         call.wake()
         self.wake_loops()
 

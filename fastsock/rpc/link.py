@@ -70,6 +70,8 @@ class Link:
         self.sending = threading.Lock()
         self.dead = False
         self.draining = False
+        self.last_begun = 1 << 64
+        """Calls above that do not begin: the server drains."""
         self.pending: dict[int, Call[Any]] = {}
         self.unstarted: deque[Call[Any]] = deque()
         self.next_id: int = resumes.next_id if resumes else 1
@@ -270,8 +272,12 @@ class Link:
 
     def _exchange(self, call: Call[Any], left: float) -> None:
         """Sends the call and reads until something comes: mostly its answer."""
+        outgoing, client = self.outgoing, self.client
         with self.sending:
-            if self.outgoing:
+            if len(outgoing) == 1 and outgoing[0][1] is call:
+                call.sent_at = client.bytes_queued
+                client.send(outgoing.popleft()[0], timeout=left)
+            elif outgoing:
                 self._send_batch(left)
         frames = self._receive(left)
         if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
@@ -298,7 +304,7 @@ class Link:
     def wait(self, waiter: Any, timeout: float | None) -> None:
         """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
         with self.lock:
-            leads = not self.leading and not self.dead
+            leads = not self.leading and not self.dead and not waiter.moving
             if leads:
                 self.leading = True
             elif not self.dead:
@@ -311,7 +317,7 @@ class Link:
             self.recovered.wait(timeout)
         else:
             try:
-                if not waiter.ready:
+                if not waiter.ready and (waiter.moving or waiter.link is self):
                     event.wait(timeout)
             finally:
                 self._leave(waiter)
@@ -343,7 +349,7 @@ class Link:
 
     def _read_until(self, waiter: Any, limit: float | None) -> None:
         keepalive = self.settings.keepalive
-        while not waiter.ready:
+        while not waiter.ready and not waiter.moving:
             timeout = keepalive
             if limit is not None:
                 timeout = min(keepalive, limit - monotonic())
@@ -362,11 +368,11 @@ class Link:
     def _receive(self, timeout: float) -> list[bytes]:
         """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
         that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
-        if self.silent_since is None:
-            self.silent_since = monotonic()
         try:
             frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
         except TimeoutError:
+            if self.silent_since is None:
+                self.silent_since = monotonic() - timeout
             self._check_silence(self.silent_since, self.settings.keepalive)
             raise
         self.silent_since = self.pinged_at = None
@@ -390,6 +396,7 @@ class Link:
         kind, flags, _, _, number, _ = _unpack(frame)
         if kind > wire.CHUNK or kind < wire.REPLY:
             if kind == wire.DRAIN:
+                self.last_begun = min(number, self.last_begun)
                 self.draining = True
             elif kind != wire.PONG:
                 raise ConnectionClosed(f"a frame of unknown kind {kind}", "local")
@@ -489,7 +496,7 @@ class Link:
 
     def take_calls(self) -> list[Call[Any]]:
         """Closes the connection, and gives away the calls that have not ended. A call of which the
-        kernel got nothing has no ``sent_at``."""
+        kernel got nothing, or that a draining server does not begin, has no ``sent_at``."""
         self.client._close(0.0)
         with self.sending, self.lock:
             calls = list(self.unstarted)
@@ -498,7 +505,9 @@ class Link:
             self.unstarted.clear()
             self.attendant.calls.clear()
             for call in calls:
-                if call.sent_at is not None and call.sent_at >= self.client.bytes_sent:
+                if call.sent_at is not None and (
+                    call.sent_at >= self.client.bytes_sent or call.id > self.last_begun
+                ):
                     call.sent_at = None
         return calls
 

@@ -26,15 +26,26 @@ LOCATIONS_MAX = 8
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class Location(msgspec.Struct, frozen=True):
-    """An address, and the place from which alone it leads there: see places.py. "" is anywhere."""
+    """A host with a port, or the path of a UNIX socket with 0; and the place from which alone it
+    leads there: see places.py. "" is anywhere."""
 
-    address: tuple[Name, Port] | Name
+    host: Name
+    port: Port
     place: Text = ""
+
+    @classmethod
+    def of(cls, address: tuple[str, int] | str, place: str = "") -> "Location":
+        """That of an address in its plain form."""
+        return cls(address, 0, place) if isinstance(address, str) else cls(*address, place)
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        return (self.host, self.port) if self.port else self.host
 
 
 class Instance(msgspec.Struct, frozen=True):

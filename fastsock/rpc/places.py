@@ -55,12 +55,13 @@ def announced(
     """
     if advertise is None:
         own = [_reachable(address, matchmaker) for address in listening]
-        return [Location(address, place_of(address)) for address in own]
+        return [Location.of(address, place_of(address)) for address in own]
     listed = advertise if isinstance(advertise, list) else [advertise]
     if not listed:
         raise ValueError("advertise must hold at least one address, or be None")
     addresses = [_absolute(check(each)) for each in listed]
-    return [Location(each, place_of(each) if isinstance(each, str) else "") for each in addresses]
+    places = [place_of(each) if isinstance(each, str) else "" for each in addresses]
+    return list(map(Location.of, addresses, places))
 
 
 def _reachable(address: tuple[str, int] | str, matchmaker: Address) -> tuple[str, int] | str:

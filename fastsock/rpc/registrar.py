@@ -33,6 +33,7 @@ class Registrar:
         self._token = token
         self._stub: Matchmaker | None = None
         self._failing = False
+        self._pause = PAUSE_FIRST
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="fastsock.rpc registrar", daemon=True
@@ -42,12 +43,10 @@ class Registrar:
         """Registers. A matchmaker that does not answer is no reason not to serve: the server goes
         on trying. But one that refuses is a mistake that the user can mend: its RpcError is raised.
         """
-        pause = 0.0
         try:
-            pause = self._register()
-        except (Unavailable, OSError) as error:
+            self._pause = self._register()
+        except (Unavailable, OSError, MatchmakerFull) as error:
             self._failed(error)
-        self._pause = pause or PAUSE_FIRST
         self._thread.start()
 
     def stop(self) -> None:
@@ -57,14 +56,15 @@ class Registrar:
             self._thread.join(2 * CALL_SECONDS)
 
     def _run(self) -> None:
-        pause, failures = self._pause, 0
-        while not self._stopping.wait(pause):
+        failures = 0
+        while not self._stopping.wait(self._pause):
             try:
-                pause, failures = self._register(), 0
+                self._pause, failures = self._register(), 0
             except (RpcError, OSError, MatchmakerFull) as error:
                 self._failed(error)
-                failures += 1
-                pause = min(PAUSE_FIRST * 2**failures, PAUSE_MOST) * random.uniform(0.5, 1.0)
+                failures = min(failures + 1, 10)
+                longest = min(PAUSE_FIRST * 2**failures, PAUSE_MOST)
+                self._pause = longest * random.uniform(0.5, 1.0)
         self._unregister()
 
     def _register(self) -> float:

@@ -2,7 +2,9 @@
 
 import hmac
 import logging
+import os
 import secrets
+import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -30,6 +32,9 @@ from fastsock.rpc.errors import (
     VersionMismatch,
 )
 from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.matchmaker import Instance
+from fastsock.rpc.places import announced
+from fastsock.rpc.registrar import Registrar
 from fastsock.rpc.session import Assembly, Session
 from fastsock.rpc.skeleton import Interceptor, Running, Skeleton, failure_of
 from fastsock.server import MultiServer
@@ -58,6 +63,7 @@ def serve(
     *,
     interface: type | None = None,
     matchmaker: Address | None = None,
+    advertise: Address | Sequence[Address] | None = None,
     token: str = "",
     threads_max: int = 16,
     calls_max: int = 1024,
@@ -76,8 +82,11 @@ def serve(
     ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket; or a list
     of those. ``interface`` is the class whose marked methods count, by default the service's own.
 
-    matchmaker       address of a matchmaker that tells clients of this server while it lives
-    token            clients must know it
+    matchmaker       address of a matchmaker that tells clients of this server while it lives and
+                     does not drain; if it does not answer, it is asked until it does
+    advertise        the address, or list of addresses, at which clients find the server: by default
+                     ``address``, where 0.0.0.0 and :: become this machine's towards the matchmaker
+    token            clients must know it; the matchmaker gets the same one
     threads_max      threads of the pool that runs methods
     calls_max        calls of one client that run at a time; more are refused
     body_bytes_max   the longest arguments or result; arguments that arrive take four times that,
@@ -93,7 +102,8 @@ def serve(
     busy_poll_us     microseconds to look for calls before sleeping
 
     Raises TypeError for a service that cannot be served, ValueError for an argument that cannot
-    be, OSError where the address cannot be listened on.
+    be, OSError where the address cannot be listened on, Forbidden or another RpcError where the
+    matchmaker refuses.
     """
     options = {
         "token": token,
@@ -122,6 +132,8 @@ def serve(
     server = Server(service, interface or type(service), skeleton, options)
     try:
         server._listen(listed, listening)
+        if matchmaker is not None:
+            server._register(matchmaker, advertise, token)
     except BaseException:
         server.close()
         raise
@@ -144,6 +156,7 @@ class Server:
         self._silent: deque[tuple[float, Connection]] = deque()
         self._engines: list[MultiServer] = []
         self._draining = False
+        self._registrar: Registrar | None = None
         self._closed = threading.Event()
         self._linger = 1.0
         self._methods: dict[int, tuple[Signature, Any]] = {}
@@ -179,6 +192,22 @@ class Server:
         for engine in self._engines:
             engine.start()
 
+    def _register(self, matchmaker: Address, advertise: Any, token: str) -> None:
+        instance = Instance(
+            self.interface.name,
+            self.interface.version,
+            self.incarnation.hex(),
+            announced(self.addresses, advertise, matchmaker),
+            socket.gethostname(),
+            os.getpid(),
+        )
+        self._registrar = Registrar(instance, matchmaker, token)
+        self._registrar.start()
+
+    def _unregister(self) -> None:
+        if self._registrar is not None:
+            self._registrar.stop()
+
     # ---- For the user ----
 
     @property
@@ -201,13 +230,7 @@ class Server:
 
         Raises TimeoutError if calls still run after ``timeout`` seconds.
         """
-        self._draining = True
-        with self._lock:
-            sessions = list(self._sessions.values())
-        for session in sessions:
-            outgoing = session.outgoing
-            if outgoing is not None:
-                outgoing.put_control(wire.frame(wire.DRAIN))
+        self._refuse_calls()
         if not self._skeleton.wait_idle(timeout):
             raise TimeoutError(f"{self._skeleton.running_count} calls still run after {timeout} s")
 
@@ -219,15 +242,25 @@ class Server:
         """Cancels what runs, and closes all connections. Idempotent."""
         if self._closed.is_set():
             return
-        self._draining = True
-        with self._lock:
-            sessions = list(self._sessions.values())
-        for session in sessions:
+        for session in self._refuse_calls():
             session.cancel_all()
         for engine in self._engines:
             engine.close()
         self._skeleton.close(self._linger)
         self._closed.set()
+
+    def _refuse_calls(self) -> list[Session]:
+        """From now on no call begins; tells the clients so, with the number of the last one that
+        may have begun. Returns their sessions."""
+        self._unregister()
+        self._draining = True
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            outgoing = session.outgoing
+            if outgoing is not None:
+                outgoing.put_control(wire.frame(wire.DRAIN, session.highest))
+        return sessions
 
     def health(self) -> dict[str, Any]:
         """What the built-in method ``rpc_health`` answers."""
@@ -384,7 +417,7 @@ class Server:
         )
         conn.send(wire.frame(wire.HELLO, payload=wire.encode(answer)))
         if self._draining:
-            conn.send(wire.frame(wire.DRAIN))
+            conn.send(wire.frame(wire.DRAIN, session.highest))
 
     def _read_hello(self, frame: bytes) -> wire.ClientHello:
         """The client's hello; an error where it must not be let in."""

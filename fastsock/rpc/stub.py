@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from fastsock.address import Address, check
+from fastsock.address import Address, check, show
 from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.connector import Connector, Interceptor, Settings
 from fastsock.rpc.context import check_metadata
+from fastsock.rpc.finding import MatchmakerRoute
 from fastsock.rpc.interface import Interface
+from fastsock.rpc.matchmaker import Instance, Matchmaker
 from fastsock.rpc.route import FixedRoute, Route
 
 __all__ = ["close", "connect"]
@@ -84,7 +86,16 @@ def _route(
     if address is not None:
         check(address)
         return FixedRoute(address)
-    raise NotImplementedError
+    assert matchmaker is not None
+    where = matchmaker
+    check(where)
+
+    def ask() -> list[Instance]:
+        with connect(Matchmaker, where, token=token, timeout=2.0, connect_timeout=2.0) as found:
+            return found.find(interface.name, interface.version)
+
+    wanted = f"{interface.name} version {interface.version}"
+    return MatchmakerRoute(ask, f"{wanted} at {show(where)}")
 
 
 def _stub(interface: type[S], described: Interface, connector: Connector) -> S:

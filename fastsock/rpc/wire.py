@@ -34,7 +34,7 @@ CREDIT = 10  # to the server: so many more bytes, or so many more items of a str
 ACK = 11  # to the server: these replies have arrived, u64 numbers of calls
 PING = 12  # to the server
 PONG = 13  # to the client
-DRAIN = 14  # to the client: send new calls elsewhere
+DRAIN = 14  # to the client: calls above that number do not begin here, send them elsewhere
 BYE = 15  # to the server: the client ends, nobody waits for anything
 
 MORE = 1
