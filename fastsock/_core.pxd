@@ -7,6 +7,7 @@ cdef class Engine:
     cdef fs_reactor *reactor
     cdef object __weakref__
     cdef dict connections_by_number
+    cdef Connection recent
     cdef list channels
     cdef list queued
     cdef dict options  # the reactor looks at the bytes of relay_except
@@ -15,6 +16,10 @@ cdef class Engine:
 
     cdef fs_reactor *live(self) except NULL
     cdef int claim(self) except -1
+    cdef list turn(self, int64_t timeout)
+    cdef list take_events(self, int64_t timeout)
+    cdef list poll_events(self, int64_t timeout)
+    cdef bint has_ended(self) except -1
     cdef Event event_object(self, const fs_event *event)
     cdef Connection connection_of(self, uint64_t handle, uint64_t number)
     cdef Connection make_connection(self, uint64_t handle, uint64_t number)

@@ -130,7 +130,7 @@ cdef class Engine:
     def _report_messages(self, report):
         self.live().report = report
 
-    def _turn(self, int64_t timeout):
+    cdef list turn(self, int64_t timeout):
         """One turn of at most timeout nanoseconds (-1: until something happens); its events."""
         cdef int count
         cdef fs_reactor *reactor = self.live()
@@ -154,8 +154,8 @@ cdef class Engine:
         if event.kind == FS_MESSAGE:
             message = Message.__new__(Message)
             message.conn = self.connection_of(event.handle, event.number)
-            message.data = PyBytes_FromStringAndSize(<const char *>event.message.data,
-                                                     event.message.len)
+            message.detail = PyBytes_FromStringAndSize(<const char *>event.message.data,
+                                                       event.message.len)
             return message
         conn = self.connection_of(event.handle, event.number)
         if event.kind == FS_CONNECTED:
@@ -166,15 +166,20 @@ cdef class Engine:
         # Its record goes after this turn, and users ask who it was.
         conn._peer = conn.peer
         self.connections_by_number.pop(conn.number, None)
+        self.recent = None
         conn.reason = REASONS[<int>event.reason]
         return Disconnected(conn, conn.reason)
 
     cdef Connection connection_of(self, uint64_t handle, uint64_t number):
+        # Messages come in runs from one connection.
+        if self.recent is not None and self.recent.number == number:
+            return self.recent
         conn = self.connections_by_number.get(number)
         if conn is None:
             conn = self.make_connection(handle, number)
             self.connections_by_number[number] = conn
-        return <Connection>conn
+        self.recent = <Connection>conn
+        return self.recent
 
     cdef Connection make_connection(self, uint64_t handle, uint64_t number):
         cdef Connection conn = Connection.__new__(Connection)
@@ -185,15 +190,19 @@ cdef class Engine:
 
     def _take_events(self, int64_t timeout):
         """Turns until there are events or the time is over; what was queued comes first."""
+        return self.take_events(timeout)
+
+    cdef list take_events(self, int64_t timeout):
         cdef uint64_t begun = fs_sys_now_ns()
+        cdef list events
         if self.queued_at < len(self.queued):
             events = self.queued[self.queued_at:]
             self.queued = []
             self.queued_at = 0
-            return events + self._turn(0)
+            return events + self.turn(0)
         while True:
-            events = self._turn(time_left(timeout, begun))
-            if events or time_left(timeout, begun) == 0 or self._closed:
+            events = self.turn(time_left(timeout, begun))
+            if events or time_left(timeout, begun) == 0 or self.has_ended():
                 return events
 
     def poll(self, *, timeout=None):
@@ -203,10 +212,12 @@ cdef class Engine:
         empty. What was published is flushed meanwhile. Raises RuntimeError where another thread
         drives the server.
         """
-        cdef int64_t limit = timeout_ns(timeout)
+        return self.poll_events(timeout_ns(timeout))
+
+    cdef list poll_events(self, int64_t timeout):
         self.claim()
         try:
-            return self._take_events(limit)
+            return self.take_events(timeout)
         finally:
             self.driver = 0
 
@@ -215,9 +226,9 @@ cdef class Engine:
 
     def __next__(self):
         while self.queued_at >= len(self.queued):
-            if self._closed:
+            if self.has_ended():
                 raise StopIteration
-            self.queued = self.poll()
+            self.queued = self.poll_events(-1)
             self.queued_at = 0
         event = self.queued[self.queued_at]
         self.queued_at += 1
@@ -226,6 +237,9 @@ cdef class Engine:
     @property
     def _closed(self):
         """Whether the server is closed and every connection has ended and was reported."""
+        return self.has_ended()
+
+    cdef bint has_ended(self) except -1:
         cdef fs_waiter waiter
         fs_reactor_prepare(self.live(), &waiter, FS_WAIT_CLOSED)
         return fs_reactor_met(self.reactor, &waiter)
@@ -491,7 +505,7 @@ cdef class Engine:
         """One turn, whose events are queued for later."""
         self.claim()
         try:
-            self.queued += self._turn(left)
+            self.queued += self.turn(left)
         finally:
             self.driver = 0
         return 0

@@ -1,8 +1,10 @@
 from libc.stdint cimport uint64_t
 
 
+# detail is what the kind of event adds: data, reason, or the name of a channel.
 cdef class Event:
     cdef readonly object conn
+    cdef object detail
 
 
 cdef class Connected(Event):
@@ -10,13 +12,12 @@ cdef class Connected(Event):
 
 
 cdef class Message(Event):
-    cdef readonly bytes data
+    pass
 
 
 cdef class Gap(Event):
-    cdef readonly str channel
     cdef readonly uint64_t lost
 
 
 cdef class Disconnected(Event):
-    cdef readonly object reason
+    pass

@@ -20,6 +20,10 @@ class Reason(enum.StrEnum):
     IDLE = "idle timeout"
 
 
+# A turn's worth of messages comes and goes. Kept for the next, they neither go through the allocator
+# nor count as new objects, which would start the garbage collector several times a turn. Only those
+# are kept that are as large as this base, so no frequent event has a field of its own.
+@cython.freelist(4096)
 cdef class Event:
     """Something that happened to a connection: ``Connected``, ``Message``, ``Gap`` or
     ``Disconnected``."""
@@ -55,10 +59,14 @@ cdef class Message(Event):
 
     def __init__(self, conn, bytes data not None):
         self.conn = conn
-        self.data = data
+        self.detail = data
+
+    @property
+    def data(self):
+        return self.detail
 
     def _key(self):
-        return (self.conn, self.data)
+        return (self.conn, self.detail)
 
 
 @cython.final
@@ -70,11 +78,15 @@ cdef class Gap(Event):
 
     def __init__(self, conn, str channel not None, uint64_t lost):
         self.conn = conn
-        self.channel = channel
+        self.detail = channel
         self.lost = lost
 
+    @property
+    def channel(self):
+        return self.detail
+
     def _key(self):
-        return (self.conn, self.channel, self.lost)
+        return (self.conn, self.detail, self.lost)
 
 
 @cython.final
@@ -85,7 +97,11 @@ cdef class Disconnected(Event):
 
     def __init__(self, conn, reason):
         self.conn = conn
-        self.reason = Reason(reason)
+        self.detail = Reason(reason)
+
+    @property
+    def reason(self):
+        return self.detail
 
     def _key(self):
-        return (self.conn, self.reason)
+        return (self.conn, self.detail)
