@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx) setup.py
 ASAN_LIB := build/asan/lib
+ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors socket net client \
+  single server channels faults churn model))
 FUZZ_SECONDS ?= 60
 
 .PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench check wheel clean
@@ -54,12 +56,13 @@ build/built: .venv/ready $(SOURCES)
 debug:
 	FASTSOCK_BUILD=debug $(MAKE) --always-make build/built
 
-# The Python tests against extensions with AddressSanitizer and UBSan, built beside the others.
+# The tests that move bytes, against extensions with AddressSanitizer and UBSan, which are built
+# beside the others; two minutes.
 asan: .venv/ready tools
 	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
-	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0 \
+	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	  $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. .
+	  $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
 
 cov: .venv/ready
 	FASTSOCK_BUILD=cov $(BIN)/python setup.py --quiet build --build-base build/cov --build-lib build/cov/lib
