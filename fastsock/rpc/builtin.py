@@ -2,53 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from fastsock.rpc.interface import Interface, Service, Signature, method
-from fastsock.rpc.schema import spell
+from fastsock.rpc.definitions import Description, describe
+from fastsock.rpc.interface import Interface, Service, method
 
 if TYPE_CHECKING:
     from fastsock.rpc.server import Server
 
-__all__ = ["BUILTINS", "Builtins", "Description", "MethodDescription"]
-
-
-class MethodDescription(msgspec.Struct):
-    """A method, as people and programs need to know it."""
-
-    name: str
-    signature: str
-    doc: str
-    parameters: list[tuple[str, str]]
-    result: str
-    stream: bool
-    oneway: bool
-    idempotent: bool
-    digest: str
-
-
-class Description(msgspec.Struct):
-    """A service with all its methods."""
-
-    service: str
-    version: str
-    doc: str
-    methods: list[MethodDescription]
-
-
-def describe(signature: Signature) -> MethodDescription:
-    """What the built-in method tells of one method."""
-    return MethodDescription(
-        signature.name,
-        signature.text,
-        signature.doc,
-        [(name, spell(each)) for name, each in signature.types.items()],
-        spell(signature.result),
-        signature.stream,
-        signature.options.oneway,
-        signature.options.idempotent,
-        signature.digest,
-    )
+__all__ = ["BUILTINS", "Builtins"]
 
 
 class Builtins(Service):
@@ -71,9 +31,7 @@ class Builtins(Service):
     @method(idempotent=True)
     def rpc_describe(self) -> Description:
         """The service: methods, types, docstrings."""
-        interface = self._server.interface
-        methods = [describe(signature) for signature in interface.methods.values()]
-        return Description(interface.name, interface.version, interface.doc, methods)
+        return describe(self._server.interface)
 
 
 BUILTINS = Interface.of(Builtins)

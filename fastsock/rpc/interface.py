@@ -236,6 +236,16 @@ class Signature:
     def result_codec(self) -> Codec:
         return Codec(self.result)
 
+    def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The method as a function of its arguments in the order of the parameters: those that
+        are keyword-only as well."""
+        kinds = [each.kind for each in self.parameters.parameters.values()]
+        names = list(self.types)[-kinds.count(inspect.Parameter.KEYWORD_ONLY) or len(kinds) :]
+        if not names:
+            return function
+        at = len(kinds) - len(names)
+        return lambda *args: function(*args[:at], **dict(zip(names, args[at:], strict=True)))
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the order of the parameters; TypeError as for a local call."""
         try:

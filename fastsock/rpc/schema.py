@@ -91,16 +91,16 @@ def fields_of(record: type) -> dict[str, Any]:
     if not is_typeddict:
         return hints
     optional: frozenset[str] = getattr(record, "__optional_keys__", frozenset())
-    hints = {name: _unmarked(each) for name, each in hints.items()}
-    return {
-        name: typing.NotRequired[each] if name in optional else each for name, each in hints.items()
-    }
+    return {name: _marked(each, name in optional) for name, each in hints.items()}
 
 
-def _unmarked(hint: Any) -> Any:
-    """The type without Required or NotRequired around it."""
-    marked = typing.get_origin(hint) in (typing.Required, typing.NotRequired)
-    return typing.get_args(hint)[0] if marked else hint
+def _marked(hint: Any, optional: bool) -> Any:
+    """The type of an entry, with NotRequired around it and nothing else. What stands there counts
+    more than ``optional``, which does not know of annotations that are strings."""
+    mark = typing.get_origin(hint)
+    if mark in (typing.Required, typing.NotRequired):
+        (hint,), optional = typing.get_args(hint), mark is typing.NotRequired
+    return typing.NotRequired[hint] if optional else hint
 
 
 def form_of(record: type) -> list[str]:

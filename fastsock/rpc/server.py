@@ -173,7 +173,7 @@ class Server:
             function = getattr(service, name, None)
             if not callable(function):
                 raise TypeError(f"{type(service).__qualname__} has no method {name}()")
-            self._methods[number] = signature, function
+            self._methods[number] = signature, signature.adapted(function)
             text = signature.text[:TEXT_MAX]
             self._infos[name] = wire.MethodInfo(number, signature.digest, text)
 
