@@ -1,11 +1,13 @@
 """Client, against servers of fastsock and plain listening sockets."""
 
+import signal
 import socket
 import struct
 import threading
 from pathlib import Path
 
 import pytest
+from calls import Call, signal_until
 from conftest import WAIT, read_exactly, read_to_end
 
 from fastsock import Client, ConnectionClosed, MessageTooBig, MultiServer, ServerClosed
@@ -333,6 +335,71 @@ def test_recv_into_refuses_what_it_cannot_fill(plain):
     peer.sendall(b"\0\0\0\11")
     with pytest.raises(MessageTooBig):
         client.recv_into(bytearray(100), timeout=WAIT)
+
+
+def test_recv_into_holds_its_buffer_while_it_waits(plain):
+    client, peer = plain(framing="length")
+    buffer = bytearray(4)
+    waiting = Call(lambda: client.recv_into(buffer))
+    waiting.wait_asleep()
+    with pytest.raises(BufferError):
+        buffer.clear()
+    peer.sendall(b"\0\0\0\4data")
+    assert waiting.wait_result() == 4
+    assert buffer == b"data"
+    buffer.clear()
+
+
+# ---- Timeouts and signals ----
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.001, float("nan")])
+def test_timeouts_that_are_none(plain, timeout):
+    client, _ = plain()
+    for call in (
+        lambda: client.recv(timeout=timeout),
+        lambda: client.recv_many(2, timeout=timeout),
+        lambda: client.recv_into(bytearray(1), timeout=timeout),
+        lambda: client.send(b"x", timeout=timeout),
+        lambda: Client.connect(client.peer, timeout=timeout),
+    ):
+        with pytest.raises(ValueError, match="timeout must be None or at least 0 seconds, not"):
+            call()
+
+
+@pytest.mark.parametrize("timeout", [1e300, float("inf"), 2**70])
+def test_a_huge_timeout_waits(plain, timeout):
+    client, peer = plain()
+    waiting = Call(lambda: client.recv(timeout=timeout))
+    waiting.wait_asleep()
+    peer.sendall(b"at last\n")
+    assert waiting.wait_result() == b"at last"
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_signal_handler_that_raises_ends_the_wait_and_nothing_is_lost(plain):
+    client, peer = plain()
+    peer.sendall(b"half a ")
+    raised = threading.Event()
+
+    def handler(*_):
+        if not raised.is_set():
+            raised.set()
+            raise Stop
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        signals = signal_until(raised, signal.SIGUSR1)
+        with pytest.raises(Stop):
+            client.recv(timeout=WAIT)
+        signals.wait_result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    peer.sendall(b"message\n")
+    assert client.recv(timeout=WAIT) == b"half a message"
 
 
 # ---- Coming back ----

@@ -363,6 +363,7 @@ def blocking_calls(pair, keep):
     posix.listen(listener)
     (client,) = keep(posix.socket(socket.AF_INET, socket.SOCK_STREAM))
     address = posix.getsockname(listener)
+    (source,) = keep(os.open(__file__, os.O_RDONLY))
 
     def feed():
         posix.send(pair[1], b"x")
@@ -374,7 +375,9 @@ def blocking_calls(pair, keep):
         "recv": (lambda: posix.recv(pair[0], 1), feed),
         "recv_into": (lambda: posix.recv_into(pair[0], bytearray(1)), feed),
         "recvfrom": (lambda: posix.recvfrom(pair[0], 1), feed),
+        "recvfrom_into": (lambda: posix.recvfrom_into(pair[0], bytearray(1)), feed),
         "recvmsg": (lambda: posix.recvmsg(pair[0], 1), feed),
+        "recvmsg_into": (lambda: posix.recvmsg_into(pair[0], [bytearray(1)]), feed),
         "poll": (lambda: posix.poll([(pair[0], posix.POLLIN)], 50), feed),
         "recvmmsg": (
             lambda: posix.recvmmsg(pair[0], [bytearray(1)], np.zeros(1, np.int64)),
@@ -386,6 +389,12 @@ def blocking_calls(pair, keep):
         ),
         "send": (lambda: fill(pair[0]) or posix.send(pair[0], b"x"), drain),
         "sendmsg": (lambda: fill(pair[0]) or posix.sendmsg(pair[0], [b"x"]), drain),
+        "sendmmsg": (lambda: fill(pair[0]) or posix.sendmmsg(pair[0], [b"x"]), drain),
+        "send_each": (
+            lambda: fill(pair[0]) or posix.send_each(np.array(pair[:1], np.int32), b"x", 0),
+            drain,
+        ),
+        "sendfile": (lambda: fill(pair[0]) or posix.sendfile(pair[0], source, 0, 1), drain),
         "accept": (
             lambda: keep(posix.accept(listener)[0]),
             lambda: posix.connect(client, address),
@@ -395,8 +404,9 @@ def blocking_calls(pair, keep):
 
 
 BLOCKING = [
-    *("recv", "recv_into", "recvfrom", "recvmsg", "poll", "recvmmsg", "recv_each", "send"),
-    *("sendmsg", "accept", "connect"),
+    *("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "recvmmsg"),
+    *("recv_each", "poll", "send", "sendmsg", "sendmmsg", "send_each", "sendfile", "accept"),
+    "connect",
 ]
 
 
