@@ -153,9 +153,9 @@ class Partner:
         return BenchmarkError(f"{self.name} ended: {said[-1] if said else 'without a word'}")
 
 
-def start_server(scenario: str, peer: str) -> Partner:
+def start_server(scenario: str, peer: str, *options: str) -> Partner:
     """A fresh process for the server of a scenario's peer (server.py), on the server's core."""
-    command = [sys.executable, "-m", "benchmarks.server", scenario, peer]
+    command = [sys.executable, "-m", "benchmarks.server", scenario, peer, *options]
     return Partner(f"{peer} server", command, cores()[0])
 
 

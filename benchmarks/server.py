@@ -1,4 +1,4 @@
-"""The process of a peer's server: `python -m benchmarks.server SCENARIO PEER`.
+"""The process of a peer's server: `python -m benchmarks.server SCENARIO PEER [OPTION...]`.
 
 It prints {"port": N}, or {"missing": WHY} where it cannot take part here. Then it answers each line
 of stdin with one line of JSON, until stdin ends; the end of the process closes the connections.
@@ -31,14 +31,14 @@ def obey(commands: Mapping[str, Command]) -> None:
 
 def main() -> None:
     """Starts the peer that the command line names, or says what it misses."""
-    scenario, peer = sys.argv[1:]
+    scenario, peer, *options = sys.argv[1:]
     try:
         module = import_module(f"benchmarks.peers.{scenario}.{peer.replace('-', '_')}")
     except ImportError as error:
         answer(missing=str(error))
         return
     try:
-        module.serve()
+        module.serve(*options)
     except Unavailable as error:
         answer(missing=str(error))
 

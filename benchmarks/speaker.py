@@ -58,7 +58,7 @@ class Speaker:
             said = self.socket.recv(1 << 16)
             if not said:
                 raise SystemExit("the server closed the publisher's connection")
-            self.awaited -= said.count(b"\n")
+            self.awaited -= said.count(self.protocol.answer_mark)
 
     def close(self) -> None:
         self.socket.close()

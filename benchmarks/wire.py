@@ -43,6 +43,8 @@ class Protocol:
     listen: Callable[[int], Wire]
     speak: Callable[[int], Wire]
     answers: Answers = Answers.NONE
+    answer_mark: bytes = b"\n"
+    """A byte that each answer has once, and nothing else that the server may say to a publisher."""
     request: bytes = b""
     """What a publisher says behind a block of messages, to be answered."""
 
@@ -79,8 +81,10 @@ _NATS_HELLO = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
 
 
 def _nats_listen(size: int) -> Wire:
-    hello = _NATS_HELLO + b"SUB x 1\r\nPING\r\n"
-    return Wire(hello, ready=b"PONG\r\n", head=b"MSG x 1 %d\r\n" % size, tail=b"\r\n")
+    # Two seconds after it has begun, a connection is asked for a PONG, and then every two minutes.
+    # The first of these has to be over before messages are counted.
+    hello = _NATS_HELLO + b"SUB x 1\r\n"
+    return Wire(hello, b"PING\r\n", b"PONG\r\n", head=b"MSG x 1 %d\r\n" % size, tail=b"\r\n")
 
 
 def _nats_speak(size: int) -> Wire:
@@ -88,7 +92,7 @@ def _nats_speak(size: int) -> Wire:
     return Wire(hello, ready=b"PONG\r\n", head=b"PUB x %d\r\n" % size, tail=b"\r\n")
 
 
-NATS = Protocol("nats", _nats_listen, _nats_speak, Answers.BLOCK, request=b"PING\r\n")
+NATS = Protocol("nats", _nats_listen, _nats_speak, Answers.BLOCK, b"O", request=b"PING\r\n")
 
 
 # ---- ZeroMQ: a greeting and READY from both sides, then frames of flags, size and body ----

@@ -60,7 +60,7 @@ static size_t client_count, open_count, size, frame_len;
 static bool checking;
 static char *due, *taken;
 static int epoll_fd;
-static double mark_cpu_s, last_s;
+static double mark_cpu_s, last_s, pause_s; /* the longest time in which nothing came */
 
 static bool matches(const char *line, uint64_t number) {
   message_write(due + head.len, size, number);
@@ -143,6 +143,12 @@ static bool receive(client *c) {
   return true;
 }
 
+static void came_now(void) {
+  double now = now_s();
+  if (last_s > 0 && now - last_s > pause_s) pause_s = now - last_s;
+  last_s = now;
+}
+
 /* Waits once and takes what came. Returns whether stdin has a command. */
 static bool turn(int timeout_ms, bool *stalled) {
   struct epoll_event events[EVENTS_MAX];
@@ -156,7 +162,7 @@ static bool turn(int timeout_ms, bool *stalled) {
     else
       command = true;
   }
-  if (came) last_s = now_s();
+  if (came) came_now();
   return command;
 }
 
@@ -195,6 +201,7 @@ static void mark(uint64_t messages) {
   }
   wake_at(WAKE_FRAMES * frame_len);
   mark_cpu_s = cpu_s();
+  last_s = pause_s = 0;
   printf("{\"marked\": %llu}\n", (unsigned long long)messages);
 }
 
@@ -222,9 +229,10 @@ static void finish(uint64_t messages) {
   }
   printf(
       "{\"bytes\": %llu, \"bytes_min\": %llu, \"bytes_max\": %llu, \"lost\": %llu, "
-      "\"corrupt\": %llu, \"cpu_s\": %.9f, \"last_s\": %.9f}\n",
+      "\"corrupt\": %llu, \"cpu_s\": %.9f, \"last_s\": %.9f, "
+      "\"pause_s\": %.9f}\n",
       (unsigned long long)total, (unsigned long long)low, (unsigned long long)high,
-      (unsigned long long)lost, (unsigned long long)corrupt, cpu_s() - mark_cpu_s, last_s);
+      (unsigned long long)lost, (unsigned long long)corrupt, cpu_s() - mark_cpu_s, last_s, pause_s);
 }
 
 static void watch(int fd, client *c) {

@@ -73,6 +73,10 @@ class Server:
             self.arrived.clear()
             await self.arrived.wait()
 
+    async def wait_flowing(self) -> None:
+        """Waits until no transport is above its mark."""
+        await self.flowing.wait()
+
     async def _publish(self, blocks: Iterable[bytes], high_water: int) -> None:
         await self._flow(high_water)
         writes = [transport.write for transport in self.transports]
@@ -80,7 +84,8 @@ class Server:
             for write in writes:
                 write(block)
             if self.paused:
-                await self.flowing.wait()
+                await self.wait_flowing()
+                writes = [transport.write for transport in self.transports]
         await self._flow(0)
 
     async def _pace(self, pace: Pace) -> None:
@@ -100,7 +105,7 @@ class Server:
         for transport in self.transports:
             transport.set_write_buffer_limits(high=high_water)
         if self.paused:
-            await self.flowing.wait()
+            await self.wait_flowing()
 
 
 def lines(load: Load) -> Iterator[bytes]:
