@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from conftest import read_exactly, read_to_end
-from peers.process import WAIT
+from peers.process import CHAT, WAIT
 
 from fastsock.fifo import RECORD_BYTES, record
 
@@ -182,3 +182,31 @@ def test_bad_paths_are_one_line(programs, arguments, status, told):
     assert terminal.err.startswith("fastsock-chat: ")
     assert told in terminal.err
     assert terminal.err.count("\n") == 1
+
+
+# Root may open whatever it likes, unless it gives that up.
+POWERS = "-dac_override,-dac_read_search"
+AS_USER = ("setpriv", f"--bounding-set={POWERS}", f"--inh-caps={POWERS}")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("server", "--fifo"), ("connect", "127.0.0.1", "9", "--fifo"), ("input",)]
+)
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: path.write_text("a file"), "{} exists and is no FIFO (named pipe)"),
+        (lambda path: path.mkdir(), "{} exists and is no FIFO (named pipe)"),
+        (lambda path: os.mkfifo(path, 0), "cannot open the FIFO {}: Permission denied"),
+    ],
+    ids=["file", "directory", "forbidden"],
+)
+def test_a_path_that_is_no_fifo_of_ours(programs, fifo, arguments, make, told):
+    make(fifo)
+    before = fifo.stat()
+    prefix = AS_USER if os.geteuid() == 0 else ()
+    chat = programs.start(*prefix, *CHAT, *arguments, str(fifo))
+    chat.type("text\n")
+    assert chat.wait() == 1
+    assert chat.err == f"fastsock-chat: {told.format(fifo)}\n"
+    assert (fifo.stat().st_mode, fifo.stat().st_size) == (before.st_mode, before.st_size)
