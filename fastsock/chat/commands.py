@@ -2,21 +2,18 @@
 
 import ipaddress
 import os
-import signal
 import socket
-import sys
 from contextlib import ExitStack, closing
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
-from fastsock import Client, FastsockError, MultiServer, SingleServer, net
+from fastsock import Client, FastsockError, MultiServer, SingleServer, net, program
 from fastsock.address import show
 from fastsock.chat import network
 from fastsock.chat.conversation import Conversation
 from fastsock.chat.joining import ClientConversation
-from fastsock.chat.screen import LINGER, SIGNALS, ChatError, PlainScreen, Screen, Stopped
+from fastsock.chat.screen import LINGER, ChatError, PlainScreen, Screen
 from fastsock.chat.serving import MESSAGE_BYTES_MAX, ServerConversation
 from fastsock.chat.single import SingleConversation
 from fastsock.chat.text import printable
@@ -33,36 +30,7 @@ Server = TypeVar("Server", MultiServer, SingleServer)
 
 def run() -> int:
     """Runs the command line; returns the exit status. Errors are one line on stderr."""
-    _fill_standard_descriptors()
-    for signum in SIGNALS:
-        if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup(1) leaves it
-            signal.signal(signum, _stop)
-    try:
-        return cli.main(prog_name="fastsock-chat", standalone_mode=False) or 0
-    except Stopped as stopped:
-        return stopped.status
-    except click.UsageError as error:
-        return _fail(error.format_message(), 2)
-    except OSError as error:
-        return _fail(error.strerror or str(error), 1)
-    except (ChatError, FastsockError) as error:
-        return _fail(str(error), 1)
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"fastsock-chat: {' '.join(message.split())}", file=sys.stderr)
-    return status
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise Stopped(signum)
-
-
-def _fill_standard_descriptors() -> None:
-    """Whatever of 0, 1 and 2 is closed becomes /dev/null, lest a socket gets its number."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        continue
-    os.close(fd)
+    return program.run("fastsock-chat", cli, (ChatError, FastsockError))
 
 
 @click.group(no_args_is_help=False)

@@ -3,18 +3,15 @@
 import errno
 import os
 import select
-import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 
 from fastsock.chat.text import TEXT_BYTES_MAX
 from fastsock.fifo import Gate, Splitter
+from fastsock.program import SIGNALS, Stopped
 
 __all__ = ["LINGER", "SIGNALS", "ChatError", "PlainScreen", "Screen", "Stopped"]
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends the program in an orderly way."""
 
 LINGER = 1.0
 """Seconds that the end of a conversation may take to send and show what is still to be."""
@@ -25,14 +22,6 @@ WRITE_BYTES = select.PIPE_BUF
 
 class ChatError(Exception):
     """What ends a command with status 1; its text is the line that the user reads."""
-
-
-class Stopped(BaseException):
-    """A signal asks the program to end. No Exception, so that nothing takes it for a failure."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.status = 128 + signum
 
 
 class Screen(ABC):

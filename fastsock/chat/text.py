@@ -2,14 +2,13 @@
 
 import re
 
+from fastsock.program import shown
+
 __all__ = ["END", "TEXT_BYTES_MAX", "command_of", "escaped", "is_end", "printable", "speaker_of"]
 
 TEXT_BYTES_MAX = 1 << 16
 END = b"end"
 
-# Characters that steer a terminal or reorder what it shows: all of Cc but the tab, the marks and
-# overrides of bidirectional text, and the separators that some terminals take for a newline.
-UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 COMMAND = re.compile(r"/([a-z]+)(?:\s+(.*))?\s*")
 SPEAKER = re.compile(r"(\d{1,18}): ")
 
@@ -17,8 +16,7 @@ SPEAKER = re.compile(r"(\d{1,18}): ")
 def printable(data: bytes) -> str:
     """Text of a peer as it may be shown: what is no UTF-8 becomes U+FFFD, and whatever could
     control the terminal its escape, as in ``\\x1b``."""
-    text = data.decode("utf-8", errors="replace")
-    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return shown(data.decode("utf-8", errors="replace"))
 
 
 def is_end(text: bytes) -> bool:
