@@ -54,7 +54,8 @@ def run(program: str, cli: "click.Group", failures: tuple[type[Exception], ...])
     except Stopped as stopped:
         return stopped.status
     except click.UsageError as error:
-        return _fail(program, error.format_message(), 2)
+        command = error.ctx.command_path if error.ctx else program
+        return _fail(program, f"{error.format_message()} ({command} --help says more)", 2)
     except failures as error:
         return _fail(program, str(error), 1)
     except OSError as error:
