@@ -137,7 +137,7 @@ def connect(host: str, port: int, fifo: str | None, name: str, exit_on_eof: bool
         ClientConversation(client, screen, name_bytes, exit_on_eof).run(reader)
 
 
-@cli.command("input")
+@cli.command("input", short_help="Be the input terminal of a server or a client.")
 @click.argument("path")
 def input_(path: str) -> int:
     """Be the input terminal of a conversation that reads the FIFO PATH.

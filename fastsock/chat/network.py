@@ -35,7 +35,7 @@ def port(host: str, udp: bool, ipv6: bool, as_json: bool) -> None:
 @click.command()
 @json_option
 def interfaces(as_json: bool) -> None:
-    """Print each address of each network interface, with what belongs to it."""
+    """Print each address of each network interface."""
     found = net.interfaces()
     if as_json:
         click.echo(json.dumps([_plain(interface) for interface in found], indent=2))
