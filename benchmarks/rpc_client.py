@@ -154,10 +154,14 @@ def main() -> None:
     module = import_module(f"benchmarks.peers.rpc.{peer.replace('-', '_')}")
     context = module.connect(int(port), case)
     meter, times = Meter(case, int(depth)), (float(warm), float(seconds))
-    if hasattr(context, "__aenter__"):
-        asyncio.run(run_async(context, meter, times))
-    else:
-        run(context, meter, times)
+    try:
+        if hasattr(context, "__aenter__"):
+            asyncio.run(run_async(context, meter, times))
+        else:
+            run(context, meter, times)
+    except Exception as error:
+        # Some peers have errors of many lines, of which the last one says nothing.
+        raise SystemExit(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     answer(**meter.report())
 
 

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.errors import BenchmarkError
 from benchmarks.peers.rpc import PEERS
 from benchmarks.processes import start_load, start_server
-from benchmarks.rpc import ARRAY_BYTES
+from benchmarks.rpc import ARRAY_BYTES, start_client
 from benchmarks.rpc_client import Meter, measure, measure_async
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +138,23 @@ def test_awaited_answers() -> None:
     asyncio.run(measure_async(call, meter, 0.01))
     report = meter.report()
     assert report["calls"] > report["wrong"] == 0
+
+
+@pytest.mark.parametrize(
+    ("peer", "why"),
+    [
+        ("multiprocessing", "ConnectionRefusedError: "),
+        ("grpcio", "_InactiveRpcError: .*UNAVAILABLE"),
+    ],
+)
+def test_an_error_of_a_peer_is_told_in_one_line(peer: str, why: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with (
+            start_client(peer, closed.getsockname()[1], "null", 1, 0, 0.1) as client,
+            pytest.raises(BenchmarkError, match=f"{peer} client ended: {why}"),
+        ):
+            client.answer()
 
 
 # ---- The client written in C, against servers of our own ----
