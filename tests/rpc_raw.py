@@ -147,6 +147,7 @@ class LyingServer:
             pass  # The client has gone, or the test is over.
         finally:
             hang_up(peer.sock)
+            peer.close()
 
     def __enter__(self):
         return self
@@ -158,8 +159,7 @@ class LyingServer:
             hang_up(peer.sock)
         for thread in self.threads:
             thread.join(WAIT)
-        for sock in self.listener, *(peer.sock for peer in self.peers):
-            sock.close()
+        self.listener.close()
 
 
 def hang_up(sock):
@@ -191,10 +191,21 @@ class Pair:
     def __init__(self, client, server):
         self.client = client
         self.server = server
+        self.pumps = 2
+        self.lock = threading.Lock()
 
     def cut(self):
         hang_up(self.client)
         hang_up(self.server)
+
+    def leave(self):
+        """A pump ends, so the other one does; the last one closes, which resets what is unread."""
+        self.cut()
+        with self.lock:
+            self.pumps -= 1
+        if not self.pumps:
+            self.client.close()
+            self.server.close()
 
 
 class Proxy:
@@ -243,7 +254,7 @@ class Proxy:
         except OSError:
             pass  # One of both has gone: so does the other.
         finally:
-            pair.cut()
+            pair.leave()
 
     def cut(self):
         """Ends all connections; new ones are taken."""
@@ -263,6 +274,3 @@ class Proxy:
         for thread in self.threads:
             thread.join(WAIT)
         self.listener.close()
-        for pair in self.pairs:
-            pair.client.close()
-            pair.server.close()

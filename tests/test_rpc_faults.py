@@ -518,7 +518,7 @@ def test_closing_a_stub_of_a_stopped_server_is_bounded(stub):
         process.signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("form", ["call", "begin", "short deadlines"])
+@pytest.mark.parametrize("form", ["call", "begin", "long", "long begin", "short deadlines"])
 def test_keepalive_finds_a_silent_server(stub, form):
     with Process("rpc_server.py") as process:
         shop = stub(("127.0.0.1", int(process.said)), keepalive=0.2, retry=0.1, connect_timeout=0.3)
@@ -538,11 +538,14 @@ def test_keepalive_finds_a_silent_server(stub, form):
             else:
                 pytest.fail("the server was never given up")
         else:
-            with pytest.raises((rpc.OutcomeUnknown, rpc.Unavailable)):
-                if form == "call":
-                    shop.pooled(1)
-                else:
-                    shop.pooled.begin(1).result()
+            forms = {
+                "call": lambda: shop.pooled(1),
+                "begin": lambda: shop.pooled.begin(1).result(),
+                "long": lambda: shop.echo(bytes(32 << 20)),
+                "long begin": lambda: shop.echo.begin(bytes(32 << 20)).result(),
+            }
+            error = Call(forms[form]).wait_result()
+            assert isinstance(error, rpc.OutcomeUnknown | rpc.Unavailable), error
         assert time.monotonic() - begun < WAIT
         process.signal(signal.SIGCONT)
 
