@@ -16,6 +16,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from fastsock.address import show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_large
@@ -262,7 +263,8 @@ class Connector:
             if resumes is None or self._closed or monotonic() + pause > until:
                 if isinstance(failure, RpcError):
                     raise failure
-                raise Unavailable(str(failure or self._route)) from failure
+                why = getattr(failure, "strerror", None) or str(failure or self._route)
+                raise Unavailable(why) from failure
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, PAUSE_MOST)
 
@@ -334,7 +336,7 @@ class Connector:
     def _ends_with(self, call: Call[Any], dead: Link, error: Exception) -> bool:
         """A stream of which something may have come cannot go on elsewhere."""
         if isinstance(call, Stream) and call.sent_at is not None:
-            call.finish(None, ConnectionLost(f"{dead.address}: {error}"))
+            call.finish(None, ConnectionLost(f"{show(dead.address)}: {error}"))
             return True
         return False
 

@@ -4,7 +4,6 @@ Types are texts as schema.py spells them. Whoever receives these records cannot 
 annotations.py for how the texts are read.
 """
 
-import ast
 import builtins
 import dataclasses
 import enum
@@ -17,16 +16,11 @@ from typing import Any
 import msgspec
 
 from fastsock.rpc.interface import Interface, Signature
-from fastsock.rpc.schema import fields_of, form_of, spell
+from fastsock.rpc.schema import OWN, default_text, fields_of, form_of, spell
 
-__all__ = ["OWN", "Description", "Field", "MethodDescription", "TypeDescription", "describe"]
+__all__ = ["Description", "Field", "MethodDescription", "TypeDescription", "describe"]
 
-OWN = "..."
-"""The default of a field that only the server's own program can name."""
-
-DEFAULT_CHARACTERS_MAX = 200
 ENUMS = (enum.IntFlag, enum.Flag, enum.StrEnum, enum.IntEnum, enum.Enum)
-LITERALS = (type(None), bool, int, float, str, bytes, list, tuple, dict)
 
 
 class Field(msgspec.Struct):
@@ -196,18 +190,3 @@ def _default_of(field: Any, missing: object) -> str:
         return "" if field.default is missing else default_text(field.default)
     factory = field.default_factory
     return default_text(factory()) if factory in (list, dict) else OWN
-
-
-def default_text(value: Any) -> str:
-    """The expression of a default: a literal, or a member of an enum."""
-    if value is Parameter.empty:
-        return ""
-    if isinstance(value, enum.Enum) and value.name in type(value).__members__:
-        return f"{type(value).__name__}.{value.name}"
-    text = repr(value)
-    if not isinstance(value, LITERALS) or len(text) > DEFAULT_CHARACTERS_MAX:
-        return OWN
-    try:
-        return text if ast.literal_eval(text) == value else OWN
-    except (ValueError, SyntaxError):
-        return OWN

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fastsock.address import Address
+from fastsock.address import Address, show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.errors import (
@@ -40,9 +40,9 @@ def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:
         link.client.send(wire.frame(wire.HELLO, payload=wire.encode(hello)), timeout=timeout)
         answer = link.client.recv(timeout=timeout)
     except TimeoutError:
-        raise Unavailable(f"{link.address} accepts but does not answer") from None
+        raise Unavailable(f"{show(link.address)} accepts but does not answer") from None
     except FastsockError as error:
-        raise Unavailable(f"{link.address}: no fastsock.rpc server: {error}") from None
+        raise Unavailable(f"{show(link.address)}: no fastsock.rpc server: {error}") from None
     return _read_hello(link.address, answer)
 
 
@@ -52,15 +52,15 @@ def _read_hello(address: Address, answer: bytes) -> wire.ServerHello:
         payload = memoryview(answer)[wire.HEADER_BYTES :]
         if kind == wire.REFUSED:
             failure = _decode_failure(payload)
-            raise CODES.get(failure.code, RpcError)(f"{address}: {failure.message}")
+            raise CODES.get(failure.code, RpcError)(f"{show(address)}: {failure.message}")
         if kind != wire.HELLO:
-            raise BadRequest(f"{address} is no fastsock.rpc server: its hello is wrong")
+            raise BadRequest(f"{show(address)} is no fastsock.rpc server: its hello is wrong")
         hello = _decode_hello(payload)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise BadRequest(f"{address}: its hello cannot be read: {error}") from None
+        raise BadRequest(f"{show(address)}: its hello cannot be read: {error}") from None
     if hello.protocol != wire.PROTOCOL:
         raise VersionMismatch(
-            f"{address} speaks protocol {hello.protocol}; this is {wire.PROTOCOL}"
+            f"{show(address)} speaks protocol {hello.protocol}; this is {wire.PROTOCOL}"
         )
     return hello
 
@@ -72,13 +72,13 @@ def numbers_of(hello: wire.ServerHello, interface: "Interface", address: Address
     for name, signature in interface.methods.items():
         theirs = hello.methods.get(name)
         if theirs is None:
-            raise InterfaceMismatch(f"{address}: {hello.service} has no method {name}()")
+            raise InterfaceMismatch(f"{show(address)}: {hello.service} has no method {name}()")
         if theirs.digest != signature.digest:
             ours = signature.text
             if theirs.text == ours[: len(theirs.text)]:
                 ours = "the same, but the types in it have other fields or the options differ"
             raise InterfaceMismatch(
-                f"{address}: {name}() differs: the server has {theirs.text}, the stub {ours}"
+                f"{show(address)}: {name}() differs: the server has {theirs.text}, the stub {ours}"
             )
         numbers[name] = theirs.id
     return numbers

@@ -24,7 +24,7 @@ import msgspec
 
 from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.marshal import Codec
-from fastsock.rpc.schema import spell
+from fastsock.rpc.schema import default_text, spell
 
 __all__ = ["Interface", "Method", "Service", "Signature", "StreamMethod", "method"]
 
@@ -212,11 +212,12 @@ class Signature:
     @cached_property
     def text(self) -> str:
         """As in a program: ``add(a: float, b: float) -> float``."""
-        shown = [
-            f"{name}: {spell(self.types[name])}"
-            + ("" if each.default is each.empty else f" = {each.default!r}")
-            for name, each in self.parameters.parameters.items()
-        ]
+        shown: list[str] = []
+        for name, each in self.parameters.parameters.items():
+            if each.kind is each.KEYWORD_ONLY and "*" not in shown:
+                shown.append("*")
+            default = default_text(each.default)
+            shown.append(f"{name}: {spell(self.types[name])}" + (default and f" = {default}"))
         result = f"Iterator[{spell(self.result)}]" if self.stream else spell(self.result)
         return f"{self.name}({', '.join(shown)}) -> {result}"
 

@@ -1,13 +1,21 @@
 """Types as text: for people, and for the digests by which two sides compare them."""
 
+import ast
 import enum
+import inspect
 import types
 import typing
 from typing import Any
 
 import msgspec
 
-__all__ = ["fields_of", "form_of", "spell"]
+__all__ = ["OWN", "default_text", "fields_of", "form_of", "spell"]
+
+OWN = "..."
+"""The default that only the program itself can name."""
+
+DEFAULT_CHARACTERS_MAX = 200
+LITERALS = (types.NoneType, bool, int, float, str, bytes, list, tuple, dict)
 
 
 def spell(type: Any, *, deep: bool = False) -> str:
@@ -118,3 +126,18 @@ def form_of(record: type) -> list[str]:
         if each.name != each.encode_name
     }
     return [*form, f"rename={renamed!r}"] if renamed else form
+
+
+def default_text(value: Any) -> str:
+    """The expression of a default: a literal, or a member of an enum; "" if there is none."""
+    if value is inspect.Parameter.empty:
+        return ""
+    if isinstance(value, enum.Enum) and value.name in type(value).__members__:
+        return f"{type(value).__name__}.{value.name}"
+    text = repr(value)
+    if not isinstance(value, LITERALS) or len(text) > DEFAULT_CHARACTERS_MAX:
+        return OWN
+    try:
+        return text if ast.literal_eval(text) == value else OWN
+    except (ValueError, SyntaxError):
+        return OWN

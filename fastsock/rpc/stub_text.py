@@ -18,12 +18,12 @@ from fastsock.rpc.annotations import (
     parse,
 )
 from fastsock.rpc.definitions import (
-    OWN,
     Description,
     Field,
     MethodDescription,
     TypeDescription,
 )
+from fastsock.rpc.schema import OWN
 
 __all__ = ["stub_text"]
 
