@@ -135,8 +135,6 @@ class _Refuser(threading.Thread):
         while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
             try:
                 caller = _accept(self._listener, 0, self._options)
-            except TimeoutError:
-                continue  # it has gone
             except ServerClosed:
                 return
             except OSError as error:
