@@ -25,7 +25,7 @@ void fs_channel_free(fs_channel *channel) {
   free(channel);
 }
 
-void fs_sub_init(fs_sub *sub, struct fs_conn *conn, fs_channel *channel, size_t bytes_max) {
+void fs_sub_init(fs_sub *sub, struct fs_conn *conn, fs_channel *channel, uint32_t bytes_max) {
   *sub = (fs_sub){.channel = channel, .conn = conn};
   fs_outbox_init(&sub->box, &channel->log, bytes_max);
   fs_list_init(&sub->channel_link);

@@ -52,7 +52,7 @@ int fs_channel_new(fs_channel **result, size_t log_bytes, fs_policy policy, uint
 void fs_channel_free(fs_channel *channel);
 
 /* Begins at the channel's head; the caller puts it into subs or joining. Under lock. */
-void fs_sub_init(fs_sub *sub, struct fs_conn *conn, fs_channel *channel, size_t bytes_max);
+void fs_sub_init(fs_sub *sub, struct fs_conn *conn, fs_channel *channel, uint32_t bytes_max);
 
 /* Moves the tail to the cursor of the last reader. Under turn and lock. */
 void fs_channel_move_tail(fs_channel *channel);

@@ -52,16 +52,17 @@ typedef struct fs_conn {
   uint64_t handle; /* generation << 32 | slot */
   uint64_t number; /* 1, 2, 3 ... never used again */
   int fd;
-  fs_state state;
-  fs_reason reason;
-  bool blocked;      /* the last send would have blocked; waits for FS_POLL_OUT */
-  bool hung_up;      /* end of stream or an error is waiting behind what can be read */
-  bool urgent;       /* the peer has sent urgent data: reads may stop at it */
-  bool peer_eof;     /* the end of the peer's stream was read */
+  uint32_t joining_count; /* subscriptions that the reactor has not seen yet: under the lock */
+  uint8_t state;          /* fs_state; small, since there are many of these records */
+  uint8_t reason;         /* fs_reason */
+  bool blocked;           /* the last send would have blocked; waits for FS_POLL_OUT */
+  bool hung_up;           /* end of stream or an error is waiting behind what can be read */
+  bool urgent;            /* the peer has sent urgent data: reads may stop at it */
+  bool peer_eof;          /* the end of the peer's stream was read */
   bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
   bool paused;       /* for the next turn, when its message that is not relayed has been answered */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
-  fs_reason close_reason;
+  uint8_t close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */
   fs_list ready_link;   /* those that may have something to read */
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
@@ -71,7 +72,6 @@ typedef struct fs_conn {
   uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
   fs_sub main;          /* the first of its subscriptions */
   fs_sub *current;      /* the one that is being sent; left at the end of a message only */
-  uint32_t joining_count; /* subscriptions that the reactor has not seen yet: under the lock */
   fs_inbox *inbox;
   uint64_t opened_ns;
   uint64_t settled_count; /* messages that went to the kernel by subscriptions that ended */

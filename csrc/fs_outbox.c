@@ -14,7 +14,7 @@ static size_t edit_bytes(const fs_edit *edit) {
   return sizeof *edit + (edit->insert ? edit->insert->len : 0);
 }
 
-void fs_outbox_init(fs_outbox *box, fs_log *log, size_t bytes_max) {
+void fs_outbox_init(fs_outbox *box, fs_log *log, uint32_t bytes_max) {
   uint64_t head = atomic_load(&log->head);
   *box = (fs_outbox){.log = log, .bytes_max = bytes_max};
   box->first_seq = atomic_load(&log->head_seq);

@@ -18,6 +18,8 @@
 
 struct iovec;
 
+#define FS_OUTBOX_BYTES_MAX ((size_t)1 << 31)
+
 /* A framed message for one connection. */
 typedef struct fs_insert {
   size_t len;
@@ -36,17 +38,17 @@ typedef struct fs_outbox {
   fs_log *log;
   _Atomic uint64_t cursor; /* what lies before it is with the kernel */
   _Atomic uint64_t end;    /* the stream ends here; UINT64_MAX while it goes on */
-  size_t insert_sent;      /* bytes of the first edit's message that are with the kernel */
   fs_edit *edits;
   uint32_t first, cap; /* cap is a power of two, 0 without edits: who is idle keeps no ring */
   atomic_uint count;
-  size_t queued_bytes, bytes_max;
-  uint64_t first_seq; /* of the first message that the stream might carry */
+  uint32_t insert_sent;             /* bytes of the first edit's message that are with the kernel */
+  uint32_t queued_bytes, bytes_max; /* 32 bits: these records are many */
+  uint64_t first_seq;               /* of the first message that the stream might carry */
   uint64_t skipped_count, inserted_count, dropped_count; /* messages that it has passed so */
 } fs_outbox;
 
 /* Begins at the head of the log. */
-void fs_outbox_init(fs_outbox *box, fs_log *log, size_t bytes_max);
+void fs_outbox_init(fs_outbox *box, fs_log *log, uint32_t bytes_max);
 
 /* Drops what is left. */
 void fs_outbox_fini(fs_outbox *box);

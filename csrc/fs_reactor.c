@@ -72,6 +72,7 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *
   if (config->flush_bytes == 0) return -EINVAL;
   /* What never fits must not be waited for. */
   if (config->outbox_bytes_max < sizeof(fs_edit) + frame_max) return -EINVAL;
+  if (config->outbox_bytes_max > FS_OUTBOX_BYTES_MAX) return -EINVAL;
   fs_reactor *r = calloc(1, sizeof *r);
   if (!r) return -ENOMEM;
   init_fields(r, config);

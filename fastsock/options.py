@@ -20,7 +20,7 @@ def check_stream(options: dict[str, Any]) -> None:
     """Checks what every end of a framed connection has."""
     check_choice("framing", options["framing"], FRAMINGS)
     check_count("message_bytes_max", options["message_bytes_max"], (1 << 30) - 1)
-    check_count("outbox_bytes_max", options["outbox_bytes_max"], 1 << 40)
+    check_count("outbox_bytes_max", options["outbox_bytes_max"], 1 << 31)
     check_count("busy_poll_us", options["busy_poll_us"], 1_000_000, least=0)
     check_seconds("linger", options["linger"])
 
