@@ -9,7 +9,7 @@
 same protocol.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
@@ -35,8 +35,15 @@ class Server(Protocol):
         """Publishes each message when it is due. It spins until then: no timer is measured."""
 
 
-def serve(server: Server, helpers: Sequence[int] = ()) -> None:
-    """Answers the commands on stdin until it ends. Helpers are processes that work for this one."""
+def serve(
+    server: Server,
+    helpers: Sequence[int] = (),
+    told: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    """Answers the commands on stdin until it ends.
+
+    Helpers are processes that work for this one. What is `told` goes into the answer of a run.
+    """
 
     def accept(count: str) -> Mapping[str, Any]:
         server.accept(int(count))
@@ -46,7 +53,7 @@ def serve(server: Server, helpers: Sequence[int] = ()) -> None:
         load = Load(int(size), float(seconds), distinct=distinct == "1")
         started = monotonic()
         getattr(server, mode)(load)
-        return {"messages": load.messages, "started_s": started}
+        return {"messages": load.messages, "started_s": started, **told()}
 
     def pace(size: str, messages: str, rate: str) -> Mapping[str, Any]:
         paced = Pace(int(size), int(messages), float(rate))

@@ -44,6 +44,8 @@ class Part:
     others: Deliveries
     pause_s: float
     growth_bytes: int
+    dropped: int
+    """Messages that "drop_oldest" has cost the others, by what the server tells."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,13 @@ class Run:
         return self.beside.others.sink_cpu_share
 
     @property
+    def dropped(self) -> int:
+        return self.beside.dropped
+
+    @property
     def lost(self) -> int:
-        return self.alone.others.lost + self.beside.others.lost
+        """What the policy has not told of."""
+        return sum(part.others.lost - part.dropped for part in (self.alone, self.beside))
 
     @property
     def corrupt(self) -> int:
@@ -112,6 +119,7 @@ class Slow(Scenario[Case, Run]):
         "deliveries_per_s",
         "alone_deliveries_per_s",
         "growth_bytes",
+        "dropped",
         "seconds",
         "messages",
         "sink_cpu_share",
@@ -124,6 +132,7 @@ class Slow(Scenario[Case, Run]):
         table.per_second("deliveries\n/s", "deliveries_per_s"),
         table.per_second("alone", "alone_deliveries_per_s"),
         table.Column("memory\ngrown", lambda row: f"{row['growth_bytes'] / 1e6:.1f} MB"),
+        table.number("dropped", "dropped"),
         table.share("spread", "spread"),
         table.SINK,
         table.Column("lost +\ncorrupt", lambda row: f"{row['lost']} + {row['corrupt']}"),
@@ -174,7 +183,7 @@ def run_part(peer: str, case: Case, stuck: int, seconds: float, *, check: bool) 
         server.tell(f"accept {others + stuck}")
         with (
             start_sink(port, others, case.size, wire, check=check) as sink,
-            connected(port, stuck, wire),
+            connected(port, stuck, wire) as stuck_ports,
         ):
             sink.answer()
             server.answer()
@@ -187,16 +196,17 @@ def run_part(peer: str, case: Case, stuck: int, seconds: float, *, check: bool) 
             server.end()
             took = sink.ask(f"finish {sent['messages']}", ANSWER_S)
     deliveries = Deliveries.of(sent, took, wire.frame_len(case.size), cpu_s)
-    return Part(deliveries, took["pause_s"], growth[-1])
+    dropped = sent.get("dropped", {})  # JSON has made the ports strings
+    of_others = sum(count for port, count in dropped.items() if int(port) not in stuck_ports)
+    return Part(deliveries, took["pause_s"], growth[-1], of_others)
 
 
 @contextmanager
-def connected(port: int, count: int, wire: Wire) -> Iterator[None]:
-    """So many clients that greet the server and then never read."""
+def connected(port: int, count: int, wire: Wire) -> Iterator[set[int]]:
+    """So many clients that greet the server and then never read; yields their ports."""
     with ExitStack() as clients:
-        for _ in range(count):
-            clients.enter_context(open_connection(port, wire))
-        yield
+        opened = [clients.enter_context(open_connection(port, wire)) for _ in range(count)]
+        yield {client.getsockname()[1] for client in opened}
 
 
 @contextmanager

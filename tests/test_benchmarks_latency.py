@@ -51,9 +51,10 @@ def measured(streams: list[bytes], skipped: int = 0) -> dict[str, float]:
     ):
         ends = [listener.accept()[0] for _ in streams]
         assert load.answer() == {"clients": len(streams)}
+        started = monotonic() - 1
         for end, stream in zip(ends, streams, strict=True):
             end.sendall(stream)
-        took = load.ask(f"finish {COUNT} {monotonic() - 1} 1000000 {skipped}")
+        took = load.ask(f"finish {COUNT} {started} 1000000 {skipped}")
         for end in ends:
             end.close()
         return took

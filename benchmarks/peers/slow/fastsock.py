@@ -1,7 +1,7 @@
 """fastsock under each of its policies, driven by the thread that publishes."""
 
 import contextlib
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks import publisher
 from benchmarks.load import Load
@@ -37,6 +37,11 @@ class Server(fastsock.Server):
         with contextlib.suppress(TimeoutError):
             self.server.drain(timeout=DRAIN_S)
 
+    def told(self) -> dict[str, Any]:
+        """How many messages "drop_oldest" has cost each client, by its port."""
+        clients = self.server.stats().connections
+        return {"dropped": {each.peer[1]: each.dropped for each in clients}}
+
     def end_slowest(self) -> None:
         """What "block" leaves to the program: those that lag the most are its choice."""
         lags = {each.number: each.lag_bytes for each in self.server.stats().connections}
@@ -46,4 +51,5 @@ class Server(fastsock.Server):
 
 
 def serve(policy: Literal["disconnect", "drop_oldest", "block"]) -> None:
-    publisher.serve(Server(policy))
+    server = Server(policy)
+    publisher.serve(server, told=server.told)
