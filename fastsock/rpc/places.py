@@ -36,9 +36,10 @@ def place_of(address: tuple[str, int] | str) -> str:
 
 
 def is_here(location: Location) -> bool:
-    """Whether the location leads to its server from this process."""
+    """Whether the location is an address that leads to its server from this process."""
     try:
-        return not location.place or place_of(location.address) == location.place
+        address = check(location.address)
+        return not location.place or place_of(address) == location.place
     except (OSError, ValueError):
         return False
 
