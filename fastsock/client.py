@@ -81,6 +81,7 @@ class Client(Endpoint):
             try:
                 client._open(family, sockaddr, options, timeout)
             except OSError as error:
+                client._close(0.0)  # Not later, with the exception, which holds the client.
                 failure = error
                 continue
             client.peer = sockaddr if isinstance(sockaddr, str) else sockaddr[:2]
