@@ -37,7 +37,7 @@ class Meter:
 
     def __init__(self, case: str, depth: int) -> None:
         self.answer: Any = UNANSWERED
-        self._load = LOADS.get(case, Nothing)(depth)
+        self._load: Any = LOADS.get(case, Nothing)(depth)
         self.latencies_ns: list[int] = []
         self.wrong = 0
 

@@ -49,7 +49,7 @@ def listen(case: str) -> int:
             ANSWER[case](at_once(listener.accept()))
 
     rpc_server.in_background(serve_one)
-    port: int = listener.address[1]  # type: ignore[index, assignment]
+    port: int = listener.address[1]
     return port
 
 
