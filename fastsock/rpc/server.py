@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ import msgspec
 from fastsock import address as addresses
 from fastsock._connection import Connection
 from fastsock.address import Address
+from fastsock.errors import ConnectionClosed
 from fastsock.options import check_count, check_period
 from fastsock.rpc import wire
 from fastsock.rpc.builtin import BUILTINS, Builtins
@@ -350,8 +352,11 @@ class Server:
             self._refuse(conn, BadRequest(f"a frame of unknown kind {kind}"))
 
     def _refuse(self, conn: Connection, error: RpcError) -> None:
-        """Says why, and closes the connection."""
-        conn.send(wire.frame(wire.REFUSED, payload=failure_of(error)))
+        """Says why, and closes the connection. Who is refused a hello has no second one."""
+        if conn.context is None:
+            conn.context = False
+        with suppress(ConnectionClosed):  # It has ended meanwhile.
+            conn.send(wire.frame(wire.REFUSED, payload=failure_of(error)))
         conn.close()
 
     def _disconnected(self, conn: Connection, reason: str) -> None:
@@ -418,9 +423,10 @@ class Server:
             self._options["body_bytes_max"],
             self._infos,
         )
-        conn.send(wire.frame(wire.HELLO, payload=wire.encode(answer)))
-        if self._draining:
-            conn.send(wire.frame(wire.DRAIN, session.highest))
+        with suppress(ConnectionClosed):  # Its end is told to _disconnected.
+            conn.send(wire.frame(wire.HELLO, payload=wire.encode(answer)))
+            if self._draining:
+                conn.send(wire.frame(wire.DRAIN, session.highest))
 
     def _read_hello(self, frame: bytes) -> wire.ClientHello:
         """The client's hello; an error where it must not be let in."""
