@@ -1,6 +1,7 @@
 """One server, one client: the lecture's algorithm 11-2."""
 
 import logging
+import os
 import threading
 from contextlib import suppress
 from typing import Any
@@ -61,6 +62,7 @@ class SingleServer(Closing):
         check_stream(self._options)
         check_count("backlog", backlog, (1 << 31) - 1)
         self._queue = queue
+        self._pid = os.getpid()
         self._serving = threading.RLock()
         self._conn: Endpoint | None = None
         self._refuser: _Refuser | None = None
@@ -101,8 +103,11 @@ class SingleServer(Closing):
     def close(self) -> None:
         """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
 
-        Any thread may call it; an ``accept`` that waits raises ServerClosed.
+        Any thread may call it; an ``accept`` that waits raises ServerClosed. In a forked child it
+        does nothing, since it would end what the parent shares with it.
         """
+        if os.getpid() != self._pid:
+            return
         self._listener.shut()
         with self._serving:
             self._end()

@@ -151,6 +151,23 @@ def test_end_and_ctrl_d_end_the_server(server, keys):
     assert server.wait() == 0
 
 
+def test_ctrl_d_ends_a_server_for_one(terminal):
+    server = terminal("server", "--single")
+    server.expect("listening on 127.0.0.1:")
+    server.expect(">")
+    server.port = int(re.search(rb"127.0.0.1:(\d+)", server.text)[1])
+    with connect(server) as client:
+        server.expect("client 1 joined")
+        client.sendall(b"hello\n")
+        server.expect("1: hello")
+        server.type("hello yourself\r")
+        assert read_exactly(client, 15) == b"hello yourself\n"
+        server.type(CTRL_D)
+        assert read_to_end(client) == b"end\n"
+        server.expect("client 1 left (server closed)")
+    assert server.wait() == 0
+
+
 def test_ctrl_d_ends_a_client(server, terminal):
     client = terminal("connect", "127.0.0.1", str(server.port))
     client.expect(">")

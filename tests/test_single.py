@@ -246,6 +246,20 @@ def test_a_server_can_be_started_again_on_its_address_at_once(talking):
     SingleServer(address).close()
 
 
+def test_a_forked_child_closes_nothing_of_its_parent(talking):
+    server, conn, peer = talking(queue=True)
+    child = os.fork()
+    if child == 0:
+        server.close()
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
+    conn.send(b"undisturbed")
+    assert read_exactly(peer, 12) == b"undisturbed\n"
+    conn.close()
+    with call(server) as other:
+        assert server.accept(timeout=WAIT).peer == other.getsockname()
+
+
 def test_a_stale_socket_file_gives_way_and_a_live_one_does_not(tmp_path):
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as gone:

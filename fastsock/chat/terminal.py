@@ -7,10 +7,12 @@ asks for may block, so it runs in a thread, and the prompt comes back after it.
 
 import asyncio
 import signal
+import termios
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application
@@ -25,6 +27,9 @@ from fastsock.chat.text import command_of
 
 __all__ = ["TerminalScreen"]
 
+STDIN = 0
+LOCAL_FLAGS = 3
+"""Where tcgetattr(3) has them."""
 LINES_MAX = 1000
 COLOURS = ("cyan", "magenta", "green", "yellow", "bright_blue", "bright_red", "bright_cyan",
            "bright_magenta", "bright_green", "bright_yellow")  # fmt: skip
@@ -129,7 +134,8 @@ class TerminalScreen(Screen):
             self._loop = loop
         try:
             if not self.stopped:
-                await self._read(on_line, session)
+                with _keys_kept():
+                    await self._read(on_line, session)
         finally:
             with self._changed:
                 self._loop = None
@@ -159,6 +165,21 @@ class TerminalScreen(Screen):
 
     def close(self) -> None:
         """Holds nothing."""
+
+
+@contextmanager
+def _keys_kept() -> Iterator[None]:
+    """Between prompts the terminal keeps the keys for the next one, without an echo and without
+    taking a Ctrl-D for itself; Ctrl-C is a signal."""
+    before = termios.tcgetattr(STDIN)
+    mode = list(before)
+    mode[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(STDIN, termios.TCSANOW, mode)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # it has hung up
+            termios.tcsetattr(STDIN, termios.TCSANOW, before)
 
 
 class _KnownCommand(Validator):
