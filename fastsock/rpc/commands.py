@@ -125,11 +125,10 @@ def matchmaker(host: str, port: int, lease: float, token_file: str | None) -> No
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    with served as server:
+    with served as server, suppress(program.Stopped):  # Being stopped is how it ends well.
         click.echo(f"listening on {show(server.address)}")
         sys.stdout.flush()
-        with suppress(program.Stopped):  # Being stopped is how it ends well.
-            server.wait()
+        server.wait()
 
 
 @cli.command("list")
