@@ -39,9 +39,6 @@ PAUSE_FIRST = 0.02
 PAUSE_MOST = 0.5
 """Seconds between attempts to connect again."""
 
-USELESS_LINKS_MAX = 32
-"""After so many connections in a row on which nothing was answered, calls end."""
-
 MOVES_MAX = 8
 """How often a call that did not start may be sent to another server."""
 
@@ -74,7 +71,7 @@ class Connector:
         self._route = route
         self._linking = threading.RLock()
         self._closed = False
-        self._useless_links = 0
+        self._useless_since: float | None = None
         self._left: list[Link] = []
         """Links to servers that drain, with calls that have not ended."""
         self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -311,11 +308,15 @@ class Connector:
         self.wake_loops()
 
     def _may_retry(self, dead: Link) -> bool:
-        """False after many links on which no call was answered; pauses between them."""
-        self._useless_links = 0 if dead.useful else self._useless_links + 1
-        if self._useless_links > 1:
-            time.sleep(min(PAUSE_FIRST * self._useless_links, PAUSE_MOST))
-        return self._useless_links <= USELESS_LINKS_MAX
+        """False after ``retry`` seconds of links on which no call was answered."""
+        if dead.useful:
+            self._useless_since = None
+            return True
+        if self._useless_since is None:
+            self._useless_since = monotonic()
+            return True
+        time.sleep(PAUSE_FIRST)
+        return monotonic() - self._useless_since <= self.settings.retry
 
     def _move(self, wanted: list[Call[Any]], dead: Link, error: Exception) -> None:
         link = self._open(dead) if self._link is dead else self._link

@@ -34,6 +34,9 @@ ANSWERS_MAX = 64
 FRAMES_MAX = 256
 """Frames that are read at once."""
 
+SEND_SECONDS = 0.1
+"""A caller whose call does not go out for so long leaves it to the attendant, and reads."""
+
 CLOSE_SECONDS = 1.0
 """How long closing waits for a server that takes nothing."""
 
@@ -159,20 +162,31 @@ class Link:
         self.transfers.append((frames, call))
 
     def flush(self, call: Call[Any]) -> None:
-        """Sends until the call is with the kernel, or its deadline is over: it then goes out later.
-        ConnectionClosed when the connection has ended."""
+        """Sends until the call is with the kernel. Where that takes waiting for the server, the
+        attendant does the rest. ConnectionClosed when the connection has ended."""
         try:
             while call.sent_at is None and not call.finished and call.id:
-                self._send_some(seconds_left(call.deadline))
+                self._send_soon(call)
             while self.transfers and any(each is call for _, each in tuple(self.transfers)):
-                self._send_some(seconds_left(call.deadline))
+                self._send_soon(call)
         except TimeoutError:
             self.attendant.send()
+
+    def _send_soon(self, call: Call[Any]) -> None:
+        left = seconds_left(call.deadline)
+        soon = SEND_SECONDS if left is None else min(left, SEND_SECONDS)
+        if not self.sending.acquire(timeout=soon):
+            raise TimeoutError
+        try:
+            self._send_some(soon)
+        finally:
+            self.sending.release()
 
     def send_all(self) -> None:
         """Sends all that waits, however long it takes."""
         while self.outgoing or self.transfers or self._unsent():
-            self._send_some(None)
+            with self.sending:
+                self._send_some(None)
 
     def _unsent(self) -> bool:
         return self.client.bytes_queued != self.client.bytes_sent
@@ -191,10 +205,9 @@ class Link:
             self.attendant.send()
 
     def _send_some(self, timeout: float | None) -> None:
-        with self.sending:
-            if self._unsent():
-                self.client.send_many((), timeout=timeout)
-            self._send_batch(timeout)
+        if self._unsent():
+            self.client.send_many((), timeout=timeout)
+        self._send_batch(timeout)
 
     def _send_batch(self, timeout: float | None) -> None:
         """Sends all small frames that wait, and some of each large body."""
@@ -277,12 +290,17 @@ class Link:
     def _exchange(self, call: Call[Any], left: float) -> None:
         """Sends the call and reads until something comes: mostly its answer."""
         outgoing, client = self.outgoing, self.client
-        with self.sending:
-            if len(outgoing) == 1 and outgoing[0][1] is call:
-                call.sent_at = client.bytes_queued
-                client.send(outgoing.popleft()[0], timeout=left)
-            elif outgoing:
-                self._send_batch(left)
+        if self.sending.acquire(timeout=SEND_SECONDS):
+            try:
+                if len(outgoing) == 1 and outgoing[0][1] is call:
+                    call.sent_at = client.bytes_queued
+                    client.send(outgoing.popleft()[0], timeout=SEND_SECONDS)
+                elif outgoing:
+                    self._send_batch(SEND_SECONDS)
+            finally:
+                self.sending.release()
+        else:
+            self.attendant.send()
         frames = self._receive(left)
         if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
             self._take_answer(call, frames[0])
