@@ -12,8 +12,19 @@ from peers.tmux import Tmux
 TERMINALS = ("server", "Ann", "Bob", "input")
 
 
-def play(tmux: Tmux, fifo: Path) -> dict[str, str]:
+def play(directory: Path) -> dict[str, str]:
     """Has the conversation; returns what each terminal shows in the end."""
+    tmux = Tmux(directory)
+    try:
+        begin(tmux, directory / "fifo")
+        converse(tmux)
+        return {terminal: tmux.screen(terminal) for terminal in TERMINALS}
+    finally:
+        tmux.close()
+
+
+def begin(tmux: Tmux, fifo: Path) -> None:
+    """Starts a program in each terminal."""
     for terminal in TERMINALS:
         tmux.open(terminal)
     tmux.type("server", f"fastsock-chat server --fifo {fifo}")
@@ -24,8 +35,6 @@ def play(tmux: Tmux, fifo: Path) -> dict[str, str]:
         tmux.expect(name, ">")
     tmux.type("input", f"fastsock-chat input {fifo}")
     tmux.expect("input", ">")
-    converse(tmux)
-    return {terminal: tmux.screen(terminal) for terminal in TERMINALS}
 
 
 def converse(tmux: Tmux) -> None:
@@ -49,17 +58,13 @@ def converse(tmux: Tmux) -> None:
 
 
 def main() -> None:
-    tmux = Tmux()
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            screens = play(tmux, Path(directory) / "fifo")
-            recorded = "\n\n".join(
-                f"---- {terminal} ".ljust(80, "-") + f"\n{screen.strip()}"
-                for terminal, screen in screens.items()
-            )
-            print(recorded.replace(directory, "/tmp"))
-    finally:
-        tmux.close()
+    with tempfile.TemporaryDirectory() as directory:
+        screens = play(Path(directory))
+    recorded = "\n\n".join(
+        f"---- {terminal} ".ljust(80, "-") + f"\n{screen.strip()}"
+        for terminal, screen in screens.items()
+    )
+    print(recorded.replace(directory, "/tmp"))
 
 
 if __name__ == "__main__":

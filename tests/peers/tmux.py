@@ -1,10 +1,10 @@
 """Terminals side by side in tmux, with a shell in each: type into them, wait for what they show."""
 
-import os
 import shlex
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 from peers.process import CHAT, ROOT, WAIT
 
@@ -14,16 +14,16 @@ INTERVAL = 0.05
 
 
 class Tmux:
-    """A tmux server of its own, in which ``fastsock-chat`` is a command."""
+    """A tmux server of its own, with its socket in directory; ``fastsock-chat`` is a command."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         if not shutil.which("tmux"):
             raise FileNotFoundError("tmux is missing: apt-get install tmux")
-        self._name = f"fastsock-{os.getpid()}"
+        self._socket = str(directory / "tmux")
         self._opened: list[str] = []
 
     def _tmux(self, *arguments: str) -> str:
-        command = ("tmux", "-L", self._name, "-f", "/dev/null", *arguments)
+        command = ("tmux", "-S", self._socket, "-f", "/dev/null", *arguments)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=WAIT)
         return done.stdout
 
