@@ -76,4 +76,4 @@ def _await_accepting(broker: subprocess.Popen[bytes], port: int) -> None:
             return
         except ConnectionRefusedError:
             sleep(0.01)
-    raise BenchmarkError(f"{broker.args} does not accept connections at port {port}")
+    raise BenchmarkError(f"{broker.args!r} does not accept connections at port {port}")

@@ -18,21 +18,19 @@ from benchmarks.server import answer, obey
 
 
 class Server(Protocol):
-    """What a peer written in Python has to offer, for the modes that it knows."""
+    """What a peer written in Python has to offer, beside a method for each mode that it knows.
+
+    burst(Load)    publishes the load as fast as the clients take it
+    single(Load)   the same, but no message is begun before every client's kernel has the one before
+    pace(Pace)     publishes each message when it is due, and spins until then: no timer is measured
+
+    Each returns once all is handed over.
+    """
 
     port: int
 
     def accept(self, count: int) -> None:
         """Returns once `count` clients are connected."""
-
-    def burst(self, load: Load) -> None:
-        """Publishes the load as fast as the clients take it; returns once the kernel has it all."""
-
-    def single(self, load: Load) -> None:
-        """The same, but no message is begun before every client's kernel has the one before."""
-
-    def pace(self, pace: Pace) -> None:
-        """Publishes each message when it is due. It spins until then: no timer is measured."""
 
 
 def serve(
@@ -45,6 +43,9 @@ def serve(
     Helpers are processes that work for this one. What is `told` goes into the answer of a run.
     """
 
+    def hand_over(mode: str, load: Load | Pace) -> None:
+        getattr(server, mode)(load)
+
     def accept(count: str) -> Mapping[str, Any]:
         server.accept(int(count))
         return {"clients": int(count)}
@@ -52,12 +53,12 @@ def serve(
     def run(mode: str, size: str, seconds: str, distinct: str) -> Mapping[str, Any]:
         load = Load(int(size), float(seconds), distinct=distinct == "1")
         started = monotonic()
-        getattr(server, mode)(load)
+        hand_over(mode, load)
         return {"messages": load.messages, "started_s": started, **told()}
 
     def pace(size: str, messages: str, rate: str) -> Mapping[str, Any]:
         paced = Pace(int(size), int(messages), float(rate))
-        server.pace(paced)
+        hand_over("pace", paced)
         return {"messages": paced.messages, "started_s": paced.started}
 
     answer(port=server.port, helpers=list(helpers))

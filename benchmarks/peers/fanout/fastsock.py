@@ -13,7 +13,7 @@ TIMEOUT = 30.0
 class Server:
     def __init__(self) -> None:
         self.server = MultiServer(("127.0.0.1", 0))
-        self.port = self.server.address[1]
+        self.port = int(self.server.address[1])
 
     def accept(self, count: int) -> None:
         self.server.wait_connections(count, timeout=TIMEOUT)

@@ -13,11 +13,11 @@ CHUNK = 16
 
 class Server:
     def __init__(self) -> None:
-        self.socket = zmq.Context.instance().socket(zmq.XPUB)
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self.socket.setsockopt(zmq.XPUB_NODROP, 1)
         self.socket.setsockopt(zmq.BACKLOG, 4096)
-        self.port = self.socket.bind_to_random_port("tcp://127.0.0.1")
+        self.port: int = self.socket.bind_to_random_port("tcp://127.0.0.1")
 
     def accept(self, count: int) -> None:
         for _ in range(count):

@@ -8,4 +8,6 @@ TIMEOUT = 30.0
 
 def serve() -> None:
     server = MultiServer(("127.0.0.1", 0), relay="others").start()
-    relaying.serve(server.address[1], lambda count: server.wait_connections(count, timeout=TIMEOUT))
+    relaying.serve(
+        int(server.address[1]), lambda count: server.wait_connections(count, timeout=TIMEOUT)
+    )

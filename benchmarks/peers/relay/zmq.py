@@ -16,7 +16,7 @@ class Server:
     """Clients and speakers come to a port each, since a socket has one pattern."""
 
     def __init__(self) -> None:
-        context = zmq.Context.instance()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.speakers = context.socket(zmq.XSUB)
         self.clients = context.socket(zmq.XPUB)
         self.clients.setsockopt(zmq.XPUB_VERBOSE, 1)

@@ -22,7 +22,7 @@ DRAIN_S = 0.5
 class Server(fastsock.Server):
     def __init__(self, policy: Literal["disconnect", "drop_oldest", "block"]) -> None:
         self.server = MultiServer(("127.0.0.1", 0), slow_policy=policy, linger=LINGER_S)
-        self.port = self.server.address[1]
+        self.port = int(self.server.address[1])
         self.timeout = BLOCK_S if policy == "block" else None
 
     def burst(self, load: Load) -> None:
