@@ -622,6 +622,8 @@ def test_stubs_are_made_by_connect_alone(start, stub):
         type(shop)()
     with pytest.raises(TypeError, match="is no stub"):
         rpc.close(object())
+    with pytest.raises(TypeError, match="the interface must be a class, not <"):
+        rpc.connect(Shop(), ("127.0.0.1", 1))
 
 
 def test_stubs_describe_themselves(start, stub):
@@ -896,24 +898,27 @@ def test_errors_can_be_told_apart():
 @pytest.mark.parametrize(
     "options, says",
     [
-        ({"calls_max": 0}, "calls_max must be more than 0, not 0"),
-        ({"body_bytes_max": -1}, "body_bytes_max must be more than 0, not -1"),
-        ({"session_seconds": "x"}, "session_seconds must be more than 0, not 'x'"),
-        ({"threads_max": 0}, "threads_max must be more than 0, not 0"),
-        ({"sessions_max": 0}, "sessions_max"),
+        ({"calls_max": 0}, "calls_max must be from 1 .*, not 0"),
+        ({"body_bytes_max": -1}, "body_bytes_max must be from 1 .*, not -1"),
+        ({"session_seconds": "x"}, "session_seconds.*'x'"),
+        ({"threads_max": 0}, "threads_max must be from 1 .*, not 0"),
+        ({"sessions_max": 0}, "sessions_max must be from 1 .*, not 0"),
+        ({"threads_max": 1.5}, "threads_max.*1.5"),
     ],
 )
 def test_options_of_serve(options, says):
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises((ValueError, TypeError), match=says):
         rpc.serve(Shop(), **options)
 
 
 @pytest.mark.parametrize(
     "options, error, says",
     [
-        ({"timeout": 0}, ValueError, "timeout must be more than 0"),
-        ({"keepalive": -1.0}, ValueError, "keepalive must be more than 0 seconds.*not -1.0"),
-        ({"body_bytes_max": 0}, ValueError, "body_bytes_max must be more than 0"),
+        ({"timeout": 0}, ValueError, "timeout must be.* more than 0 seconds, not 0"),
+        ({"keepalive": -1.0}, ValueError, "keepalive must be.*not -1.0"),
+        ({"body_bytes_max": 0}, ValueError, "body_bytes_max must be from 1 .*, not 0"),
+        ({"retry": "long"}, TypeError, "retry"),
+        ({"busy_poll_us": -1}, ValueError, "busy_poll_us must be from 0 to 1000000, not -1"),
         ({"matchmaker": ("127.0.0.1", 1)}, TypeError, "one of both"),
     ],
 )
@@ -934,4 +939,5 @@ def test_reflection_and_health(start, stub):
     assert described.doc == "Methods of each kind."
     add = next(each for each in described.methods if each.name == "add")
     assert add.signature == "add(a: float, b: float = 1.0) -> float"
-    assert (add.doc, add.parameters) == ("The sum.", [("a", "float"), ("b", "float")])
+    fields = [(field.name, field.type) for field in add.parameters]
+    assert (add.doc, fields) == ("The sum.", [("a", "float"), ("b", "float")])

@@ -1,6 +1,6 @@
 """Stubs: objects of an interface whose methods run elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastsock.address import Address, check, show
@@ -19,7 +19,7 @@ S = TypeVar("S")
 
 
 def connect(
-    interface: type[S],
+    interface: Callable[..., S],  # A type[S] would not be an abstract class or Protocol.
     address: Address | None = None,
     *,
     matchmaker: Address | None = None,
@@ -57,6 +57,8 @@ def connect(
     """
     if (address is None) == (matchmaker is None):
         raise TypeError("give connect() the server's address or matchmaker=, one of both")
+    if not isinstance(interface, type):
+        raise TypeError(f"the interface must be a class, not {interface!r}")
     check_seconds("retry", retry)
     check_period("connect_timeout", connect_timeout)
     check_period("keepalive", keepalive)

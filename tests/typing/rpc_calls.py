@@ -132,11 +132,11 @@ def both_ends() -> None:
 
 
 def other_interfaces() -> None:
-    rated = rpc.connect(HasRate, ("127.0.0.1", 7000))  # type: ignore[type-abstract]
+    rated = rpc.connect(HasRate, ("127.0.0.1", 7000))
     assert_type(rated, HasRate)
     assert_type(rated.rate(1.0), float)
     assert_type(rated.rate.begin(1.0), rpc.Call[float])
-    listing = rpc.connect(Listing, ("127.0.0.1", 7000))  # type: ignore[type-abstract]
+    listing = rpc.connect(Listing, ("127.0.0.1", 7000))
     assert_type(listing.accounts(), Iterator[Account])
     rpc.close(rated)
 
