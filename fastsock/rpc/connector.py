@@ -72,6 +72,7 @@ class Connector:
         self._linking = threading.RLock()
         self._closed = False
         self._useless_since: float | None = None
+        self._pause = PAUSE_FIRST
         self._left: list[Link] = []
         """Links to servers that drain, with calls that have not ended."""
         self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -309,13 +310,12 @@ class Connector:
 
     def _may_retry(self, dead: Link) -> bool:
         """False after ``retry`` seconds of links on which no call was answered."""
-        if dead.useful:
-            self._useless_since = None
+        if dead.useful or self._useless_since is None:
+            self._useless_since = None if dead.useful else monotonic()
+            self._pause = PAUSE_FIRST
             return True
-        if self._useless_since is None:
-            self._useless_since = monotonic()
-            return True
-        time.sleep(PAUSE_FIRST)
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, PAUSE_MOST)
         return monotonic() - self._useless_since <= self.settings.retry
 
     def _move(self, wanted: list[Call[Any]], dead: Link, error: Exception) -> None:
