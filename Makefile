@@ -77,6 +77,7 @@ check: build
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
+	$(BIN)/mypy --strict examples
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
 	  fastsock._core fastsock._connection fastsock._client fastsock._listener fastsock._events \
 	  fastsock._posix fastsock._batch fastsock._message fastsock._hot fastsock._address
