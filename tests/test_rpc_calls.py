@@ -749,6 +749,28 @@ def test_interceptors_of_the_client_see_each_call(start, stub):
     wait_until(lambda: ended == begun, "all callbacks have run")
 
 
+def test_interceptors_hear_of_calls_that_could_not_begin(start, stub):
+    begun: list[rpc.Call] = []
+    ended: list[rpc.Call] = []
+
+    def watch(call):
+        begun.append(call)
+        call.add_done_callback(ended.append)
+
+    server = start()
+    shop = stub(server, interceptors=[watch], retry=0.1)
+    assert shop.add(1, 2) == 3
+    server.close()
+    for form in shop.add, shop.add.begin, shop.log:
+        with pytest.raises((rpc.Unavailable, rpc.ConnectionLost)):
+            made = form("line") if form is shop.log else form(1, 2)
+            if isinstance(made, rpc.Call):
+                made.result(WAIT)
+            elif form is shop.log:
+                shop.log("the first one may have reached the kernel")
+    wait_until(lambda: set(ended) == set(begun), "each has ended")
+
+
 # ---- Errors ----
 
 

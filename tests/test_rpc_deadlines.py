@@ -347,20 +347,57 @@ def test_deadlines_hold_while_a_link_is_made_again(start, stub):
             shop.close()
 
 
-def test_an_event_loop_goes_on_while_a_link_is_made_again(start, stub):
+@pytest.mark.parametrize("form", ["call", "stream"])
+def test_an_event_loop_goes_on_while_a_link_is_made_again(start, stub, form):
     server = start()
     shop = stub(server, retry=2.0)
     assert shop.add(1, 2) == 3
     server.close()
 
+    async def use():
+        with contextlib.suppress(rpc.Unavailable, rpc.ConnectionLost):
+            await shop.pooled.aio(1)  # The link is found dead.
+        if form == "call":
+            await shop.pooled.aio(2)
+        else:
+            async for _ in shop.tick.aio(3):
+                pass
+
     async def watch():
         longest, before = 0.0, time.monotonic()
-        call = asyncio.create_task(shop.pooled.aio(1))
-        while not call.done():
+        task = asyncio.create_task(use())
+        while not task.done():
             await asyncio.sleep(0.01)
             longest, before = max(longest, time.monotonic() - before), time.monotonic()
         with pytest.raises((rpc.Unavailable, rpc.ConnectionLost)):
-            await call
+            await task
         return longest
 
     assert asyncio.run(watch()) < 0.5
+
+
+def test_a_task_that_is_cancelled_while_a_link_is_made_again_calls_nothing(start, stub):
+    server = start()
+    shut = False
+    with Proxy(server.address, up=lambda pair, data: None if shut else data) as proxy:
+        shop = stub(proxy, retry=WAIT)
+        running = shop.wait.begin("joined later")
+        wait_running(server, 1)
+        shut = True
+        proxy.cut()
+        proxy.wait_connections(3)  # It tries to come back.
+
+        async def cancel():
+            task = asyncio.create_task(shop.sleep.aio(60.0, "never"))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(cancel())
+        shut = False
+        assert shop.add(1, 2) == 3
+        server.service.gate.set()
+        assert running.result(WAIT) == "joined later"
+        wait_running(server, 0)
+        assert "never" not in server.service.begun or "never cancelled" in server.service.ended

@@ -1,6 +1,7 @@
 """fastsock.rpc against peers that lie, stop, flood and vanish: clear errors, bounded memory, and
 nobody else disturbed."""
 
+import asyncio
 import signal
 import socket
 import struct
@@ -503,6 +504,24 @@ def test_a_stopped_server_and_deadlines(stub):
             assert shop.pooled(5) == 5
 
 
+def test_coroutines_keep_their_deadlines_while_a_long_body_is_stuck(stub):
+    async def awaited(shop):
+        with rpc.deadline(0.2):
+            await asyncio.wait_for(shop.pooled.aio(1), WAIT)
+
+    with Process("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.said)))
+        assert shop.add(1, 2) == 3
+        process.signal(signal.SIGSTOP)
+        stuck = shop.echo.begin(bytes(32 << 20))
+        begun = time.monotonic()
+        with pytest.raises(rpc.DeadlineExceeded):
+            asyncio.run(awaited(shop))
+        assert time.monotonic() - begun < 3
+        process.signal(signal.SIGCONT)
+        assert len(stuck.result(WAIT)) == 32 << 20
+
+
 def test_closing_a_stub_of_a_stopped_server_is_bounded(stub):
     """Also while a long body is on its way."""
     with Process("rpc_server.py") as process:
@@ -825,7 +844,7 @@ def test_a_server_that_lies_again_and_again_is_given_up(stub, infos):
     with LyingServer(answering((99, 0, b""), infos=infos)) as liar:
         error = stub(liar).pooled.begin(1).exception(40)
         assert isinstance(error, rpc.OutcomeUnknown)
-        assert liar.turns < 50
+        assert liar.turns < 50, "it comes back without a pause"
 
 
 @pytest.mark.parametrize(
