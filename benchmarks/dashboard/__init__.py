@@ -1,0 +1,1 @@
+"""One page of saved results: `python -m benchmarks.dashboard`."""
