@@ -136,7 +136,8 @@ def test_a_fifo_client_ends_and_the_next_one_may_come(programs, fifo, options, t
     client, terminal = connected(programs, server, port, fifo)
     terminal.type(f"{text}\n")
     server.expect(f"{shown}client 1 left ({reason})\n")
-    assert client.wait() == 0
+    # Its half that hears the end first kills the other.
+    assert client.wait() in (0, 128 + signal.SIGKILL)
     terminal.close_stdin()
     assert terminal.wait() == 0
     connected(programs, server, port, fifo)

@@ -16,7 +16,7 @@ from fastsock.chat.joining import ClientConversation
 from fastsock.chat.screen import LINGER, ChatError, PlainScreen, Screen
 from fastsock.chat.serving import MESSAGE_BYTES_MAX, ServerConversation
 from fastsock.chat.single import SingleConversation
-from fastsock.chat.text import printable
+from fastsock.chat.text import END, printable
 from fastsock.fifo import FifoReader, FifoWriter
 
 __all__ = ["run"]
@@ -99,7 +99,8 @@ def server(
             one = stack.enter_context(_listen(address, SingleServer, queue=queue))
             conversation = SingleConversation(one, screen)
         else:
-            many = stack.enter_context(_listen(address, MultiServer))
+            relaying = {"relay": relay or "others", "relay_except": END} if verbatim else {}
+            many = stack.enter_context(_listen(address, MultiServer, **relaying))
             conversation = ServerConversation(many, screen, relay or "others", verbatim)
         screen.note(f"listening on {show(conversation.server.address)}")
         if reader:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from fastsock import Client, ConnectionClosed, ProtocolError
 from fastsock.chat.conversation import Command, Conversation
 from fastsock.chat.screen import LINGER, Screen
-from fastsock.chat.text import END, escaped, is_end, printable, speaker_of
+from fastsock.chat.text import END, escaped, printable, says_end, speaker_of
 from fastsock.fifo import FifoReader
 
 __all__ = ["ClientConversation"]
@@ -71,7 +71,7 @@ class ClientConversation(Conversation):
     def _show(self, messages: list[bytes]) -> bool:
         """Shows what has arrived; True when it ends the conversation."""
         for data in messages:
-            if is_end(data):
+            if says_end(data):
                 return True
             text = printable(data)
             self.screen.said(text, speaker_of(text))

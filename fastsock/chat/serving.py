@@ -7,7 +7,7 @@ from fastsock import Connection, MultiServer, ServerClosed
 from fastsock.address import show
 from fastsock.chat.conversation import Command, Conversation
 from fastsock.chat.screen import LINGER, Screen
-from fastsock.chat.text import END, TEXT_BYTES_MAX, escaped, is_end, printable
+from fastsock.chat.text import END, TEXT_BYTES_MAX, escaped, is_end, printable, says_end
 from fastsock.fifo import FifoReader
 
 __all__ = ["MESSAGE_BYTES_MAX", "ServerConversation"]
@@ -21,7 +21,8 @@ class ServerConversation(Conversation):
     """Sends what is typed to the clients, shows what they say, and relays it.
 
     ``relay`` says to whom: "others", "all" or "none"; with the speaker's number in front, unless
-    ``verbatim``. The server is driven by a thread of its own, which ``run`` starts.
+    ``verbatim``: then the engine relays, but for what begins with ``end``. The server is driven by
+    a thread of its own, which ``run`` starts.
     """
 
     def __init__(self, server: MultiServer, screen: Screen, relay: str, verbatim: bool) -> None:
@@ -98,7 +99,7 @@ class ServerConversation(Conversation):
     def _heard(self, conn: Connection, data: bytes) -> None:
         if conn.context:  # it is being closed, and this was on its way
             return
-        if is_end(data):
+        if says_end(data):
             conn.context = "said end"
             conn.close()
         elif len(data) > TEXT_BYTES_MAX:
@@ -112,8 +113,11 @@ class ServerConversation(Conversation):
     def _pass_on(self, conn: Connection, data: bytes) -> None:
         if self._relay == "none" or self.screen.stopped:
             return
-        text = escaped(data) if self._verbatim else b"%d: %b" % (conn.number, data)
-        self.server.broadcast(text, exclude=conn if self._relay == "others" else None)
+        others_only = conn if self._relay == "others" else None
+        if not self._verbatim:
+            self.server.broadcast(b"%d: %b" % (conn.number, data), exclude=others_only)
+        elif data.startswith(END):  # The C relay leaves these to us.
+            self.server.broadcast(escaped(data), exclude=others_only)
 
     def _left(self, conn: Connection, reason: str) -> None:
         self.screen.note(f"client {conn.number} left ({conn.context or reason})")

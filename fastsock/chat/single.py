@@ -6,7 +6,7 @@ from fastsock import ConnectionClosed, Endpoint, ProtocolError, ServerClosed, Si
 from fastsock.address import show
 from fastsock.chat.conversation import Command, Conversation
 from fastsock.chat.screen import LINGER, Screen
-from fastsock.chat.text import END, escaped, is_end, printable
+from fastsock.chat.text import END, escaped, printable, says_end
 from fastsock.fifo import FifoReader
 
 __all__ = ["SingleConversation"]
@@ -88,7 +88,7 @@ class SingleConversation(Conversation):
         """Shows what the client says until it leaves; returns why it has."""
         self._parting = ""
         try:
-            while not is_end(data := conn.recv()):
+            while not says_end(data := conn.recv()):
                 self.screen.said(f"{self._number}: {printable(data)}", self._number)
             return "said end"
         except ConnectionClosed as error:

@@ -4,7 +4,16 @@ import re
 
 from fastsock.program import shown
 
-__all__ = ["END", "TEXT_BYTES_MAX", "command_of", "escaped", "is_end", "printable", "speaker_of"]
+__all__ = [
+    "END",
+    "TEXT_BYTES_MAX",
+    "command_of",
+    "escaped",
+    "is_end",
+    "printable",
+    "says_end",
+    "speaker_of",
+]
 
 TEXT_BYTES_MAX = 1 << 16
 END = b"end"
@@ -20,8 +29,13 @@ def printable(data: bytes) -> str:
 
 
 def is_end(text: bytes) -> bool:
-    """Whether the text ends the conversation."""
+    """Whether what was typed ends the conversation."""
     return text.strip() == END
+
+
+def says_end(data: bytes) -> bool:
+    """Whether what a peer said ends the conversation: with a space in front it does not."""
+    return data.rstrip() == END
 
 
 def escaped(text: bytes) -> bytes:
