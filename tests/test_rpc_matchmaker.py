@@ -172,9 +172,9 @@ def test_there_is_room_for_so_many_and_again_when_leases_end():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"lease": 0}, "lease must be more than 0 seconds, at most 3600, not 0"),
+        ({"lease": 0}, "lease must be more than 0 and at most 3600 s, not 0"),
         ({"lease": float("nan")}, "not nan"),
-        ({"instances_max": 0}, "instances_max must be at least 1, not 0"),
+        ({"instances_max": 0}, "instances_max must be from 1 to 1000000, not 0"),
     ],
 )
 def test_limits_that_cannot_be(options, message):

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from fastsock.options import check_count, check_seconds
 from fastsock.rpc.interface import Service, method
 
 __all__ = ["DEFAULT_PORT", "Instance", "Listed", "Location", "Matchmaker", "MatchmakerFull"]
@@ -23,6 +24,8 @@ FOUND_MAX = 32
 """Instances of one answer: enough to find one that lives."""
 
 LOCATIONS_MAX = 8
+LEASE_MAX = 3600
+INSTANCES_MAX = 1_000_000
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
@@ -94,10 +97,10 @@ class Matchmaker(Service):
     rpc_name = "fastsock.Matchmaker"
 
     def __init__(self, *, lease: float = 4.0, instances_max: int = 10_000) -> None:
-        if not 0 < lease <= 3600:
-            raise ValueError(f"lease must be more than 0 seconds, at most 3600, not {lease!r}")
-        if instances_max < 1:
-            raise ValueError(f"instances_max must be at least 1, not {instances_max!r}")
+        check_seconds("lease", lease)
+        if not 0 < lease <= LEASE_MAX:
+            raise ValueError(f"lease must be more than 0 and at most {LEASE_MAX} s, not {lease!r}")
+        check_count("instances_max", instances_max, INSTANCES_MAX)
         self._lease = lease
         self._instances_max = instances_max
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ from fastsock.address import Address, check, show
 from fastsock.options import check_count, check_period, check_seconds
 from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.connector import Connector, Interceptor, Settings
-from fastsock.rpc.context import check_metadata
+from fastsock.rpc.context import _metadata, check_metadata
 from fastsock.rpc.finding import MatchmakerRoute
 from fastsock.rpc.interface import Interface
 from fastsock.rpc.matchmaker import Instance, Matchmaker
@@ -16,6 +16,9 @@ from fastsock.rpc.route import FixedRoute, Route
 __all__ = ["close", "connect"]
 
 S = TypeVar("S")
+
+ASK_SECONDS = 2.0
+"""How long a matchmaker may take to accept, and to answer."""
 
 
 def connect(
@@ -93,8 +96,14 @@ def _route(
     check(where)
 
     def ask() -> list[Instance]:
-        with connect(Matchmaker, where, token=token, timeout=2.0, connect_timeout=2.0) as found:
-            return found.find(interface.name, interface.version)
+        metadata = _metadata.set(None)  # What the user tells the servers is not for others.
+        try:
+            with connect(
+                Matchmaker, where, token=token, timeout=ASK_SECONDS, connect_timeout=ASK_SECONDS
+            ) as asked:
+                return asked.find(interface.name, interface.version)
+        finally:
+            _metadata.reset(metadata)
 
     wanted = f"{interface.name} version {interface.version}"
     return MatchmakerRoute(ask, f"{wanted} at {show(where)}")
