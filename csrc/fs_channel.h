@@ -30,6 +30,7 @@ typedef struct fs_channel {
   fs_list subs;             /* turn to walk, turn and lock to change */
   fs_list joining;          /* lock: subscriptions that the reactor has not seen yet */
   bool tail_stale;          /* turn: a cursor that held the tail has moved */
+  uint64_t try_at_ns;       /* turn: who is blocked is not tried again before */
   _Atomic uint64_t flushed; /* the log's head at the last flush */
 } fs_channel;
 

@@ -5,6 +5,9 @@
 /* Full outboxes that one turn looks at; others have their turn when these are dealt with. */
 enum { WANTED_MAX = 64 };
 
+/* So often those who are blocked are tried while somebody waits; see try_blocked. */
+enum { TRIES_PER_GRACE = 8 };
+
 /* ---- Timers ---- */
 
 static uint64_t due_ns(fs_counter *since, uint64_t period_ns) {
@@ -69,7 +72,7 @@ static void drop_oldest(fs_reactor *r, fs_sub *sub) {
 }
 
 /* A kernel calls a socket writable only when a good part of its buffer is free: who reads slowly
- * but steadily may have taken something all the same, which a last attempt shows. */
+ * but steadily may have taken something all the same, which an attempt shows. */
 static bool takes_a_byte(fs_reactor *r, fs_conn *conn) {
   uint64_t before = atomic_load(&conn->bytes_sent);
   conn->blocked = false;
@@ -77,6 +80,20 @@ static bool takes_a_byte(fs_reactor *r, fs_conn *conn) {
   fs_flush_one(r, conn);
   bool flowing = conn->state == FS_OPEN || conn->state == FS_CLOSING;
   return !flowing || atomic_load(&conn->bytes_sent) != before;
+}
+
+/* Somebody waits, perhaps in vain: attempts with all who are blocked show when each of them has
+ * taken something last. One attempt at the end of a grace would find what was taken at its
+ * beginning, and so give each of them a second grace, one after the other. */
+static void try_blocked(fs_reactor *r, fs_channel *channel) {
+  if (channel->try_at_ns <= r->now_ns) {
+    channel->try_at_ns = r->now_ns + channel->slow_grace_ns / TRIES_PER_GRACE;
+    FS_LIST_EACH(link, &channel->subs) {
+      fs_conn *conn = fs_container_of(link, fs_sub, channel_link)->conn;
+      if (conn->blocked) (void)takes_a_byte(r, conn);
+    }
+  }
+  r->deadline_ns = fs_min(r->deadline_ns, channel->try_at_ns);
 }
 
 static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
@@ -91,6 +108,7 @@ static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_gr
 static void press_readers(fs_reactor *r, fs_channel *channel) {
   uint64_t tail = atomic_load(&channel->log.tail);
   if (channel->policy == FS_POLICY_BLOCK) return;
+  if (channel->policy == FS_POLICY_DISCONNECT) try_blocked(r, channel);
   FS_LIST_EACH(link, &channel->subs) {
     fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
     if (!sub->conn->blocked || sub->box.cursor != tail) continue;
@@ -130,8 +148,10 @@ static void expire_slow(fs_reactor *r) {
   wanted.channels[0] |= !fs_list_empty(&r->stalled);
   for (uint32_t i = 0; i < r->channel_count; i++)
     if (wanted.channels[i]) press_readers(r, r->channels[i]);
+  if (wanted.handle_count == 0 || r->config.policy == FS_POLICY_BLOCK) return;
   /* A direct message is never dropped: under drop_oldest, too, its reader has slow_grace. */
-  for (uint32_t i = 0; i < wanted.handle_count && r->config.policy != FS_POLICY_BLOCK; i++) {
+  try_blocked(r, r->channels[0]);
+  for (uint32_t i = 0; i < wanted.handle_count; i++) {
     fs_conn *conn = fs_conns_find(&r->conns, wanted.handles[i]);
     if (conn && conn->blocked) disconnect_if_overdue(r, conn, r->config.slow_grace_ns);
   }

@@ -211,6 +211,36 @@ static void steady_but_slow_is_not_stuck(void) {
   client_close(&client);
 }
 
+/* Long before their grace is over, all who are blocked are asked whether they have taken something,
+ * so that later nobody's grace begins anew where another's ends. */
+static void graces_run_at_the_same_time(void) {
+  struct rig rig = {0};
+  struct client clients[3];
+  uint8_t scratch[60000]; /* as above */
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  for (int i = 0; i < 3; i++) rig_join(&rig, &clients[i]);
+  rig_fill(&rig, &clients[0], 8000);
+  for (int i = 0; i < 3; i++) {
+    CHECK_INT(recv(clients[i].fd, scratch, sizeof scratch, MSG_WAITALL), sizeof scratch);
+    client_conn(&rig, &clients[i])->blocked_ns = fs_sys_now_ns() - config.slow_grace_ns / 2;
+  }
+  uint64_t before_ns = fs_sys_now_ns();
+  CHECK_INT(make_room(&rig, 8000, NULL, 0), 0);
+  for (int i = 0; i < 3; i++) {
+    fs_conn *conn = client_conn(&rig, &clients[i]);
+    CHECK(!conn->blocked || conn->blocked_ns >= before_ns);
+  }
+  rig_fill(&rig, &clients[0], 8000);
+  for (int i = 0; i < 3; i++)
+    client_conn(&rig, &clients[i])->blocked_ns = fs_sys_now_ns() - config.slow_grace_ns;
+  CHECK_INT(make_room(&rig, 8000, NULL, 0), 0);
+  rig_turn(&rig, 0);
+  for (int i = 0; i < 3; i++) CHECK_INT(rig_reason(&rig, clients[i].handle), FS_REASON_SLOW);
+  rig_close(&rig);
+  for (int i = 0; i < 3; i++) client_close(&clients[i]);
+}
+
 /* It is blocked since the flush that found it so, however long nobody had driven before. */
 static void blocked_after_a_long_pause(void) {
   struct rig rig = {0};
@@ -401,8 +431,9 @@ static void a_held_up_speaker_can_be_closed(void) {
 CHECK_UNIT(TEST(full_without_anybody_slow), TEST(slow_consumer_has_its_grace),
            TEST(waiting_for_room_has_an_end), TEST(slow_in_nobodys_way),
            TEST(two_slow_consumers_apart), TEST(who_keeps_up_is_not_harmed),
-           TEST(steady_but_slow_is_not_stuck), TEST(blocked_after_a_long_pause),
-           TEST(a_full_outbox_makes_its_owner_slow), TEST(a_full_outbox_that_empties),
-           TEST(a_full_outbox_is_nobody_elses_fault), TEST(what_never_fits_is_not_waited_for),
-           TEST(linger_begins_with_a_flush), TEST(unfinished_ends_cost_no_turns),
-           TEST(a_stuck_listener_frees_the_relay), TEST(a_held_up_speaker_can_be_closed))
+           TEST(steady_but_slow_is_not_stuck), TEST(graces_run_at_the_same_time),
+           TEST(blocked_after_a_long_pause), TEST(a_full_outbox_makes_its_owner_slow),
+           TEST(a_full_outbox_that_empties), TEST(a_full_outbox_is_nobody_elses_fault),
+           TEST(what_never_fits_is_not_waited_for), TEST(linger_begins_with_a_flush),
+           TEST(unfinished_ends_cost_no_turns), TEST(a_stuck_listener_frees_the_relay),
+           TEST(a_held_up_speaker_can_be_closed))
