@@ -137,7 +137,7 @@ class Slow(Scenario[Case, Run]):
         table.SINK,
         table.Column("lost +\ncorrupt", lambda row: f"{row['lost']} + {row['corrupt']}"),
     )
-    seconds = 12.0
+    seconds = 20.0
     quick_seconds = 2.0
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,7 @@ from fastsock import LogFull, MultiServer
 
 CHUNK = 16
 BLOCK_S = 1.0
-"""So long a publisher waits under "block", until it ends who is in its way."""
-
-LINGER_S = 0.1
-"""And so long it waits for those whom it has ended."""
+"""So long a publisher waits under "block", until it ends who is in its way: as "disconnect" does."""
 
 DRAIN_S = 0.5
 """Who does not read never lets a drain end; the others have taken all long before."""
@@ -21,7 +18,7 @@ DRAIN_S = 0.5
 
 class Server(fastsock.Server):
     def __init__(self, policy: Literal["disconnect", "drop_oldest", "block"]) -> None:
-        self.server = MultiServer(("127.0.0.1", 0), slow_policy=policy, linger=LINGER_S)
+        self.server = MultiServer(("127.0.0.1", 0), slow_policy=policy, linger=0)
         self.port = int(self.server.address[1])
         self.timeout = BLOCK_S if policy == "block" else None
 
