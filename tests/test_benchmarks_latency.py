@@ -11,9 +11,19 @@ import pytest
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Pace, message
+from benchmarks.peers.fanout import PEERS
 from benchmarks.processes import start_load
 
 ROOT = Path(__file__).parent.parent
+PEER_KEYS = [f"of_{peer.replace('-', '_')}" for peer in PEERS]
+KEYS = {
+    *["scenario", "mode", "clients", "size", "load", "peer", "messages", "messages_per_s"],
+    *["last_p50_us", "last_p99_us", "first_p50_us", "first_p99_us", "sink_cpu_share"],
+    *["sink_bound", "lost", "corrupt", "verified_messages", "repeats", "spread"],
+    *["when", "commit", "machine"],
+    *PEER_KEYS,
+    *[f"{of}_{key}" for of in ("last_p99_us", "first_p50_us", "first_p99_us") for key in PEER_KEYS],
+}
 SIZE = 20
 COUNT = 10
 FRAMES = [message(number, SIZE) + b"\n" for number in range(COUNT)]
@@ -36,6 +46,7 @@ def test_every_peer_is_paced_by_limit_and_delivers_everything() -> None:
         (load, peer) for load in (0.05, 0.2) for peer in peers[:2]
     ]
     for row in rows:
+        assert set(row) == KEYS
         assert (row["scenario"], row["mode"]) == ("fanout", "latency")
         assert (row["lost"], row["corrupt"]) == (0, 0)
         assert 0 < row["first_p50_us"] <= row["last_p50_us"] <= row["last_p99_us"]

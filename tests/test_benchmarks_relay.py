@@ -16,6 +16,12 @@ from benchmarks.wire import LINES, NATS, RESP, ZMTP, Protocol
 
 ROOT = Path(__file__).parent.parent
 SIZE = 1000
+KEYS = {
+    *["scenario", "peer", "clients", "size", "seconds", "messages", "deliveries_per_s"],
+    *["server_cpu_s", "us_per_delivery", "sink_cpu_share", "sink_bound", "lost", "corrupt"],
+    *["verified_messages", "repeats", "spread", "when", "commit", "machine"],
+    *[f"of_{peer.replace('-', '_')}" for peer in PEERS],
+}
 
 
 def relay(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +47,7 @@ def test_every_peer_relays_everything(peers: list[str]) -> None:
     assert (done.stderr, done.returncode) in (("", 0), (nothing, 1))
     assert not set(peers) - {row["peer"] for row in rows} - {"uvloop", "zmq", "redis", "nats"}
     for row in rows:
+        assert set(row) == KEYS
         assert (row["scenario"], row["clients"], row["size"]) == ("relay", 3, SIZE)
         assert (row["lost"], row["corrupt"]) == (0, 0)
         assert min(row["messages"], row["verified_messages"], row["us_per_delivery"]) > 0
@@ -53,6 +60,22 @@ def test_a_missing_broker_is_named_and_no_failure(monkeypatch: pytest.MonkeyPatc
     )
     assert f"redis  not installed: {PEERS['redis'].install}" in done.stdout
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("--clients 0", "argument --clients: '0' is not a whole number from 1 to 10000"),
+        ("--size 1,x", "argument --size: 'x' is not a whole number from 1 to 65535"),
+        ("--peers c", "argument --peers: 'c' is none of fastsock,limit,asyncio,asyncio-joined,"),
+        ("--mode burst", "unrecognized arguments: --mode burst"),
+    ],
+)
+def test_bad_arguments_are_told_in_one_line(arguments: str, complaint: str) -> None:
+    done = relay(*arguments.split())
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert done.stderr.startswith(f"relay: {complaint}")
+    assert done.stderr.count("\n") == 1
 
 
 def answered(end: socket.socket, word: bytes, answer: bytes) -> bytes:

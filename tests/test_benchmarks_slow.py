@@ -12,6 +12,15 @@ from benchmarks.peers.slow import PEERS, POLICIES
 from benchmarks.slow import Part, Run
 
 ROOT = Path(__file__).parent.parent
+PEER_KEYS = [f"of_{peer}" for peer in PEERS]
+KEYS = {
+    *["scenario", "policy", "clients", "stuck", "size", "peer", "kept", "kept_flowing", "pause_s"],
+    *["deliveries_per_s", "alone_deliveries_per_s", "growth_bytes", "dropped", "seconds"],
+    *["messages", "sink_cpu_share", "sink_bound", "lost", "corrupt", "verified_messages"],
+    *["repeats", "spread", "when", "commit", "machine"],
+    *PEER_KEYS,
+    *[f"deliveries_per_s_{key}" for key in PEER_KEYS],
+}
 
 
 def slow(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -22,13 +31,14 @@ def slow(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_others_lose_nothing_under_each_policy(policy: str) -> None:
     done = slow(
-        *["--policy", policy, "--clients", "4", "--size", "20000", "--seconds", "0.5"],
+        *["--policy", policy, "--clients", "4", "--size", "20000", "--seconds", "0.1"],
         *["--repeats", "1", "--peers", "fastsock,asyncio", "--json", "-"],
     )
     assert (done.stderr, done.returncode) == ("", 0)
     rows = {row["peer"]: row for row in json.loads(done.stdout)}
     assert list(rows) == [peer for peer in ("fastsock", "asyncio") if takes(peer, policy)]
     for row in rows.values():
+        assert set(row) == KEYS
         assert (row["scenario"], row["policy"]) == ("slow", policy)
         assert (row["clients"], row["stuck"], row["size"]) == (4, 1, 20000)
         assert (row["lost"], row["corrupt"]) == (0, 0)
