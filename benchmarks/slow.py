@@ -186,8 +186,8 @@ def run_part(peer: str, case: Case, stuck: int, seconds: float, *, check: bool) 
             connected(port, stuck, wire) as stuck_ports,
         ):
             sink.answer()
-            # From now on it takes every byte at once: a server that waits in vain for the stuck ones
-            # would make the last few bytes look late.
+            # From now on it takes every byte at once: otherwise the last few would look as late as
+            # a server makes them that waits in vain for the stuck ones.
             sink.ask("await 0")
             server.answer()
             cpu_s = server.cpu_s()

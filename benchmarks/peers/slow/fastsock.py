@@ -10,7 +10,7 @@ from fastsock import LogFull, MultiServer
 
 CHUNK = 16
 BLOCK_S = 1.0
-"""So long a publisher waits under "block", until it ends who is in its way: as "disconnect" does."""
+"""So long a publisher waits, as under "disconnect", until it ends who is in its way."""
 
 DRAIN_S = 0.5
 """Who does not read never lets a drain end; the others have taken all long before."""
