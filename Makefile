@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx) setup.py
+SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx fastsock/*/*.pxd) \
+  setup.py
 ASAN_LIB := build/asan/lib
 ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors socket net client \
   single server channels faults churn model))
@@ -80,7 +81,8 @@ check: build
 	$(BIN)/mypy --strict examples
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
 	  fastsock._core fastsock._connection fastsock._client fastsock._listener fastsock._events \
-	  fastsock._posix fastsock._batch fastsock._message fastsock._hot fastsock._address
+	  fastsock._posix fastsock._batch fastsock._message fastsock._hot fastsock._address \
+	  fastsock.rpc._body fastsock.rpc._calling fastsock.rpc._inline
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
 
 wheel: .venv/ready

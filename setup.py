@@ -24,15 +24,18 @@ if build not in FLAGS:
 compile_args = ["-std=c11", "-fvisibility=hidden", *FLAGS[build]]
 link_args = [flag for flag in FLAGS[build] if flag.startswith(("-fsanitize", "--coverage"))]
 BATCH = "csrc/fs_batch.c"  # for _batch alone
-PLAIN = ("_address", "_call", "_config", "_connection", "_events", "_hot", "_message", "_posix")
+PLAIN = (
+    *("_address", "_call", "_config", "_connection", "_events", "_hot", "_message", "_posix"),
+    *("rpc._body", "rpc._calling", "rpc._inline"),
+)
 
 
 def extension(name: str, sources: list[str]) -> Extension:
     """One extension module: fastsock/<name>.pyx and the C files that it links."""
     return Extension(
         f"fastsock.{name}",
-        [f"fastsock/{name}.pyx", *sources],
-        depends=[*glob("csrc/*.h"), *glob("fastsock/*.pxd"), "setup.py"],
+        [f"fastsock/{name.replace('.', '/')}.pyx", *sources],
+        depends=[*glob("csrc/*.h"), *glob("fastsock/**/*.pxd", recursive=True), "setup.py"],
         include_dirs=["csrc"],
         define_macros=[("_GNU_SOURCE", None)],
         extra_compile_args=compile_args,

@@ -88,6 +88,12 @@ cdef void fill_iov(iovec *iov, uint8_t *header, size_t header_len, uint8_t *plac
 cdef enum:
     BUFFERS_MAX = 64
 
+    # To sleep and to be woken takes about as long, in time and in CPU time: who looks no longer
+    # than that before sleeping loses at most as much again.
+    ADAPTIVE_NS = 50_000
+
+    VAIN_MAX = 6
+
 
 cdef class Gathered:
     """The buffers of several messages, each message behind its length, as one vector."""
@@ -167,6 +173,9 @@ cdef class ClientCore:
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
     cdef int64_t busy_poll_ns
+    cdef bint adaptive
+    # How often looking was in vain, one after another, and the waits that go without it now.
+    cdef int vain, without
     cdef Buffer received, unsent
     # Of all messages, with their framing: bytes accepted from the user, and taken by the kernel.
     cdef readonly uint64_t bytes_queued, bytes_sent
@@ -217,7 +226,10 @@ cdef class ClientCore:
             self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
         self.message_bytes_max = options["message_bytes_max"]
         self.outbox_bytes_max = options["outbox_bytes_max"]
-        self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
+        self.adaptive = options["busy_poll_us"] is None
+        self.busy_poll_ns = ADAPTIVE_NS
+        if not self.adaptive:
+            self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
         return 0
 
     cdef int enter(self) except -1:
@@ -234,9 +246,22 @@ cdef class ClientCore:
 
     cdef bint wait(self, short events, int64_t limit, uint64_t begun) except -1:
         """wait_ready, after looking for busy_poll_us."""
-        if self.busy_poll_ns and events == POLLIN and self.spin(time_left(limit, begun)):
+        if events == POLLIN and self.busy_poll_ns and self.looks(time_left(limit, begun)):
             return True
         return wait_ready(self.fd, events, limit, begun)
+
+    cdef bint looks(self, int64_t left) noexcept:
+        """Whether there is something to read soon. Each time that it was in vain to look, if that
+        is for us to judge, twice as many waits go without."""
+        cdef bint found
+        if self.without:
+            self.without -= 1
+            return False
+        found = self.spin(left)
+        if self.adaptive:
+            self.vain = 0 if found else min(self.vain + 1, VAIN_MAX)
+            self.without = (1 << self.vain) - 1
+        return found
 
     cdef bint spin(self, int64_t left) noexcept:
         """Looks for something to read for busy_poll_us, at most left: whether there is."""

@@ -33,7 +33,7 @@ class Client(Endpoint):
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
         linger: float = 1.0,
-        busy_poll_us: int = 0,
+        busy_poll_us: int | None = 0,
     ) -> Self:
         """Connects to ``address``: ``(host, port)``, or the path of a UNIX socket.
 
@@ -41,7 +41,8 @@ class Client(Endpoint):
         for each address, None for the kernel's own; ``linger`` bounds close(). With ``retry`` it
         tries again for so many seconds, with pauses that double from 0.05 to 2 s and vary at
         random, so that many clients do not come back at once. ``busy_poll_us``: microseconds that
-        receiving looks again and again before it sleeps: latency for CPU time.
+        receiving looks again and again before it sleeps: latency for CPU time. None: up to 50, as
+        long as messages do come that soon.
 
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.

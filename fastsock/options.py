@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 __all__ = [
     "Framing",
+    "check_busy_poll",
     "check_choice",
     "check_count",
     "check_period",
@@ -21,8 +22,14 @@ def check_stream(options: dict[str, Any]) -> None:
     check_choice("framing", options["framing"], FRAMINGS)
     check_count("message_bytes_max", options["message_bytes_max"], (1 << 30) - 1)
     check_count("outbox_bytes_max", options["outbox_bytes_max"], 1 << 31)
-    check_count("busy_poll_us", options["busy_poll_us"], 1_000_000, least=0)
+    check_busy_poll(options["busy_poll_us"])
     check_seconds("linger", options["linger"])
+
+
+def check_busy_poll(microseconds: object) -> None:
+    """Checks how long a client looks before it sleeps; None leaves it to the client."""
+    if microseconds is not None:
+        check_count("busy_poll_us", microseconds, 1_000_000, least=0)
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

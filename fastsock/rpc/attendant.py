@@ -1,6 +1,7 @@
 """The threads of a link: they end calls that nobody waits for, and send what takes waiting."""
 
 import threading
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ class Attendant:
         self._threads: list[threading.Thread] = []
         self._read_wake = threading.Event()
         self._write_wake = threading.Event()
+        self._looks_at = inf
+        """When the sending thread looks at the deadlines next."""
 
     @property
     def ready(self) -> bool:
@@ -41,9 +44,9 @@ class Attendant:
                 return
             self.calls[call] = None
             self._start()
-            if not link.leading:
+            if not link.leading and not self._read_wake.is_set():
                 self._read_wake.set()
-        if call.deadline is not None:
+        if call.deadline is not None and call.deadline < self._looks_at:
             self._write_wake.set()
 
     def take_over(self) -> None:
@@ -86,17 +89,21 @@ class Attendant:
             self._write_wake.clear()
             try:
                 link.send_all()
+            except TimeoutError:  # Meanwhile somebody's time may be over.
+                self._write_wake.set()
             except (FastsockError, OSError) as error:
                 link.lose(error)
 
     def _expire(self) -> float | None:
         """Ends calls whose time is over; returns the seconds until the next one's is."""
-        now, following = monotonic(), None
+        self._looks_at = inf  # Whatever is added from now on wakes the thread.
+        now, following = monotonic(), inf
         for call in list(self.calls):
             if call.deadline is None:
                 continue
             if call.deadline <= now:
                 call.expire()
-            elif following is None or call.deadline - now < following:
-                following = call.deadline - now
-        return following
+            else:
+                following = min(following, call.deadline)
+        self._looks_at = following
+        return None if following == inf else following - now

@@ -1,7 +1,6 @@
 """Calls as their caller sees them: bound methods, results that come later, and streams."""
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from time import monotonic
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 import msgspec
 
 from fastsock.rpc import wire
+from fastsock.rpc._calling import BoundCore, CallableCore, CallCore
 from fastsock.rpc.errors import (
     CODES,
     BodyTooLarge,
@@ -24,7 +24,6 @@ from fastsock.rpc.marshal import owned
 if TYPE_CHECKING:
     from fastsock.rpc.connector import Connector
     from fastsock.rpc.interface import Signature
-    from fastsock.rpc.link import Link
 
 __all__ = ["BoundMethod", "BoundStream", "Call", "Stream"]
 
@@ -40,51 +39,18 @@ def seconds_left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - monotonic())
 
 
-class Call(Generic[R]):
+class Call(CallCore, Generic[R]):
     """A call that has begun, and its result once it has come. Made by ``stub.method.begin(...)``.
 
     Any thread may wait for it; ``await`` it in a coroutine.
     """
 
-    # Most calls change only some of these: the others stay those of the class.
-    metadata = b""
-    link: "Link | None" = None
-    id = 0
-    sent_at: int | None = None
-    moves = 0
-    moving = False
-    """A server has refused it, and it is on its way to another one."""
-    finished = False
-    attended = False
-    reply: tuple[int, int, Any] | None = None
-    outcome: tuple[Any, BaseException | None] | None = None
-    event: threading.Event | None = None
-    callbacks: "list[Callable[[Call[R]], object]] | None" = None
-    waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] | None = None
-    assembly: bytearray | None = None
-    total = 0
-
-    def __init__(
-        self,
-        connector: "Connector",
-        signature: "Signature",
-        arguments: tuple[Any, ...],
-        deadline: float | None,
-    ) -> None:
-        self.connector = connector
-        self.signature = signature
-        self.deadline = deadline
-        self.flags, self.body = signature.arguments_codec.encode(arguments)
+    __slots__ = ()
 
     def own(self) -> None:
         """Copies what the caller may change before it is sent."""
         if not isinstance(self.body, bytes):
             self.body = owned(self.body)
-
-    @property
-    def resendable(self) -> bool:
-        """Whether the call may run twice."""
-        return self.signature.options.idempotent
 
     # ---- For the caller ----
 
@@ -173,11 +139,6 @@ class Call(Generic[R]):
             self.connector.run_callback(callback, self)
         return True
 
-    def settle(self, frame: bytes) -> None:
-        """Ends a call that nobody else knows of, with a whole reply."""
-        self.outcome = self._decoded(wire.REPLY, frame[1], memoryview(frame)[wire.HEADER_BYTES :])
-        self.finished = True
-
     def wake(self) -> None:
         """Lets those who wait look again."""
         if self.event is not None:
@@ -203,11 +164,12 @@ class Call(Generic[R]):
     def _outcome(self) -> tuple[Any, BaseException | None]:
         if self.outcome is None:
             assert self.reply is not None
-            self.outcome = self._decoded(*self.reply)
+            self.outcome = self.decoded(*self.reply)
             self.reply = None
         return self.outcome
 
-    def _decoded(self, kind: int, flags: int, body: Any) -> tuple[Any, BaseException | None]:
+    def decoded(self, kind: int, flags: int, body: Any) -> tuple[Any, BaseException | None]:
+        """What a frame with a result or an error brings."""
         if kind == wire.ERROR:
             return None, error_of(body, self.signature)
         try:
@@ -294,7 +256,7 @@ class Stream(Call[Any], Generic[T]):
             assert self.link is not None
             self.link.credit_stream(self.id, self.taken_items, self.taken_bytes)
             self.taken_items = self.taken_bytes = 0
-        value, error = self._decoded(wire.ITEM, flags, body)
+        value, error = self.decoded(wire.ITEM, flags, body)
         if error is not None:
             self.close()
             raise error
@@ -308,18 +270,17 @@ class Stream(Call[Any], Generic[T]):
             raise error
 
 
-class BoundMethod(Generic[P, R]):
+class BoundMethod(CallableCore, Generic[P, R]):
     """A method of a stub: call it, ``begin`` it, or await its ``aio``."""
 
     def __init__(self, connector: "Connector", signature: "Signature") -> None:
-        self._connector = connector
-        self._signature = signature
+        super().__init__(connector, signature)
         self.__name__ = signature.name
         self.__doc__ = signature.doc
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Calls it and waits for the result."""
-        return self._connector.call(self._signature, args, kwargs)  # type: ignore[no-any-return]
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def begin(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Calls it without waiting; the answers of several calls come in any order."""
@@ -334,12 +295,11 @@ class BoundMethod(Generic[P, R]):
         return f"<remote method {self._signature.text}>"
 
 
-class BoundStream(Generic[P, T]):
+class BoundStream(BoundCore, Generic[P, T]):
     """A streaming method of a stub."""
 
     def __init__(self, connector: "Connector", signature: "Signature") -> None:
-        self._connector = connector
-        self._signature = signature
+        super().__init__(connector, signature)
         self.__name__ = signature.name
         self.__doc__ = signature.doc
 

@@ -19,8 +19,9 @@ from typing import Any
 from fastsock.address import show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
+from fastsock.rpc._calling import ConnectorCore
 from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_large
-from fastsock.rpc.context import METADATA_BYTES_MAX, _deadline, _metadata
+from fastsock.rpc.context import METADATA_BYTES_MAX
 from fastsock.rpc.errors import (
     CODES,
     ConnectionLost,
@@ -54,18 +55,18 @@ class Settings:
     retry: float = 2.0
     keepalive: float = 15.0
     body_bytes_max: int = 1 << 26
-    busy_poll_us: int = 0
+    busy_poll_us: int | None = None
     token: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     interceptors: Sequence[Interceptor] = ()
 
 
-class Connector:
+class Connector(ConnectorCore):
     """The client side of a stub. All threads that use the stub share it."""
 
     def __init__(self, interface: Interface, route: Route, settings: Settings) -> None:
+        super().__init__(settings, Call)
         self.interface = interface
-        self.settings = settings
         self.ending = threading.Lock()
         """Held for moments, where a call ends or somebody begins to wait for that."""
         self._route = route
@@ -76,26 +77,25 @@ class Connector:
         self._left: list[Link] = []
         """Links to servers that drain, with calls that have not ended."""
         self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
-        self._link = self._open(None)
+        self.link = self._open(None)
 
     # ---- Calls ----
 
-    def call(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls and waits for the result."""
-        call = self._make(Call, signature, args, kwargs)
-        if not self._link.call_alone(call):
-            self._start(call)
-            self._flush(call)
-            if signature.options.oneway and not call.finished and call.id:
-                self.attend(call)
-                return None
-        return call.result()
+    def begin_beside(self, call: Call[Any]) -> bool:
+        """Begins a call that does not have the link to itself. True if that is all: nobody waits
+        for a one-way call."""
+        self._start(call)
+        self._flush(call)
+        if not call.signature.options.oneway or call.finished or not call.id:
+            return False
+        self.attend(call)
+        return True
 
     def begin(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call[Any]:
         """Calls and does not wait."""
-        call: Call[Any] = self._make(Call, signature, args, kwargs)
+        call: Call[Any] = self.make(Call, signature, args, kwargs)
         call.own()
         self._start(call)
         self._post(call)
@@ -106,14 +106,14 @@ class Connector:
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Calls and awaits the result."""
-        call: Call[Any] = self._make(Call, signature, args, kwargs)
+        call: Call[Any] = self.make(Call, signature, args, kwargs)
         call.own()
         await self._start_async(call)
         return await call
 
     async def _start_async(self, call: Call[Any]) -> None:
         """As ``_start``; where that may take connecting, in a thread."""
-        link = self._link
+        link = self.link
         if link.dead or link.draining:
             await asyncio.to_thread(self._start, call)
         else:
@@ -125,42 +125,21 @@ class Connector:
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Stream[Any]:
         """Calls a method whose result is a stream."""
-        stream: Stream[Any] = self._make(Stream, signature, args, kwargs)
+        stream: Stream[Any] = self.make(Stream, signature, args, kwargs)
         self._start(stream)
         self._post(stream)
         return stream
 
-    def _make(self, kind: type, signature: Signature, args: Any, kwargs: Any) -> Any:
-        if kwargs or len(args) != len(signature.types):
-            args = signature.bind(args, kwargs)
-        deadline = self._deadline_now()
-        if deadline is not None and deadline <= monotonic():
-            raise DeadlineExceeded(f"{signature.name} did not start: its time is over")
-        call = kind(self, signature, args, deadline)
-        if len(call.body) > wire.CHUNK_BYTES or not isinstance(call.body, bytes):
-            self._check_size(call)
-        if metadata := _metadata.get():
-            packed = wire.encode(metadata)
-            call.metadata = len(packed).to_bytes(2) + packed
-        for intercept in self.settings.interceptors:
-            intercept(call)
-        return call
-
-    def _deadline_now(self) -> float | None:
-        deadline, timeout = _deadline.get(), self.settings.timeout
-        if timeout is None:
-            return deadline
-        return min(monotonic() + timeout, inf if deadline is None else deadline)
-
-    def _check_size(self, call: Call[Any]) -> None:
+    def check_size(self, call: Call[Any]) -> None:
+        """BodyTooLarge for arguments that the server would refuse."""
         body = call.body
         size = len(body) if isinstance(body, bytes) else sum(map(len, body))
-        if size > self._link.hello.body_bytes_max:
-            raise too_large(size, self._link.hello.body_bytes_max)
+        if size > self.link.hello.body_bytes_max:
+            raise too_large(size, self.link.hello.body_bytes_max)
 
     def _start(self, call: Call[Any]) -> None:
         while True:
-            link = self._link
+            link = self.link
             if link.dead or link.draining:
                 link = self._relink(link, call.deadline)
             try:
@@ -276,14 +255,14 @@ class Connector:
         try:
             if self._closed:
                 raise ConnectionLost("the stub is closed")
-            if self._link is not old:
-                return self._link
+            if self.link is not old:
+                return self.link
             if not old.dead:
                 if not self._route.has_others(old.address):
                     return old
                 self._route.failed(old.address)  # It drains: the others are tried first.
             link = self._open(old if old.dead else None, deadline)
-            self._link = link
+            self.link = link
             if not old.dead:
                 self._left = [*(each for each in self._left if not each.dead), old]
                 old.leave()
@@ -319,7 +298,7 @@ class Connector:
         return monotonic() - self._useless_since <= self.settings.retry
 
     def _move(self, wanted: list[Call[Any]], dead: Link, error: Exception) -> None:
-        link = self._open(dead) if self._link is dead else self._link
+        link = self._open(dead) if self.link is dead else self.link
         same = link.hello.resumed and link.session == dead.session
         same = same and link.hello.incarnation == dead.hello.incarnation
         # Numbers only grow: those that keep theirs go first.
@@ -331,7 +310,7 @@ class Connector:
                 link.start(call, even_dead=True)
             if call.attended and call.link is link:
                 link.attendant.add(call)
-        self._link = link
+        self.link = link
         link.attendant.send()
 
     def _ends_with(self, call: Call[Any], dead: Link, error: Exception) -> bool:
@@ -382,7 +361,7 @@ class Connector:
         """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
         self._closed = True
         with self._linking:
-            for link in self._link, *self._left:
+            for link in self.link, *self._left:
                 if not link.dead:
                     link.close()
                     self.recover(link, ConnectionLost("the stub is closed"))

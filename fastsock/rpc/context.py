@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
 
+from fastsock.rpc._inline import ContextCore
+
 __all__ = ["Context", "current", "deadline", "metadata"]
 
 _deadline: ContextVar[float | None] = ContextVar("fastsock.rpc.deadline", default=None)
@@ -17,7 +19,7 @@ _lock = threading.Lock()
 """Guards the cancelling of all contexts; held for moments."""
 
 
-class Context:
+class Context(ContextCore):
     """The running call, as its method sees it: :func:`current` returns it.
 
     ``peer`` is the client's address, ``method`` the method's name, ``metadata`` what the client
@@ -25,30 +27,7 @@ class Context:
     result, or None.
     """
 
-    __slots__ = (
-        "_callbacks",
-        "_cancelled",
-        "_stream",
-        "deadline",
-        "metadata",
-        "method",
-        "peer",
-    )
-
-    def __init__(
-        self,
-        peer: tuple[str, int] | str,
-        method: str,
-        metadata: Mapping[str, str],
-        deadline: float | None,
-    ) -> None:
-        self.peer = peer
-        self.method = method
-        self.metadata = metadata
-        self.deadline = deadline
-        self._cancelled: threading.Event | None = None
-        self._callbacks: list[Callable[[], object]] | None = None
-        self._stream: Callable[[int, int], object] | None = None
+    __slots__ = ()
 
     @property
     def cancelled(self) -> bool:

@@ -8,10 +8,8 @@ Locks, in the order in which they may be taken: sending, lock, Connector.ending.
 """
 
 import secrets
-import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from time import monotonic
@@ -21,6 +19,8 @@ from fastsock.address import Address
 from fastsock.client import Client
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
+from fastsock.rpc._body import Body
+from fastsock.rpc._calling import SEND_SECONDS, LinkCore
 from fastsock.rpc.attendant import Attendant
 from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
 from fastsock.rpc.greeting import greet, numbers_of
@@ -28,25 +28,12 @@ from fastsock.rpc.greeting import greet, numbers_of
 if TYPE_CHECKING:
     from fastsock.rpc.connector import Connector, Settings
 
-ANSWERS_MAX = 64
-"""So many answers are acknowledged together."""
-
-FRAMES_MAX = 256
-"""Frames that are read at once."""
-
-SEND_SECONDS = 0.1
-"""A caller whose call does not go out for so long leaves it to the attendant, and reads."""
-
 CLOSE_SECONDS = 1.0
 """How long closing waits for a server that takes nothing."""
 
 TRANSFER_FRAMES = 4
 """Frames of one large body that go out before others have their turn."""
 
-WHOLE_REPLIES = bytes((wire.REPLY, 0)), bytes((wire.REPLY, wire.SEGMENTS))
-"""How a reply in one frame begins."""
-
-_pack = wire.HEADER.pack
 _unpack = wire.HEADER.unpack_from
 
 
@@ -54,7 +41,7 @@ class Gone(Exception):
     """The link is dead; the call is to be started on another one."""
 
 
-class Link:
+class Link(LinkCore):
     """One connection, from its hello to its end. ``resumes`` is the dead link whose session it
     goes on with, if the server still knows it."""
 
@@ -65,42 +52,26 @@ class Link:
         connect_timeout: float,
         resumes: "Link | None" = None,
     ) -> None:
-        self.connector = connector
-        self.settings: Settings = connector.settings
-        self.address = address
-        self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
-        self.lock = threading.Lock()
-        self.sending = threading.Lock()
-        self.dead = False
-        self.draining = False
-        self.left = False
-        """New calls go elsewhere; it ends with the last of its own."""
-        self.last_begun = 1 << 64
-        """Calls above that do not begin: the server drains."""
-        self.pending: dict[int, Call[Any]] = {}
-        self.unstarted: deque[Call[Any]] = deque()
-        self.next_id: int = resumes.next_id if resumes else 1
-        self.outgoing: deque[tuple[bytes, Call[Any] | None]] = deque()
-        self.transfers: deque[tuple[Iterator[list[memoryview]], Call[Any]]] = deque()
-        self.leading = False
-        self.followers: dict[Any, None] = {}
-        self.attendant = Attendant(self)
-        self.answered: list[int] = []
-        self.uncredited = 0
-        self.silent_since: float | None = None
-        self.pinged_at: float | None = None
-        self.useful = False
-        """Whether a call was answered here."""
-        self.recovered = threading.Event()
-        """Set when the calls of the dead link have gone elsewhere, or ended."""
-        self.client = Client.connect(
+        settings = connector.settings
+        client = Client.connect(
             address,
             framing="length",
             timeout=connect_timeout,
             message_bytes_max=wire.FRAME_BYTES_MAX,
             outbox_bytes_max=1 << 30,
-            busy_poll_us=self.settings.busy_poll_us,
+            busy_poll_us=settings.busy_poll_us,
         )
+        super().__init__(connector, client, Attendant(self))
+        self.settings: Settings = settings
+        self.address = address
+        self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
+        self.next_id = resumes.next_id if resumes else 1
+        self.draining = False
+        self.last_begun = 1 << 64
+        """Calls above that do not begin: the server drains."""
+        self.unstarted: deque[Call[Any]] = deque()
+        self.recovered = threading.Event()
+        """Set when the calls of the dead link have gone elsewhere, or ended."""
         try:
             self.hello = greet(self, connect_timeout, resume=resumes is not None)
             self.numbers = numbers_of(self.hello, connector.interface, address)
@@ -183,10 +154,11 @@ class Link:
             self.sending.release()
 
     def send_all(self) -> None:
-        """Sends all that waits, however long it takes."""
+        """Sends all that waits. TimeoutError where that takes waiting, for SEND_SECONDS; what was
+        not sent goes out with the next attempt."""
         while self.outgoing or self.transfers or self._unsent():
             with self.sending:
-                self._send_some(None)
+                self._send_some(SEND_SECONDS)
 
     def _unsent(self) -> bool:
         return self.client.bytes_queued != self.client.bytes_sent
@@ -196,7 +168,7 @@ class Link:
         if self.sending.acquire(blocking=False):
             try:
                 if not self.transfers and not self._unsent():
-                    self._send_batch(0)
+                    self.send_batch(0)
             except (FastsockError, OSError):
                 pass  # The sending thread meets it again.
             finally:
@@ -207,9 +179,9 @@ class Link:
     def _send_some(self, timeout: float | None) -> None:
         if self._unsent():
             self.client.send_many((), timeout=timeout)
-        self._send_batch(timeout)
+        self.send_batch(timeout)
 
-    def _send_batch(self, timeout: float | None) -> None:
+    def send_batch(self, timeout: float | None) -> None:
         """Sends all small frames that wait, and some of each large body."""
         batch: list[bytes] = []
         offset = self.client.bytes_queued
@@ -242,86 +214,13 @@ class Link:
         self._start_next()
         self.post()
         if self.left:
-            self._end_if_left()
+            self.end_if_left()
 
     def credit_stream(self, number: int, items: int, size: int) -> None:
         """The reader of a stream has taken so much."""
         head = wire.HEADER.pack(wire.CREDIT, 0, 0, items, number, size)
         self.outgoing.append((head, None))
         self.post()
-
-    def call_alone(self, call: Call[Any]) -> bool:
-        """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
-        False, with nothing done, if others are here, or the call is long."""
-        body = call.body
-        if len(body) > wire.CHUNK_BYTES or not isinstance(body, bytes) or call.metadata:
-            return False
-        if call.signature.options.oneway or call.attended:
-            return False
-        left, remaining_us = self.settings.keepalive, 0
-        if call.deadline is not None:
-            seconds = call.deadline - monotonic()
-            left, remaining_us = min(left, max(seconds, 0.0)), max(1, int(seconds * 1e6))
-        method = self.numbers[call.signature.name]
-        with self.lock:
-            if self.leading or self.pending or self.transfers or self.dead:
-                return False
-            self.leading = True
-            call.link = self
-            call.id = number = self.next_id
-            self.next_id = number + 1
-            self.pending[number] = call
-            # Here, since calls go out in the order of their numbers.
-            frame = _pack(wire.CALL, call.flags, method, 0, number, remaining_us) + body
-            self.outgoing.append((frame, call))
-        lost: Exception | None = None
-        try:
-            self._exchange(call, left)
-        except TimeoutError:  # Who waits for the result knows what else to do.
-            self.attendant.send()
-        except (FastsockError, OSError) as error:
-            lost = error
-        finally:
-            self._leave(call, led=True)
-        if lost is not None:
-            self.lose(lost)
-        return True
-
-    def _exchange(self, call: Call[Any], left: float) -> None:
-        """Sends the call and reads until something comes: mostly its answer."""
-        outgoing, client = self.outgoing, self.client
-        if self.sending.acquire(timeout=SEND_SECONDS):
-            try:
-                if len(outgoing) == 1 and outgoing[0][1] is call:
-                    call.sent_at = client.bytes_queued
-                    client.send(outgoing.popleft()[0], timeout=SEND_SECONDS)
-                elif outgoing:
-                    self._send_batch(SEND_SECONDS)
-            finally:
-                self.sending.release()
-        else:
-            self.attendant.send()
-        frames = self._receive(left)
-        if len(frames) == 1 and frames[0].startswith(WHOLE_REPLIES):
-            self._take_answer(call, frames[0])
-            return
-        for frame in frames:
-            self._handle(frame)
-        self.connector.wake_loops()
-
-    def _take_answer(self, call: Call[Any], frame: bytes) -> None:
-        """The frame is a whole reply: most likely that of this call."""
-        if frame[8:16] != call.id.to_bytes(8) or self.pending.pop(call.id, None) is None:
-            self._handle(frame)
-            self.connector.wake_loops()
-            return
-        self.useful = True
-        self._credit(len(frame))
-        if not call.resendable:
-            self._answer(call.id)
-        call.settle(frame)
-        if self.left:
-            self._end_if_left()
 
     # ---- Waiting ----
 
@@ -344,21 +243,7 @@ class Link:
                 if not waiter.ready and (waiter.moving or waiter.link is self):
                     event.wait(timeout)
             finally:
-                self._leave(waiter)
-
-    def _leave(self, waiter: Any, *, led: bool = False) -> None:
-        """Ends a wait; if there is nobody who leads then, somebody else is woken for that."""
-        with self.lock:
-            if led:
-                self.leading = False
-            else:
-                self.followers.pop(waiter, None)
-            if self.leading:
-                return
-            for heir in self.followers:
-                heir.event.set()
-                return
-            self.attendant.take_over()
+                self.end_wait(waiter, False)
 
     def _lead(self, waiter: Any, timeout: float | None) -> None:
         lost: Exception | None = None
@@ -367,7 +252,7 @@ class Link:
         except (FastsockError, OSError) as error:
             lost = error
         finally:
-            self._leave(waiter, led=True)
+            self.end_wait(waiter, True)
         if lost is not None:
             self.lose(lost)
 
@@ -380,30 +265,22 @@ class Link:
                 if timeout <= 0:
                     return
             try:
-                frames = self._receive(timeout)
+                frames = self.receive(timeout)
             except TimeoutError:
                 continue
             for frame in frames:
-                self._handle(frame)
+                self.handle(frame)
             self.connector.wake_loops()
             if self.outgoing:
                 self.post()
 
-    def _receive(self, timeout: float) -> list[bytes]:
-        """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
-        that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
-        try:
-            frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
-        except TimeoutError:
-            if self.silent_since is None:
-                self.silent_since = monotonic() - timeout
-            self._check_silence(self.silent_since, self.settings.keepalive)
-            raise
-        self.silent_since = self.pinged_at = None
-        return frames
-
-    def _check_silence(self, since: float, keepalive: float) -> None:
-        now = monotonic()
+    def check_silence(self, timeout: float) -> None:
+        """Nothing has come for timeout seconds: asks the server whether it lives; ConnectionClosed
+        if that did not help."""
+        now, keepalive = monotonic(), self.settings.keepalive
+        if self.silent_since is None:
+            self.silent_since = now - timeout
+        since = self.silent_since
         if self.pinged_at is not None:
             if now - self.pinged_at >= keepalive:
                 raise ConnectionClosed(f"silent for {now - since:.3g} s", "local")
@@ -414,7 +291,7 @@ class Link:
 
     # ---- Frames ----
 
-    def _handle(self, frame: bytes) -> None:
+    def handle(self, frame: bytes) -> None:
         if len(frame) < wire.HEADER_BYTES:
             raise ConnectionClosed(f"a frame of {len(frame)} bytes has no header", "local")
         kind, flags, _, _, number, _ = _unpack(frame)
@@ -425,7 +302,7 @@ class Link:
             elif kind != wire.PONG:
                 raise ConnectionClosed(f"a frame of unknown kind {kind}", "local")
             return
-        self._credit(len(frame))
+        self.credit(len(frame))
         call = self.pending.get(number)
         if call is None:
             return
@@ -449,13 +326,13 @@ class Link:
         self.pending.pop(call.id, None)
         self.attendant.calls.pop(call, None)
         if not call.resendable:
-            self._answer(call.id)
+            self.acknowledge(call.id)
         if kind != wire.ERROR or not self.connector.moves(call, body):
             call.finish((kind, flags, body), None)
         if self.unstarted:
             self._start_next()
         if self.left:
-            self._end_if_left()
+            self.end_if_left()
 
     def _start_next(self) -> None:
         """A call has ended: one that was held back goes out."""
@@ -471,46 +348,32 @@ class Link:
         if kind != wire.CHUNK:
             if len(frame) < at + wire.TOTAL.size:
                 raise ConnectionClosed(f"the answer of call {call.id} has no length", "local")
-            (call.total,) = wire.TOTAL.unpack_from(frame, at)
+            (total,) = wire.TOTAL.unpack_from(frame, at)
             at += wire.TOTAL.size
             limit = self.settings.body_bytes_max
-            if call.total > limit:
-                call._abandon(too_large(call.total, limit))
+            if total > limit:
+                call._abandon(too_large(total, limit))
                 return None
-            call.assembly = bytearray()
+            call.assembly = Body(total)
             call.reply = kind, flags & ~wire.MORE, None
         if call.assembly is None:
             raise ConnectionClosed(f"a chunk of call {call.id}, whose body is whole", "local")
-        call.assembly += memoryview(frame)[at:]
-        if len(call.assembly) < call.total:
+        missing = call.assembly.add(frame, at)
+        if missing > 0:
             return None
-        if len(call.assembly) > call.total:
+        if missing < 0:
             raise ConnectionClosed(f"the body of call {call.id} is too long", "local")
         body, call.assembly = memoryview(call.assembly), None
         return body
-
-    def _credit(self, size: int) -> None:
-        self.uncredited += size
-        if self.uncredited >= wire.WINDOW_BYTES // 4:
-            self.outgoing.append((wire.frame(wire.CREDIT, amount=self.uncredited), None))
-            self.uncredited = 0
-
-    def _answer(self, number: int) -> None:
-        """Remembers to tell the server that it need not keep this answer."""
-        self.answered.append(number)
-        if len(self.answered) >= ANSWERS_MAX:
-            payload = struct.pack(f">{len(self.answered)}Q", *self.answered)
-            self.outgoing.append((wire.frame(wire.ACK, payload=payload), None))
-            self.answered.clear()
 
     # ---- The end ----
 
     def leave(self) -> None:
         """Its server drains: it ends as soon as its calls have ended."""
         self.left = True
-        self._end_if_left()
+        self.end_if_left()
 
-    def _end_if_left(self) -> None:
+    def end_if_left(self) -> None:
         if self.left and not self.pending and not self.unstarted:
             self.lose(ConnectionClosed("its server drains", "local"))
 

@@ -57,14 +57,15 @@ class Codec:
     def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
         extended = _with_segments(type, of_tuple)
         decoder = msgspec.msgpack.Decoder(extended, ext_hook=_array_of, dec_hook=_fitted)
-        self._decode = decoder.decode
+        self.decode_plain = decoder.decode
+        self.encode_plain = _encode_plain
         self._of_tuple = of_tuple
-        self._has_bytes = bytes in type if of_tuple else type is bytes
+        self.marks_bytes = bytes in type if of_tuple else type is bytes
 
     def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
         """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
         that cannot be sent."""
-        if self._has_bytes:
+        if self.marks_bytes:
             value = tuple(map(_segment_marked, value)) if self._of_tuple else _segment_marked(value)
         try:
             return 0, _encode_plain(value)
@@ -74,13 +75,13 @@ class Codec:
     def decode(self, flags: int, body: bytes | memoryview) -> Any:
         """The value; msgspec.DecodeError or ValueError says what is wrong with the body."""
         if not flags & wire.SEGMENTS:
-            return self._decode(body)
+            return self.decode_plain(body)
         # Arrays own what they see: a frame that other calls may share is copied.
         view = memoryview(body)
         packed, segments = _split(memoryview(bytearray(view)) if view.readonly else view)
         _segments.current = segments
         try:
-            value = self._decode(packed)
+            value = self.decode_plain(packed)
             if self._of_tuple:
                 return tuple(map(_bytes_of, value))
             return _bytes_of(value)

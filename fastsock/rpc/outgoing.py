@@ -1,12 +1,11 @@
 """What a server has still to send to one client: within its credit, and each in its turn."""
 
-import threading
 from collections import deque
 from collections.abc import Iterator
 
 from fastsock._connection import Connection
-from fastsock.errors import ConnectionClosed, LogFull
 from fastsock.rpc import wire
+from fastsock.rpc._inline import OutgoingCore
 
 TURN_FRAMES = 4
 """Frames of one long body, or stream, that go out before others have their turn."""
@@ -30,7 +29,7 @@ class Lane:
         raise StopIteration
 
 
-class Outgoing:
+class Outgoing(OutgoingCore):
     """Frames on their way to one connection. Any thread may put some.
 
     A client for which more than ``waiting_max`` answers, or ``waiting_bytes_max`` in long ones,
@@ -38,34 +37,19 @@ class Outgoing:
     """
 
     def __init__(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
-        self._conn = conn
+        super().__init__(conn)
         self._waiting_max = waiting_max
         self._waiting_bytes_max = waiting_bytes_max
         self._waiting_bytes = 0
-        self._lock = threading.Lock()
-        self._window = wire.WINDOW_BYTES
-        self._waiting: deque[Iterator[bytes]] = deque()
-
-    def put(self, frame: bytes) -> None:
-        """One frame, at once if nothing waits."""
-        with self._lock:
-            if self._window > 0 and not self._waiting:
-                self._window -= len(frame)
-                try:
-                    self._conn.send(frame, timeout=0)
-                except (LogFull, ConnectionClosed):
-                    self._give_up()
-            else:
-                self._wait(iter((frame,)))
 
     def put_all(self, frames: Iterator[bytes], size: int) -> None:
         """The frames of one body of so many bytes, each made when it can go."""
-        with self._lock:
-            if self._waiting and self._waiting_bytes + size > self._waiting_bytes_max:
-                self._give_up()
+        with self.lock:
+            if self.waiting and self._waiting_bytes + size > self._waiting_bytes_max:
+                self.give_up()
                 return
             self._waiting_bytes += size
-            self._wait(self._counted(frames, size))
+            self.wait(self._counted(frames, size))
             self._pump()
 
     def _counted(self, frames: Iterator[bytes], size: int) -> Iterator[bytes]:
@@ -74,52 +58,47 @@ class Outgoing:
 
     def put_in(self, lane: Lane, frames: Iterator[bytes]) -> None:
         """Frames that come behind those of the lane."""
-        with self._lock:
+        with self.lock:
             lane.bodies.append(frames)
             if not lane.listed:
                 lane.listed = True
-                self._waiting.append(lane)
+                self.waiting.append(lane)
             self._pump()
 
     def put_control(self, frame: bytes) -> None:
         """A frame that needs no credit."""
-        with self._lock:
-            self._send(frame)
+        with self.lock:
+            self.send(frame)
 
     def credit(self, size: int) -> None:
         """The client has read so many bytes."""
-        with self._lock:
-            self._window = min(self._window + size, wire.WINDOW_BYTES)
+        with self.lock:
+            self.window = min(self.window + size, wire.WINDOW_BYTES)
             self._pump()
 
-    def _wait(self, frames: Iterator[bytes]) -> None:
-        if len(self._waiting) >= self._waiting_max:
-            self._give_up()
+    def wait(self, frames: Iterator[bytes]) -> None:
+        """Frames that go out in their turn. The lock is held."""
+        if len(self.waiting) >= self._waiting_max:
+            self.give_up()
         else:
-            self._waiting.append(frames)
+            self.waiting.append(frames)
 
     def _pump(self) -> None:
-        while self._waiting and self._window > 0:
-            frames = self._waiting.popleft()
+        while self.waiting and self.window > 0:
+            frames = self.waiting.popleft()
             for _ in range(TURN_FRAMES):
                 frame = next(frames, None)
                 if frame is None:
                     if isinstance(frames, Lane):
                         frames.listed = False
                     break
-                self._window -= len(frame)
-                self._send(frame)
+                self.window -= len(frame)
+                self.send(frame)
             else:
-                self._waiting.append(frames)
+                self.waiting.append(frames)
 
-    def _send(self, frame: bytes) -> None:
-        try:
-            self._conn.send(frame, timeout=0)
-        except (LogFull, ConnectionClosed):
-            self._give_up()
-
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
         """The client is gone, or reads nothing, not even what needs no credit."""
-        self._window = 0
-        self._waiting.clear()
-        self._conn.close()
+        self.window = 0
+        self.waiting.clear()
+        self.conn.close()

@@ -21,9 +21,10 @@ from fastsock.address import Address
 from fastsock.errors import ConnectionClosed
 from fastsock.options import check_count, check_period
 from fastsock.rpc import wire
+from fastsock.rpc._inline import InlineCalls
 from fastsock.rpc.builtin import BUILTINS, Builtins
 from fastsock.rpc.calls import too_large
-from fastsock.rpc.context import Context
+from fastsock.rpc.context import Context, _current
 from fastsock.rpc.errors import (
     BadRequest,
     Forbidden,
@@ -34,12 +35,12 @@ from fastsock.rpc.errors import (
     UnknownMethod,
     VersionMismatch,
 )
-from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.interface import Interface
 from fastsock.rpc.matchmaker import Instance
 from fastsock.rpc.places import announced
 from fastsock.rpc.registrar import Registrar
 from fastsock.rpc.session import Assembly, Session
-from fastsock.rpc.skeleton import Interceptor, Running, Skeleton, failure_of
+from fastsock.rpc.skeleton import Interceptor, Methods, Running, Skeleton, failure_of
 from fastsock.server import MultiServer
 
 __all__ = ["Server", "serve"]
@@ -164,11 +165,20 @@ class Server:
         self._registrar: Registrar | None = None
         self._closed = threading.Event()
         self._linger = 1.0
-        self._methods: dict[int, tuple[Signature, Any]] = {}
+        self._methods: Methods = {}
         self._infos: dict[str, wire.MethodInfo] = {}
         self._begun = monotonic()
         self._add(self.interface, service, 0)
         self._add(BUILTINS, Builtins(self), 1 << 15)
+        self._inline = InlineCalls(
+            skeleton.inline_methods(self._methods),
+            options["calls_max"],
+            receive=self._received,
+            end=skeleton.end_inline,
+            make_call=Running,
+            make_context=Context,
+            current=_current,
+        )
 
     def _add(self, interface: Interface, service: object, base: int) -> None:
         for number, (name, signature) in enumerate(interface.methods.items(), base + 1):
@@ -191,7 +201,7 @@ class Server:
                 **options,
             )
             engine.on_connect(self._connected)
-            engine.on_message(self._received)
+            engine.on_message(self._inline)
             engine.on_disconnect(self._disconnected)
             self._engines.append(engine)
         for engine in self._engines:
@@ -259,6 +269,7 @@ class Server:
         may have begun. Returns their sessions."""
         self._unregister()
         self._draining = True
+        self._inline.close()
         with self._lock:
             sessions = list(self._sessions.values())
         for session in sessions:
@@ -333,7 +344,7 @@ class Server:
         if outgoing is None or conn is None:
             return
         if kind == wire.CHUNK:
-            self._assemble(session, number, memoryview(frame)[wire.HEADER_BYTES :])
+            self._assemble(session, number, frame, wire.HEADER_BYTES)
         elif kind == wire.CREDIT and number == 0:
             outgoing.credit(amount)
         elif kind == wire.CREDIT:
@@ -476,21 +487,23 @@ class Server:
             session.incomplete.add(number)
         flags &= ~wire.MORE
         session.assembling[number] = Assembly(method, flags, remaining_us, total)
-        self._assemble(session, number, memoryview(frame)[at:])
+        self._assemble(session, number, frame, at)
 
-    def _assemble(self, session: Session, number: int, piece: memoryview) -> None:
-        """Adds to a body; begins the call when it is whole. Pieces of refused ones are dropped."""
+    def _assemble(self, session: Session, number: int, frame: bytes, at: int) -> None:
+        """Adds to a body what the frame holds from there on; begins the call when it is whole.
+        Pieces of refused ones are dropped."""
         body = session.assembling.get(number)
         if body is None:
             return
-        body.data += piece
-        session.assembling_bytes += len(piece)
+        before = len(body.data)
+        missing = body.data.add(frame, at)
+        session.assembling_bytes += len(body.data) - before
         over = session.assembling_bytes > 4 * self._options["body_bytes_max"]
-        if len(body.data) < body.total and not over:
+        if missing > 0 and not over:
             return
         del session.assembling[number]
         session.assembling_bytes -= len(body.data)
-        if over or len(body.data) > body.total:
+        if over or missing < 0:
             session.seen(number)
             error = self._overloaded() if over else BadRequest(f"call {number} is too long")
             self._answer_error(session, number, error)

@@ -6,26 +6,21 @@ above the highest, does not run and is not kept has been here, and its outcome i
 """
 
 import struct
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from fastsock._connection import Connection
 from fastsock.rpc import wire
+from fastsock.rpc._body import Body
+from fastsock.rpc._inline import SessionCore, answer_frame
 from fastsock.rpc.outgoing import Lane, Outgoing
 
 if TYPE_CHECKING:
     from fastsock.rpc.skeleton import Running
 
-_pack = wire.HEADER.pack
-
-KEPT_MAX = 1024
-KEPT_BYTES_MAX = 1 << 20
-"""Answers that are kept for one session: so many, and together so long."""
-
-Body = bytes | list[memoryview]
+Encoded = bytes | list[memoryview]
+"""A body, whole or in parts."""
 
 
 class Assembly:
@@ -35,30 +30,25 @@ class Assembly:
         self.method = method
         self.flags = flags
         self.remaining_us = remaining_us
-        self.total = total
-        self.data = bytearray()
+        self.data = Body(total)
 
 
-class Session:
+class Session(SessionCore):
     """What a server knows of one client. ``lock`` guards its fields; ``outgoing`` is None while
     the client is away."""
 
+    outgoing: Outgoing | None
+    running: "dict[int, Running]"
+
     def __init__(self, token: bytes, metadata: Mapping[str, str]) -> None:
+        super().__init__(metadata)
         self.token = token
-        self.metadata = metadata
-        self.lock = threading.Lock()
         self.conn: Connection | None = None
-        self.outgoing: Outgoing | None = None
-        self.peer: tuple[str, int] | str = ""
-        self.highest = 0
-        self.running: dict[int, Running] = {}
         self.assembling: dict[int, Assembly] = {}
         self.assembling_bytes = 0
         self.incomplete: set[int] = set()
         """Calls whose bodies have not come in whole: they may come again."""
         self.left_at: float | None = None
-        self._kept: OrderedDict[int, tuple[int, int, Body]] = OrderedDict()
-        self._kept_bytes = 0
 
     def attach(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
         """The client is here, on that connection."""
@@ -106,35 +96,32 @@ class Session:
         return True
 
     def answer(
-        self, call: int, kind: int, flags: int, body: Body, *, keep: bool, lane: Lane | None = None
+        self,
+        call: int,
+        kind: int,
+        flags: int,
+        body: Encoded,
+        *,
+        keep: bool,
+        lane: Lane | None = None,
     ) -> None:
         """Sends a REPLY, ERROR, ITEM or END. But for an ITEM the call has ended then; with ``keep``
         the answer is kept until the client has it."""
         with self.lock:
             outgoing = self.outgoing
             if keep:
-                self._keep(call, kind, flags, body)
+                self.keep(call, kind, flags, body, size_of(body))
             if kind != wire.ITEM:
                 self.running.pop(call, None)
-        if lane is None and type(body) is bytes and len(body) <= wire.CHUNK_BYTES:
-            if outgoing is not None:
-                outgoing.put(_pack(kind, flags, 0, 0, call, 0) + body)
-        elif outgoing is not None:
+        if outgoing is not None:
             send(outgoing, call, kind, flags, body, lane)
-
-    def _keep(self, call: int, kind: int, flags: int, body: Body) -> None:
-        self._kept[call] = kind, flags, body
-        self._kept_bytes += len(body) if type(body) is bytes else size_of(body)
-        while len(self._kept) > KEPT_MAX or self._kept_bytes > KEPT_BYTES_MAX:
-            _, (_, _, oldest) = self._kept.popitem(last=False)
-            self._kept_bytes -= size_of(oldest)
 
     def answer_again(self, call: int) -> bool:
         """Sends a kept answer; False if there is none."""
         with self.lock:
-            kept, outgoing = self._kept.get(call), self.outgoing
+            kept, outgoing = self.kept.get(call), self.outgoing
         if kept is not None and outgoing is not None:
-            send(outgoing, call, *kept, None)
+            send(outgoing, call, *kept[:3], None)
         return kept is not None
 
     def forget(self, payload: memoryview) -> None:
@@ -142,27 +129,27 @@ class Session:
         numbers = struct.unpack(f">{len(payload) // 8}Q", payload[: len(payload) // 8 * 8])
         with self.lock:
             for number in numbers:
-                kept = self._kept.pop(number, None)
+                kept = self.kept.pop(number, None)
                 if kept is not None:
-                    self._kept_bytes -= size_of(kept[2])
+                    self.kept_bytes -= kept[3]
 
     @property
     def kept_count(self) -> int:
         """How many answers are kept."""
-        return len(self._kept)
+        return len(self.kept)
 
 
-def size_of(body: Body) -> int:
+def size_of(body: Encoded) -> int:
     """Its length in bytes."""
     return len(body) if isinstance(body, bytes) else sum(map(len, body))
 
 
 def send(
-    outgoing: Outgoing, call: int, kind: int, flags: int, body: Body, lane: Lane | None
+    outgoing: Outgoing, call: int, kind: int, flags: int, body: Encoded, lane: Lane | None
 ) -> None:
     """Puts a body on its way, in one frame or several."""
     if isinstance(body, bytes) and len(body) <= wire.CHUNK_BYTES:
-        frame = wire.HEADER.pack(kind, flags, 0, 0, call, 0) + body
+        frame = answer_frame(kind, flags, call, body)
         if lane is None:
             outgoing.put(frame)
             return

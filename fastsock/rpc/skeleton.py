@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 
 from fastsock.rpc import wire
+from fastsock.rpc._body import call_method
+from fastsock.rpc._inline import InlineMethod
 from fastsock.rpc.calls import too_large
-from fastsock.rpc.context import Context, _current, _deadline
+from fastsock.rpc.context import Context, _current
 from fastsock.rpc.errors import (
     CODE_OF,
     Cancelled,
@@ -29,11 +31,13 @@ from fastsock.rpc.loop import LoopThread
 from fastsock.rpc.marshal import owned
 from fastsock.rpc.outgoing import Lane
 from fastsock.rpc.pool import Pool
-from fastsock.rpc.session import Body, Session, size_of
+from fastsock.rpc.session import Encoded, Session, size_of
 
 log = logging.getLogger("fastsock")
 
 Interceptor = Callable[[Context, Callable[[], Any]], Any]
+Methods = dict[int, tuple[Signature, Callable[..., Any]]]
+"""By their numbers on the wire."""
 
 NIL = b"\xc0"
 
@@ -105,6 +109,16 @@ class Skeleton:
         self._idle = threading.Condition()
         self.running_count = 0
 
+    def inline_methods(self, methods: Methods) -> dict[int, InlineMethod]:
+        """Those whose calls InlineCalls may run."""
+        if self._interceptors:
+            return {}
+        return {
+            number: InlineMethod(signature, function)
+            for number, (signature, function) in methods.items()
+            if signature.options.inline and not signature.options.oneway
+        }
+
     def run(self, call: Running) -> None:
         """Begins the call, on the thread that its method asks for."""
         signature = call.signature
@@ -135,20 +149,17 @@ class Skeleton:
     def _run(self, call: Running) -> None:
         context = call.context
         token = _current.set(context)
-        deadline_token = None if context.deadline is None else _deadline.set(context.deadline)
         try:
-            function, arguments = call.function, self._arguments(call)
             if self._interceptors:
-                result = self._intercepted(context, lambda: function(*arguments))
+                function, arguments = call.function, self._arguments(call)
+                self._reply(call, self._intercepted(context, lambda: function(*arguments)))
             else:
-                result = function(*arguments)
-            self._reply(call, result)
+                result, own = call_method(call.function, [self._arguments(call)])
+                self._reply(call, result, own=own)
         except BaseException as error:  # SystemExit, too, is an answer, not the end of the server.
             self._fail(call, error)
         finally:
             _current.reset(token)
-            if deadline_token is not None:
-                _deadline.reset(deadline_token)
 
     def _run_in_pool(self, call: Running) -> None:
         if self._is_over(call):
@@ -162,7 +173,6 @@ class Skeleton:
         if self._is_over(call):
             return
         _current.set(call.context)
-        _deadline.set(call.context.deadline)
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
@@ -206,12 +216,30 @@ class Skeleton:
 
     # ---- Ending ----
 
-    def _reply(self, call: Running, result: Any) -> None:
-        flags, body = self.encode(call, result)
+    def _reply(self, call: Running, result: Any, *, own: bool = False) -> None:
+        flags, body = self.encode(call, result, own=own)
         self.end(call, wire.REPLY, flags, body)
 
-    def encode(self, call: Running, result: Any) -> tuple[int, Body]:
-        """A result, or an item of one, as flags and body."""
+    def end_inline(
+        self, call: Running, result: Any, body: bytes | None, error: BaseException | None
+    ) -> None:
+        """Ends a call that InlineCalls has run: with the error, or with the result, whose body is
+        None where only ``encode`` can make it."""
+        if error is not None:
+            self._fail(call, error)
+            return
+        try:
+            if body is None:
+                self._reply(call, result)
+            else:
+                self._check_size(body)
+                self.end(call, wire.REPLY, 0, body)
+        except BaseException as failed:
+            self._fail(call, failed)
+
+    def encode(self, call: Running, result: Any, *, own: bool = False) -> tuple[int, Encoded]:
+        """A result, or an item of one, as flags and body. What others could change before it is
+        sent is copied, unless it is ``own``."""
         try:
             flags, body = call.signature.result_codec.encode(result)
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
@@ -219,10 +247,13 @@ class Skeleton:
             raise _Refusal(wrong) from None
         if len(body) <= wire.CHUNK_BYTES and isinstance(body, bytes):
             return flags, body
+        self._check_size(body)
+        return flags, body if own or isinstance(body, bytes) else owned(body)
+
+    def _check_size(self, body: Encoded) -> None:
         size = size_of(body)
         if size > self._body_bytes_max:
             raise _Refusal(too_large(size, self._body_bytes_max))
-        return flags, body if isinstance(body, bytes) else owned(body)
 
     def _fail(self, call: Running, error: BaseException) -> None:
         self.end(call, wire.ERROR, 0, self.failure(call, error))
@@ -249,7 +280,7 @@ class Skeleton:
             shown.values = None
             return _encode_failure(shown)
 
-    def end(self, call: Running, kind: int, flags: int, body: Body) -> None:
+    def end(self, call: Running, kind: int, flags: int, body: Encoded) -> None:
         """Sends the last frame of a call and forgets the call."""
         session, options = call.session, call.signature.options
         if options.oneway:  # The client learns only that the call has ended.
@@ -328,7 +359,6 @@ class StreamRun:
         """Starts it, on a thread of the pool."""
         call = self._call
         self._variables.run(_current.set, call.context)
-        self._variables.run(_deadline.set, call.context.deadline)
         call.context._stream = self.credit
         call.context._on_cancel(lambda: self.credit(0, 0))
         try:

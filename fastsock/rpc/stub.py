@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastsock.address import Address, check, show
-from fastsock.options import check_count, check_period, check_seconds
+from fastsock.options import check_busy_poll, check_count, check_period, check_seconds
 from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.connector import Connector, Interceptor, Settings
 from fastsock.rpc.context import _metadata, check_metadata
@@ -34,7 +34,7 @@ def connect(
     metadata: Mapping[str, str] | None = None,
     interceptors: Sequence[Interceptor] = (),
     body_bytes_max: int = 1 << 26,
-    busy_poll_us: int = 0,
+    busy_poll_us: int | None = None,
 ) -> S:
     """Connects to a server of the interface; returns a stub, an object of that type.
 
@@ -52,7 +52,8 @@ def connect(
     interceptors     each is called with every :class:`Call` before it goes out, and may raise, or
                      ``add_done_callback``
     body_bytes_max   the longest result, in bytes
-    busy_poll_us     microseconds to look for an answer before sleeping
+    busy_poll_us     microseconds to look for an answer before sleeping; None: up to 50, as long as
+                     answers do come that soon
 
     Raises Unavailable where nobody answers, VersionMismatch and InterfaceMismatch where the server
     has another service, version or signature, Forbidden for a wrong token, TypeError or ValueError
@@ -68,7 +69,7 @@ def connect(
     if timeout is not None:
         check_period("timeout", timeout)
     check_count("body_bytes_max", body_bytes_max, 1 << 40)
-    check_count("busy_poll_us", busy_poll_us, 1_000_000, least=0)
+    check_busy_poll(busy_poll_us)
     described = Interface.of(interface)
     settings = Settings(
         timeout=timeout,

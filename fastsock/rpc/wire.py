@@ -111,6 +111,11 @@ def frame(kind: int, call: int = 0, amount: int = 0, payload: bytes = b"") -> by
     return HEADER.pack(kind, 0, 0, amount, call, 0) + payload
 
 
+def acknowledgement(calls: Sequence[int]) -> bytes:
+    """An ACK of the replies of these calls."""
+    return frame(ACK, payload=struct.pack(f">{len(calls)}Q", *calls))
+
+
 def frames(
     kind: int, flags: int, method: int, call: int, remaining_us: int, parts: Sequence[memoryview]
 ) -> Iterator[list[memoryview]]:

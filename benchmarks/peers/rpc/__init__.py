@@ -11,6 +11,7 @@ FOR_ALL = ("null", "pipelined", "array")
 
 PEERS = {
     "fastsock": Peer("make build"),
+    "fastsock-sleeping": Peer("make build", modes=("null", "pooled")),
     "fastsock-aio": Peer("make build", modes=("null", "pooled", "pipelined", "array")),
     "limit": Peer("apt install gcc"),
     "multiprocessing": Peer("part of Python", modes=FOR_ALL),

@@ -31,18 +31,19 @@ class Bench(rpc.Service):
         return x
 
 
-def busy_poll_us(case: str) -> int:
-    return BUSY_POLL_US if case == "busy" else 0
-
-
 def listen(case: str) -> int:
-    port: int = rpc.serve(Bench(), busy_poll_us=busy_poll_us(case)).address[1]
+    microseconds = BUSY_POLL_US if case == "busy" else 0
+    port: int = rpc.serve(Bench(), busy_poll_us=microseconds).address[1]
     return port
 
 
 @contextmanager
-def connect(port: int, case: str) -> Iterator[Callable[[Any], Any]]:
-    stub = rpc.connect(Bench, ("127.0.0.1", port), timeout=30, busy_poll_us=busy_poll_us(case))
+def connect(
+    port: int, case: str, microseconds: int | None = None
+) -> Iterator[Callable[[Any], Any]]:
+    if case == "busy":
+        microseconds = BUSY_POLL_US
+    stub = rpc.connect(Bench, ("127.0.0.1", port), timeout=30, busy_poll_us=microseconds)
 
     def pipelined(numbers: list[int]) -> list[int]:
         calls = [stub.following.begin(number) for number in numbers]

@@ -1,0 +1,106 @@
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastsock.client import Client
+from fastsock.rpc._body import Body
+from fastsock.rpc.attendant import Attendant
+from fastsock.rpc.calls import Call
+from fastsock.rpc.connector import Connector, Settings
+from fastsock.rpc.interface import Signature
+from fastsock.rpc.link import Link
+
+SEND_SECONDS: float
+
+def deadline_now() -> float | None: ...
+
+class CallCore:
+    body: bytes | list[memoryview]
+    link: Link | None
+    sent_at: int | None
+    reply: tuple[int, int, Any] | None
+    outcome: tuple[Any, BaseException | None] | None
+    event: threading.Event | None
+    callbacks: list[Callable[[Any], object]] | None
+    waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] | None
+    assembly: Body | None
+    metadata: bytes
+    id: int
+    flags: int
+    moves: int
+    moving: bool
+    finished: bool
+    attended: bool
+    def __init__(
+        self,
+        connector: Connector,
+        signature: Signature,
+        arguments: tuple[Any, ...],
+        deadline: float | None,
+    ) -> None: ...
+    @property
+    def connector(self) -> Connector: ...
+    @property
+    def signature(self) -> Signature: ...
+    @property
+    def deadline(self) -> float | None: ...
+    @property
+    def resendable(self) -> bool: ...
+
+class LinkCore:
+    numbers: dict[str, int]
+    silent_since: float | None
+    pinged_at: float | None
+    next_id: int
+    uncredited: int
+    dead: bool
+    leading: bool
+    left: bool
+    useful: bool
+    def __init__(self, connector: Connector, client: Client, attendant: Attendant) -> None: ...
+    @property
+    def connector(self) -> Connector: ...
+    @property
+    def client(self) -> Client: ...
+    @property
+    def attendant(self) -> Attendant: ...
+    @property
+    def lock(self) -> threading.Lock: ...
+    @property
+    def sending(self) -> threading.Lock: ...
+    @property
+    def outgoing(self) -> deque[tuple[bytes, Call[Any] | None]]: ...
+    @property
+    def transfers(self) -> deque[tuple[Iterator[list[memoryview]], Call[Any]]]: ...
+    @property
+    def pending(self) -> dict[int, Call[Any]]: ...
+    @property
+    def followers(self) -> dict[Any, None]: ...
+    @property
+    def answered(self) -> list[int]: ...
+    def receive(self, timeout: float) -> list[bytes]: ...
+    def end_wait(self, waiter: Any, led: bool) -> None: ...
+    def credit(self, size: int) -> None: ...
+    def acknowledge(self, call: int) -> None: ...
+
+class ConnectorCore:
+    link: Link
+    def __init__(self, settings: Settings, call_class: type[Call[Any]]) -> None: ...
+    @property
+    def settings(self) -> Settings: ...
+    def make(
+        self, kind: type, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any: ...
+    def call(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+class BoundCore:
+    def __init__(self, connector: ConnectorCore, signature: Signature) -> None: ...
+    @property
+    def _connector(self) -> Connector: ...
+    @property
+    def _signature(self) -> Signature: ...
+
+class CallableCore(BoundCore):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

@@ -1,0 +1,323 @@
+"""A synchronous call that has its link to itself, from its arguments to its result, in one step.
+
+Its caller sleeps in the middle, and then the caches are cold: what counts is how little code and
+memory a call touches. So the steps, and the fields that they need, are C's.
+"""
+
+import threading
+from collections import deque
+from time import monotonic
+
+from fastsock.errors import FastsockError
+from fastsock.rpc import wire
+from fastsock.rpc.context import _current, _deadline, _metadata
+from fastsock.rpc.errors import DeadlineExceeded
+
+from cpython.ref cimport Py_DECREF, PyObject
+
+from fastsock.rpc._frames cimport *
+
+cdef extern from "Python.h":
+    int PyContextVar_Get(object variable, PyObject *default, PyObject **value) except -1
+
+cdef enum:
+    # Frames that are read at once.
+    FRAMES_MAX = 256
+
+    # So many answers are acknowledged together.
+    ANSWERS_MAX = 64
+
+SEND_SECONDS = 0.1
+"""A caller whose call does not go out for so long leaves it to the attendant, and reads."""
+
+cdef int CALL = wire.CALL
+cdef int REPLY = wire.REPLY
+cdef int SEGMENTS = wire.SEGMENTS
+cdef Py_ssize_t CHUNK_BYTES = wire.CHUNK_BYTES
+cdef uint64_t CREDIT_BYTES = wire.WINDOW_BYTES // 4
+
+
+cdef bint answers(bytes frame, uint64_t number) noexcept:
+    """Whether the frame is the whole reply of the call of that number."""
+    cdef const uint8_t *head = head_of(frame)
+    return (len(frame) >= HEADER_BYTES and head[0] == REPLY and not head[1] & ~SEGMENTS
+            and number_at(head + 8) == number)
+
+
+cdef object value_of(variable):
+    """The value of a ContextVar, None if it has none."""
+    cdef PyObject *value = NULL
+    PyContextVar_Get(variable, <PyObject *>None, &value)
+    found = <object>value
+    Py_DECREF(found)  # The call above has made a reference for us.
+    return found
+
+
+cpdef deadline_now():
+    """Until when calls that are made here have time, or None: that of the running method, or of
+    the nearest ``with deadline``, whichever is over first."""
+    ours, running = value_of(_deadline), value_of(_current)
+    theirs = None if running is None else running.deadline
+    if ours is None or theirs is None:
+        return theirs if ours is None else ours
+    return min(ours, theirs)
+
+
+cdef class CallCore:
+    """What :class:`fastsock.rpc.Call` is made of."""
+
+    cdef readonly object connector, signature, deadline
+    cdef public object body, link, sent_at, reply, outcome, event, callbacks, waiters, assembly
+    cdef public bytes metadata
+    cdef public uint64_t id
+    cdef public int flags, moves
+    cdef public bint moving, finished, attended
+
+    def __init__(self, connector, signature, tuple arguments, deadline):
+        self.connector = connector
+        self.signature = signature
+        self.deadline = deadline
+        self.metadata = b""
+        codec = signature.arguments_codec
+        if not codec.marks_bytes:
+            try:
+                self.body = codec.encode_plain(arguments)
+                return
+            except Exception:
+                pass  # It has segments, or encode() says what is wrong.
+        self.flags, self.body = codec.encode(arguments)
+
+    @property
+    def resendable(self):
+        """Whether the call may run twice."""
+        return self.signature.options.idempotent
+
+    cdef int settle(self, bytes frame) except -1:
+        """Ends a call that nobody else knows of, with a whole reply."""
+        cdef int flags = head_of(frame)[1]
+        body = body_of(frame)
+        try:
+            if flags == 0:
+                self.outcome = self.signature.result_codec.decode_plain(body), None
+        except Exception:
+            pass  # decoded() says what is wrong.
+        if self.outcome is None:
+            self.outcome = self.decoded(REPLY, flags, body)
+        self.finished = True
+        return 0
+
+
+cdef class LinkCore:
+    """What :class:`fastsock.rpc.link.Link` is made of.
+
+    ``pending`` are the calls that have no answer yet, by number; ``outgoing`` the frames that wait,
+    each with the call that it begins, or None; ``transfers`` the rests of long ones. ``leading``:
+    somebody reads; ``followers`` wait for that. ``useful``: a call was answered here. ``left``: new
+    calls go elsewhere, and it ends with the last of its own.
+    """
+
+    cdef readonly object connector, client, lock, sending, attendant, outgoing, transfers
+    cdef readonly dict pending, followers
+    cdef readonly list answered
+    cdef public object numbers, silent_since, pinged_at
+    cdef public uint64_t next_id, uncredited
+    cdef public bint dead, leading, left, useful
+    cdef double keepalive
+
+    def __init__(self, connector, client, attendant):
+        self.connector = connector
+        self.client = client
+        self.attendant = attendant
+        self.keepalive = connector.settings.keepalive
+        self.lock = threading.Lock()
+        self.sending = threading.Lock()
+        self.outgoing = deque()
+        self.transfers = deque()
+        self.pending = {}
+        self.followers = {}
+        self.answered = []
+
+    cdef bint call_alone(self, CallCore call) except -1:
+        """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
+        False, with nothing done, if others are here, or the call is long."""
+        cdef uint64_t remaining_us = 0
+        cdef double left = self.keepalive
+        if type(call.body) is not bytes or len(<bytes>call.body) > CHUNK_BYTES or call.metadata:
+            return False
+        if call.attended or call.signature.options.oneway:
+            return False
+        if call.deadline is not None:
+            seconds = max(call.deadline - monotonic(), 1e-6)
+            remaining_us = int(seconds * 1e6)
+            left = min(left, seconds)
+        method = self.numbers[call.signature.name]
+        with self.lock:
+            if self.leading or self.pending or self.transfers or self.dead:
+                return False
+            self.leading = True
+            call.link = self
+            call.id = self.next_id
+            self.next_id += 1
+            self.pending[call.id] = call
+            # Here, since calls go out in the order of their numbers.
+            frame = whole_frame(CALL, call.flags, method, call.id, remaining_us, call.body)
+            self.outgoing.append((frame, call))
+        lost = None
+        try:
+            self.exchange(call, left)
+        except TimeoutError:  # Who waits for the result knows what else to do.
+            self.attendant.send()
+        except (FastsockError, OSError) as error:
+            lost = error
+        finally:
+            self.end_wait(call, True)
+        if lost is not None:
+            self.lose(lost)
+        return True
+
+    cdef int exchange(self, CallCore call, double left) except -1:
+        """Sends the call and reads until something comes: mostly its answer."""
+        cdef list frames
+        if self.sending.acquire(False) or self.sending.acquire(True, SEND_SECONDS):
+            try:
+                self.send_call(call)
+            finally:
+                self.sending.release()
+        else:
+            self.attendant.send()
+        frames = self.receive(left)
+        if len(frames) == 1 and self.take_answer(call, frames[0]):
+            return 0
+        for frame in frames:
+            self.handle(frame)
+        self.connector.wake_loops()
+        return 0
+
+    cdef int send_call(self, CallCore call) except -1:
+        if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
+            call.sent_at = self.client.bytes_queued
+            self.client.send(self.outgoing.popleft()[0], timeout=SEND_SECONDS)
+        elif self.outgoing:
+            self.send_batch(SEND_SECONDS)
+        return 0
+
+    cdef bint take_answer(self, CallCore call, bytes frame) except -1:
+        """Ends the call if the frame is its whole reply."""
+        if not answers(frame, call.id) or self.pending.pop(call.id, None) is None:
+            return False
+        self.useful = True
+        self.credit(len(frame))
+        if not call.resendable:
+            self.acknowledge(call.id)
+        call.settle(frame)
+        if self.left:
+            self.end_if_left()
+        return True
+
+    cpdef list receive(self, timeout):
+        """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
+        that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
+        try:
+            frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
+        except TimeoutError:
+            self.check_silence(timeout)
+            raise
+        self.silent_since = self.pinged_at = None
+        return frames
+
+    cpdef end_wait(self, waiter, bint led):
+        """Ends a wait; if there is nobody who leads then, somebody else is woken for that."""
+        with self.lock:
+            if led:
+                self.leading = False
+            else:
+                self.followers.pop(waiter, None)
+            if self.leading:
+                return
+            for heir in self.followers:
+                heir.event.set()
+                return
+            self.attendant.take_over()
+
+    cpdef credit(self, uint64_t size):
+        """So many bytes have come; the server may send as many more, and is told so now and then."""
+        self.uncredited += size
+        if self.uncredited >= CREDIT_BYTES:
+            self.outgoing.append((wire.frame(wire.CREDIT, amount=self.uncredited), None))
+            self.uncredited = 0
+
+    cpdef acknowledge(self, uint64_t call):
+        """The answer has come; the server need not keep it, and is told so now and then."""
+        self.answered.append(call)
+        if len(self.answered) >= ANSWERS_MAX:
+            self.outgoing.append((wire.acknowledgement(self.answered), None))
+            self.answered.clear()
+
+
+cdef class ConnectorCore:
+    """What :class:`fastsock.rpc.connector.Connector` is made of."""
+
+    cdef public LinkCore link
+    cdef readonly object settings
+    cdef object call_class, interceptors, timeout
+
+    def __init__(self, settings, call_class):
+        self.settings = settings
+        self.interceptors = settings.interceptors
+        self.timeout = settings.timeout
+        self.call_class = call_class
+
+    cpdef make(self, kind, signature, tuple args, dict kwargs):
+        """A call, or stream, that has not begun; what the caller did wrong is raised."""
+        cdef CallCore call
+        if kwargs or len(args) != len(signature.types):
+            args = signature.bind(args, kwargs)
+        deadline = deadline_now()
+        if self.timeout is not None or deadline is not None:
+            now = monotonic()
+            if self.timeout is not None:
+                ours = now + self.timeout
+                deadline = ours if deadline is None else min(ours, deadline)
+            if deadline <= now:
+                raise DeadlineExceeded(f"{signature.name} did not start: its time is over")
+        call = kind(self, signature, args, deadline)
+        if type(call.body) is not bytes or len(<bytes>call.body) > CHUNK_BYTES:
+            self.check_size(call)
+        metadata = value_of(_metadata)
+        if metadata:
+            packed = wire.encode(metadata)
+            call.metadata = len(packed).to_bytes(2) + packed
+        for intercept in self.interceptors:
+            intercept(call)
+        return call
+
+    cpdef call(self, signature, tuple args, dict kwargs):
+        """Calls and waits for the result."""
+        cdef CallCore call = self.make(self.call_class, signature, args, kwargs)
+        if not self.link.call_alone(call) and self.begin_beside(call):
+            return None
+        if call.outcome is None:
+            return call.result()
+        value, error = call.outcome
+        if error is not None:
+            raise error
+        return value
+
+
+cdef class BoundCore:
+    """What the methods of a stub are made of."""
+
+    cdef readonly ConnectorCore _connector
+    cdef readonly object _signature
+
+    def __init__(self, ConnectorCore connector not None, signature):
+        self._connector = connector
+        self._signature = signature
+
+
+cdef class CallableCore(BoundCore):
+    """What the methods of a stub that have one result are made of."""
+
+    def __call__(self, *args, **kwargs):
+        """Calls it and waits for the result."""
+        return self._connector.call(self._signature, args, kwargs)

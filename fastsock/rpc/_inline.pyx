@@ -1,0 +1,216 @@
+"""A call of an inline method, from its frame to its answer, in one step.
+
+The engine's thread does this mostly after a sleep, when the caches are cold: what counts is how
+little code and memory a call touches. So the steps, and the fields that they need, are C's.
+"""
+
+import threading
+from collections import deque
+from time import monotonic
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from fastsock._connection cimport Connection
+from fastsock.errors import ConnectionClosed, LogFull
+from fastsock.rpc import wire
+
+from fastsock.rpc._frames cimport *
+
+cdef extern from "Python.h":
+    object PyContextVar_Set(object variable, object value)
+    int PyContextVar_Reset(object variable, object token) except -1
+
+cdef enum:
+    # Answers that are kept for one session: so many, and together so long.
+    KEPT_MAX = 1024
+    KEPT_BYTES_MAX = 1 << 20
+
+cdef int CALL = wire.CALL
+cdef int REPLY = wire.REPLY
+cdef Py_ssize_t CHUNK_BYTES = wire.CHUNK_BYTES
+cdef bytes NIL = b"\xc0"
+
+
+def answer_frame(int kind, int flags, uint64_t call, bytes body not None):
+    """A frame to the client with a whole body."""
+    return whole_frame(kind, flags, 0, call, 0, body)
+
+
+cdef class ContextCore:
+    """What :class:`fastsock.rpc.Context` is made of."""
+
+    cdef readonly object peer, method, metadata, deadline
+    cdef public object _cancelled, _callbacks, _stream
+
+    def __init__(self, peer, method, metadata, deadline):
+        self.peer = peer
+        self.method = method
+        self.metadata = metadata
+        self.deadline = deadline
+
+
+cdef class OutgoingCore:
+    """What :class:`fastsock.rpc.outgoing.Outgoing` is made of."""
+
+    cdef readonly Connection conn
+    cdef readonly object lock, waiting
+    cdef public int64_t window
+
+    def __init__(self, Connection conn not None):
+        self.conn = conn
+        self.lock = threading.Lock()
+        self.waiting = deque()
+        self.window = wire.WINDOW_BYTES
+
+    cpdef put(self, bytes frame):
+        """One frame, at once if nothing waits."""
+        with self.lock:
+            if self.window > 0 and not self.waiting:
+                self.window -= len(frame)
+                self.send(frame)
+            else:
+                self.wait(iter((frame,)))
+
+    cpdef send(self, bytes frame):
+        """One frame; nobody waits for a client that does not read. The lock is held."""
+        try:
+            self.conn.engine.send_to(self.conn, frame, 0)
+        except (LogFull, ConnectionClosed):
+            self.give_up()
+
+
+cdef class SessionCore:
+    """What :class:`fastsock.rpc.session.Session` is made of."""
+
+    cdef readonly object metadata, lock
+    cdef readonly dict running, kept
+    cdef public OutgoingCore outgoing
+    cdef public object peer
+    cdef public uint64_t highest
+    cdef public Py_ssize_t kept_bytes
+
+    def __init__(self, metadata):
+        self.metadata = metadata
+        self.lock = threading.Lock()
+        self.running = {}
+        self.kept = {}
+        self.peer = ""
+
+    cpdef keep(self, uint64_t call, int kind, int flags, body, Py_ssize_t size):
+        """Keeps an answer of so many bytes until the client has it. The lock is held."""
+        self.kept[call] = kind, flags, body, size
+        self.kept_bytes += size
+        while len(self.kept) > KEPT_MAX or self.kept_bytes > KEPT_BYTES_MAX:
+            self.kept_bytes -= self.kept.pop(next(iter(self.kept)))[3]
+
+
+@cython.final
+cdef class InlineMethod:
+    """A method whose calls InlineCalls may run; ``signature`` and ``function`` are the skeleton's."""
+
+    cdef object signature, function, name, decode, encode
+    cdef bint keeps
+
+    def __init__(self, signature, function):
+        self.signature = signature
+        self.function = function
+        self.name = signature.name
+        self.decode = signature.arguments_codec.decode_plain
+        self.encode = signature.result_codec.encode_plain
+        self.keeps = not signature.options.idempotent
+
+
+@cython.final
+cdef class InlineCalls:
+    """Takes the frames that arrive: runs plain calls of these methods, and leaves the rest to
+    ``receive(conn, frame)``.
+
+    A call is plain if its arguments came in one frame, without segments and metadata, and nothing
+    speaks against it. What comes of it, too, may not be plain: then ``end(call, result, body,
+    error)`` does the rest.
+    """
+
+    cdef dict methods
+    cdef object receive, end, make_call, make_context, current
+    cdef Py_ssize_t calls_max
+
+    def __init__(self, methods, calls_max, *, receive, end, make_call, make_context, current):
+        self.methods = methods
+        self.calls_max = calls_max
+        self.receive = receive
+        self.end = end
+        self.make_call = make_call
+        self.make_context = make_context
+        self.current = current
+
+    def close(self):
+        """From now on ``receive`` takes all."""
+        self.methods = {}
+
+    def __call__(self, Connection conn not None, bytes frame not None):
+        """The engine's handler of messages."""
+        cdef const uint8_t *head = head_of(frame)
+        cdef InlineMethod method
+        if len(frame) >= HEADER_BYTES and head[0] == CALL and head[1] == 0:
+            method = self.methods.get(head[2] << 8 | head[3])
+            if method is not None and isinstance(conn.context, SessionCore) and self.begin(
+                conn.context, method, frame, number_at(head + 8), number_at(head + 16)
+            ):
+                return
+        self.receive(conn, frame)
+
+    cdef bint begin(self, SessionCore session, InlineMethod method, bytes frame, uint64_t number,
+                    uint64_t remaining_us) except -1:
+        """Runs a call. False, with nothing done, if it is not plain."""
+        if number <= session.highest or len(session.running) >= self.calls_max:
+            return False
+        deadline = monotonic() + remaining_us / 1e6 if remaining_us else None
+        try:
+            arguments = method.decode(body_of(frame))
+        except Exception:
+            return False  # Whoever receives it says what is wrong.
+        if deadline is not None and monotonic() >= deadline:
+            return False
+        session.highest = number
+        context = self.make_context(session.peer, method.name, session.metadata, deadline)
+        token = PyContextVar_Set(self.current, context)
+        try:
+            self.run(session, method, number, context, arguments)
+        finally:
+            PyContextVar_Reset(self.current, token)
+        return True
+
+    cdef int run(self, SessionCore session, InlineMethod method, uint64_t number, context,
+                 arguments) except -1:
+        cdef OutgoingCore outgoing
+        body = NIL
+        error = result = None
+        try:
+            result = method.function(*arguments)
+            if result is not None:
+                body = self.encoded(method, result)
+        except BaseException as failed:
+            error = failed
+        if error is not None or body is None or len(body) > CHUNK_BYTES:
+            call = self.make_call(
+                session, number, method.signature, method.function, context, 0, None
+            )
+            self.end(call, result, body, error)
+            return 0
+        with session.lock:
+            outgoing = session.outgoing
+            if method.keeps:
+                session.keep(number, REPLY, 0, body, len(body))
+        if outgoing is not None:
+            outgoing.put(whole_frame(REPLY, 0, 0, number, 0, body))
+        return 0
+
+    cdef object encoded(self, InlineMethod method, result):
+        """The body of a result; None if it needs segments, or cannot be sent."""
+        if type(result) is bytes and len(result) > CHUNK_BYTES:
+            return None
+        try:
+            return method.encode(result)
+        except Exception:
+            return None
