@@ -6,7 +6,7 @@ from benchmarks import publisher
 from benchmarks.load import Load, Pace
 from fastsock import MultiServer
 
-CHUNK = 16
+CHUNK = 64
 TIMEOUT = 30.0
 
 

@@ -8,7 +8,7 @@ import zmq
 from benchmarks import publisher
 from benchmarks.load import Load
 
-CHUNK = 16
+CHUNK = 64
 
 
 class Server:

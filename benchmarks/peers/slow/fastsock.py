@@ -8,7 +8,7 @@ from benchmarks.load import Load
 from benchmarks.peers.fanout import fastsock
 from fastsock import LogFull, MultiServer
 
-CHUNK = 16
+CHUNK = 64
 BLOCK_S = 1.0
 """So long a publisher waits, as under "disconnect", until it ends who is in its way."""
 
