@@ -6,8 +6,8 @@
  * Threading: whoever holds the turn lock is the reactor; there is one at a time. The functions
  *            under "Any thread" take the short lock instead and may be called at any time.
  * Limits:    those of fs_config; beside them, per turn, FS_EVENTS_MAX events, FS_ARENA_BYTES read,
- *            FS_READ_BYTES read and config.flush_bytes sent per connection, so that no peer can
- * keep the others waiting.
+ *            FS_READ_BYTES (or FS_RELAY_BYTES) read and config.flush_bytes sent per connection, so
+ *            that no peer can keep the others waiting.
  *
  * Two locks, always taken in this order: turn (long: held while waiting and while sending), then
  * lock (short: never held over a system call that can take long). Everything in this struct says
@@ -26,6 +26,8 @@ enum {
   FS_EVENTS_MAX = 4096,
   FS_ARENA_BYTES = 1 << 20,
   FS_READ_BYTES = 1 << 16,
+  FS_RELAY_BYTES = 3 << 16,     /* read at once where messages become no events; one send of 256 KiB
+                                   takes it with what was left of the message before */
   FS_FLUSH_DUE_BYTES = 1 << 16, /* a publisher flushes when this much waits */
   FS_IOV_MAX = 64,
   FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */

@@ -179,6 +179,13 @@ static void fail(fs_reactor *r, fs_conn *conn, int error) {
     fs_close_kill(r, conn, reason);
 }
 
+/* What becomes of no event costs no time of Python's, and larger reads are flushed in larger sends,
+ * of which a relay has one for each client. */
+static size_t read_bytes_max(const fs_reactor *r) {
+  bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
+  return report ? FS_READ_BYTES : FS_RELAY_BYTES;
+}
+
 static void read_one(fs_reactor *r, fs_conn *conn) {
   uint64_t before = atomic_load(&conn->messages_received);
   int result = conn->stalled ? route_kept(r, conn) : 0;
@@ -186,7 +193,7 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
     set_aside(r, conn, atomic_load(&conn->messages_received) != before);
     return;
   }
-  size_t asked = fs_min((size_t)FS_READ_BYTES, FS_ARENA_BYTES - r->arena_used);
+  size_t asked = fs_min(read_bytes_max(r), FS_ARENA_BYTES - r->arena_used);
   uint8_t *place = r->arena + r->arena_used;
   ssize_t received = result < 0 ? 0 : fs_sys_recv(conn->fd, place, asked);
   if (received > 0) {

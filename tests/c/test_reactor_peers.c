@@ -321,6 +321,25 @@ static void more_messages_than_a_turn_reports(void) {
   client_close(&client);
 }
 
+/* What becomes of no events is read in larger pieces. */
+static void pieces_that_are_read(void) {
+  struct rig rig = {0};
+  struct client client;
+  fs_config config = rig_config();
+  config.relay = FS_RELAY_OTHERS;
+  config.log_bytes = 1 << 20;
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  CHECK(client_pour(&client, many_lines(1000), 1 << 20) > 2 * FS_READ_BYTES);
+  rig_turn(&rig, RIG_WAIT_NS);
+  CHECK_INT(rig.reactor->counters.bytes_received, FS_READ_BYTES);
+  atomic_store(&rig.reactor->report, false);
+  rig_turn(&rig, RIG_WAIT_NS);
+  CHECK(rig.reactor->counters.bytes_received > 2 * FS_READ_BYTES);
+  rig_close(&rig);
+  client_close(&client);
+}
+
 static void more_bytes_than_the_arena_holds(void) {
   enum { LINE = 1000, EACH = 120 * LINE };
   struct rig rig = {0};
@@ -469,7 +488,7 @@ CHECK_UNIT(TEST(half_closed_peer_still_hears), TEST(reset_in_the_middle_of_a_fra
            TEST(talk_of_the_closing_spares_the_others), TEST(frames_too_big),
            TEST(the_biggest_frames), TEST(byte_by_byte), TEST(urgent_data),
            TEST(descriptors_sent_along), TEST(messages_in_many_small_sends),
-           TEST(more_messages_than_a_turn_reports), TEST(more_bytes_than_the_arena_holds),
-           TEST(relay_stalls_and_resumes), TEST(a_loud_client_silences_nobody),
-           TEST(loud_clients_silence_nobody), TEST(a_loud_client_hides_no_end),
-           TEST(a_loud_speaker_leaves_room_for_others))
+           TEST(more_messages_than_a_turn_reports), TEST(pieces_that_are_read),
+           TEST(more_bytes_than_the_arena_holds), TEST(relay_stalls_and_resumes),
+           TEST(a_loud_client_silences_nobody), TEST(loud_clients_silence_nobody),
+           TEST(a_loud_client_hides_no_end), TEST(a_loud_speaker_leaves_room_for_others))
