@@ -235,7 +235,7 @@ def test_a_nested_deadline_that_the_caller_did_not_set_is_an_error_of_the_method
 def test_cancelling_a_call_is_seen_by_the_method(start, stub):
     server = start()
     call = stub(server).wait.begin("cancelled")
-    wait_running(server, 1)
+    wait_until(lambda: server.service.begun == ["cancelled"], "the method has begun")
     assert call.cancel()
     assert call.cancelled() and call.done()
     assert not call.cancel(), "it has ended"

@@ -251,7 +251,8 @@ def test_a_stream_is_not_resumed(start, stub):
 
 
 @pytest.mark.parametrize("stream", ["count", "tick"])
-def test_streams_of_a_half_open_connection_end_when_the_client_comes_back(server, stream):
+def test_streams_of_a_half_open_connection_end_when_the_client_comes_back(start, stream):
+    server = start()
     arguments = {"count": (10**9, -1, 0), "tick": (10**9,)}[stream]
     with RawClient(server.address) as old:
         old.call(1, stream, *arguments)

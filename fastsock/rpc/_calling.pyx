@@ -287,8 +287,12 @@ cdef class ConnectorCore:
         if metadata:
             packed = wire.encode(metadata)
             call.metadata = len(packed).to_bytes(2) + packed
-        for intercept in self.interceptors:
-            intercept(call)
+        try:
+            for intercept in self.interceptors:
+                intercept(call)
+        except BaseException as error:
+            call.finish(None, error)
+            raise
         return call
 
     cpdef call(self, signature, tuple args, dict kwargs):

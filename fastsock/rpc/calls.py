@@ -203,6 +203,8 @@ class Stream(Call[Any], Generic[T]):
     (or leaving ``with``) ends it early.
     """
 
+    begun = True
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.items: deque[tuple[int, Any]] = deque()
@@ -228,6 +230,9 @@ class Stream(Call[Any], Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if not self.begun:
+            self.begun = True
+            await self.connector.start_async(self)
         while not self.ready:
             await self._async_ready()
         if self.items:
@@ -312,8 +317,8 @@ class BoundStream(BoundCore, Generic[P, T]):
         return self._connector.stream(self._signature, args, kwargs)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        """The same, for ``async for``."""
-        return self._connector.stream(self._signature, args, kwargs)
+        """The same, for ``async for``; it begins with the first item that is asked for."""
+        return self._connector.stream_async(self._signature, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<remote method {self._signature.text}>"

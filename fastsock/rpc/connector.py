@@ -24,6 +24,7 @@ from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_
 from fastsock.rpc.context import METADATA_BYTES_MAX
 from fastsock.rpc.errors import (
     CODES,
+    Cancelled,
     ConnectionLost,
     DeadlineExceeded,
     OutcomeUnknown,
@@ -39,6 +40,9 @@ log = logging.getLogger("fastsock")
 PAUSE_FIRST = 0.02
 PAUSE_MOST = 0.5
 """Seconds between attempts to connect again."""
+
+LOOK_SECONDS = 0.1
+"""How soon a call that was cancelled stops to wait for a connection."""
 
 MOVES_MAX = 8
 """How often a call that did not start may be sent to another server."""
@@ -84,7 +88,7 @@ class Connector(ConnectorCore):
     def begin_beside(self, call: Call[Any]) -> bool:
         """Begins a call that does not have the link to itself. True if that is all: nobody waits
         for a one-way call."""
-        self._start(call)
+        self._start_new(call)
         self._flush(call)
         if not call.signature.options.oneway or call.finished or not call.id:
             return False
@@ -97,7 +101,7 @@ class Connector(ConnectorCore):
         """Calls and does not wait."""
         call: Call[Any] = self.make(Call, signature, args, kwargs)
         call.own()
-        self._start(call)
+        self._start_new(call)
         self._post(call)
         self.attend(call)
         return call
@@ -108,16 +112,19 @@ class Connector(ConnectorCore):
         """Calls and awaits the result."""
         call: Call[Any] = self.make(Call, signature, args, kwargs)
         call.own()
-        await self._start_async(call)
+        await self.start_async(call)
         return await call
 
-    async def _start_async(self, call: Call[Any]) -> None:
-        """As ``_start``; where that may take connecting, in a thread."""
-        link = self.link
-        if link.dead or link.draining:
-            await asyncio.to_thread(self._start, call)
+    async def start_async(self, call: Call[Any]) -> None:
+        """Starts a call that a coroutine has made; where that may take connecting, in a thread."""
+        if self.link.dead or self.link.draining:
+            try:
+                await asyncio.to_thread(self._start_new, call)
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
         else:
-            self._start(call)
+            self._start_new(call)
         self._post(call)
         self.attend(call)
 
@@ -126,8 +133,16 @@ class Connector(ConnectorCore):
     ) -> Stream[Any]:
         """Calls a method whose result is a stream."""
         stream: Stream[Any] = self.make(Stream, signature, args, kwargs)
-        self._start(stream)
+        self._start_new(stream)
         self._post(stream)
+        return stream
+
+    def stream_async(
+        self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Stream[Any]:
+        """A stream that begins when a coroutine asks for its first item."""
+        stream: Stream[Any] = self.make(Stream, signature, args, kwargs)
+        stream.begun = False
         return stream
 
     def check_size(self, call: Call[Any]) -> None:
@@ -137,11 +152,20 @@ class Connector(ConnectorCore):
         if size > self.link.hello.body_bytes_max:
             raise too_large(size, self.link.hello.body_bytes_max)
 
+    def _start_new(self, call: Call[Any]) -> None:
+        """As ``_start``, for a call that nobody has started before: what is raised ends it."""
+        try:
+            self._start(call)
+        except BaseException as error:
+            call.finish(None, error)
+            raise
+
     def _start(self, call: Call[Any]) -> None:
-        while True:
+        """Gives the call to the link of the time, unless it has ended meanwhile."""
+        while not call.finished:
             link = self.link
             if link.dead or link.draining:
-                link = self._relink(link, call.deadline)
+                link = self._relink(link, call)
             try:
                 link.start(call)
             except Gone:
@@ -220,24 +244,25 @@ class Connector(ConnectorCore):
 
     # ---- Links ----
 
-    def _open(self, resumes: Link | None, deadline: float | None = None) -> Link:
+    def _open(self, resumes: Link | None, call: Call[Any] | None = None) -> Link:
         """Connects to the first server that takes it; tries for ``retry`` seconds, where there was
-        a link before, and not beyond the deadline."""
+        a link before, and no longer than the call that needs it, if there is one, has time."""
         until, pause = monotonic() + self.settings.retry, PAUSE_FIRST
-        until = min(until, inf if deadline is None else deadline)
+        deadline = inf if call is None or call.deadline is None else call.deadline
+        until = min(until, deadline)
         while True:
             failure: Exception | None = None
             for address in self._route.addresses():
-                timeout = self.settings.connect_timeout
-                if deadline is not None:
-                    timeout = min(timeout, max(deadline - monotonic(), 0.001))
+                left = max(deadline - monotonic(), 0.001)
                 try:
                     same = resumes is not None and resumes.address == address
+                    timeout = min(self.settings.connect_timeout, left)
                     return Link(self, address, timeout, resumes if same else None)
                 except (OSError, RpcError) as error:
                     self._route.failed(address)
                     failure = error
-            if resumes is None or self._closed or monotonic() + pause > until:
+            given_up = self._closed or (call is not None and call.finished)
+            if resumes is None or given_up or monotonic() + pause > until:
                 if isinstance(failure, RpcError):
                     raise failure
                 why = getattr(failure, "strerror", None) or str(failure or self._route)
@@ -245,13 +270,12 @@ class Connector(ConnectorCore):
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, PAUSE_MOST)
 
-    def _relink(self, old: Link, deadline: float | None) -> Link:
+    def _relink(self, old: Link, call: Call[Any]) -> Link:
         """The link that new calls go to, since the old one is dead or draining."""
-        if old.dead and not old.recovered.wait(seconds_left(deadline)):
-            raise DeadlineExceeded("there was no connection in time")
-        left = seconds_left(deadline)
-        if not self._linking.acquire(timeout=-1 if left is None else left):
-            raise DeadlineExceeded("there was no connection in time")
+        while old.dead and not old.recovered.is_set():
+            old.recovered.wait(self._patience(call))
+        while not self._linking.acquire(timeout=self._patience(call)):
+            pass
         try:
             if self._closed:
                 raise ConnectionLost("the stub is closed")
@@ -261,7 +285,7 @@ class Connector(ConnectorCore):
                 if not self._route.has_others(old.address):
                     return old
                 self._route.failed(old.address)  # It drains: the others are tried first.
-            link = self._open(old if old.dead else None, deadline)
+            link = self._open(old if old.dead else None, call)
             self.link = link
             if not old.dead:
                 self._left = [*(each for each in self._left if not each.dead), old]
@@ -269,6 +293,15 @@ class Connector(ConnectorCore):
             return link
         finally:
             self._linking.release()
+
+    def _patience(self, call: Call[Any]) -> float:
+        """Seconds to wait for a new link before looking whether the call still wants one."""
+        if call.finished:
+            raise Cancelled(f"{call.signature.name} has ended before there was a connection")
+        left = seconds_left(call.deadline)
+        if left == 0:
+            raise DeadlineExceeded("there was no connection in time")
+        return LOOK_SECONDS if left is None else min(left, LOOK_SECONDS)
 
     def recover(self, dead: Link, error: Exception) -> None:
         """Moves the calls of a dead link, or ends them."""

@@ -189,6 +189,8 @@ class Link(LinkCore):
         while outgoing:
             frame, call = outgoing.popleft()
             if call is not None:
+                if call.finished:  # Cancelled, or its time is over.
+                    continue
                 call.sent_at = offset
             offset += len(frame) + 4
             batch.append(frame)
