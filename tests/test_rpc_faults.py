@@ -1,5 +1,5 @@
-"""fastsock.rpc when servers vanish or stop, and connections are lost: what runs goes on, what cannot
-be known is told."""
+"""fastsock.rpc when servers vanish or stop, and connections are lost: what runs goes on, and what
+cannot be known is told."""
 
 import asyncio
 import signal
