@@ -52,6 +52,8 @@ cdef class Body:
         """Adds what the frame holds from there on. Returns how many bytes are missing still; if
         that is negative there were too many, and none were added."""
         cdef Py_ssize_t size = len(frame) - at
+        if not 0 <= at <= len(frame):
+            raise ValueError(f"a frame of {len(frame)} bytes has no byte {at}")
         if size > self.total - self.size:
             return self.total - self.size - size
         self.reserve(self.size + size)
