@@ -17,6 +17,12 @@ FILE = Path(__file__).parent / "floors.toml"
 
 Row = Mapping[str, Any]
 
+SERVERS_OWN = ("private_bytes", "us_per_")
+"""How figures begin that the load generator does not set the pace of: memory and CPU time."""
+
+SHARES = ("kept", "kept_flowing")
+"""Figures that are ratios already, of two runs of the same peer."""
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -29,9 +35,16 @@ class Ratio:
     """The bound is the highest value that passes (of times, of memory), not the lowest."""
 
     @property
+    def figure(self) -> str:
+        """What is compared, of a row that has several such figures: `p50_us` of `p50_us_of_x`."""
+        return self.field if self.field in SHARES else self.field.rpartition("of_")[0].strip("_")
+
+    @property
     def other(self) -> str:
         """Whom the row's peer is compared with: `p50_us_of_asyncio` is a ratio to asyncio."""
-        return self.field.rpartition("of_")[2].replace("_", "-")
+        return (
+            "itself" if self.field in SHARES else self.field.rpartition("of_")[2].replace("_", "-")
+        )
 
     def holds(self, value: float) -> bool:
         """Whether a value passes the gate."""
@@ -62,7 +75,7 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     SINK_BOUND = "not judged: sink-bound"
-    ABSENT = "not judged: peer not installed"
+    ABSENT = "not judged: peer absent"
 
 
 @dataclass(frozen=True)
@@ -93,49 +106,67 @@ def _judged(case: Case, ratio: Ratio, row: Row, rows: Iterable[Row]) -> Judgemen
     if ratio.field not in row:
         raise BenchmarkError(f"floors: {case.title!r}: its row has no {ratio.field!r}")
     value = row[ratio.field]
-    # The load generator set the pace of one side or the other: this is no ratio of the peers.
-    rival = {**case.row, "peer": ratio.other}
-    bound = row.get("sink_bound") or any(
-        other.get("sink_bound") for other in rows if matches(other, rival)
-    )
     if value is None:
         verdict = Verdict.ABSENT
-    elif bound:
+    elif sink_bound(case, ratio, rows):
         verdict = Verdict.SINK_BOUND
     else:
         verdict = Verdict.PASSED if ratio.holds(value) else Verdict.FAILED
     return Judgement(case, ratio, value, verdict)
 
 
+def sink_bound(case: Case, ratio: Ratio, rows: Iterable[Row]) -> bool:
+    """Whether the load generator set the pace of a side in these rows of one run.
+
+    Then a ratio of rates or latencies is none of the peers'. Memory and CPU time are the servers'
+    own all the same.
+    """
+    if ratio.figure.startswith(SERVERS_OWN):
+        return False
+    rival = {**case.row, "peer": ratio.other}
+    sides = [row for row in rows if matches(row, case.row) or matches(row, rival)]
+    return any(row.get("sink_bound") for row in sides)
+
+
 # ---- The file ----
+
+KINDS: Mapping[str, tuple[type, str]] = {
+    "title": (str, "string"),
+    "command": (str, "string"),
+    "row": (dict, "table"),
+    "ratios": (dict, "table"),
+}
 
 
 def load(path: Path = FILE) -> list[Case]:
     """The cases of a file; BenchmarkError in one line if it is not as it should be."""
     try:
         text = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BenchmarkError(f"cannot read {path}: {' '.join(str(error).split())}") from None
-    if set(text) != {"case"} or not isinstance(text["case"], list) or not text["case"]:
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise BenchmarkError(f"{path} is no TOML: {' '.join(str(error).split())}") from None
+    cases = text.get("case")
+    tables = isinstance(cases, list) and all(isinstance(case, dict) for case in cases)
+    if set(text) != {"case"} or not tables or not cases:
         raise BenchmarkError(f"{path}: has to hold [[case]] tables and nothing else")
-    return [_case(path, number, fields) for number, fields in enumerate(text["case"], 1)]
+    return [_case(path, number, fields) for number, fields in enumerate(cases, 1)]
 
 
 def _case(path: Path, number: int, fields: dict[str, Any]) -> Case:
-    wanted = {"title": str, "command": str, "row": dict, "ratios": dict}
-    for key in wanted.keys() ^ fields.keys():
-        problem = "has no" if key in wanted else "has an unknown"
+    for key in sorted(KINDS.keys() ^ fields.keys()):
+        problem = "has no" if key in KINDS else "has an unknown"
         raise BenchmarkError(f"{path}: case {number} {problem} {key!r}")
-    for key, kind in wanted.items():
+    for key, (kind, name) in KINDS.items():
         if not isinstance(fields[key], kind) or not fields[key]:
-            raise BenchmarkError(f"{path}: case {number}: {key} is {fields[key]!r}, not a {kind}")
+            raise BenchmarkError(f"{path}: case {number}: {key} is {fields[key]!r}, not a {name}")
     where = f"{path}: {fields['title']!r}"
     ratios = tuple(_ratio(where, field, bounds) for field, bounds in fields["ratios"].items())
     return Case(fields["title"], tuple(shlex.split(fields["command"])), fields["row"], ratios)
 
 
 def _ratio(where: str, field: str, bounds: object) -> Ratio:
-    if "of_" not in field:
+    if "of_" not in field and field not in SHARES:
         raise BenchmarkError(f"{where}: {field} is no ratio: an absolute figure says nothing here")
     kinds = ({"floor"}, {"ceiling"}, {"floor", "aim"}, {"ceiling", "aim"})
     if not isinstance(bounds, dict) or set(bounds) not in kinds:
