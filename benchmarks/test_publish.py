@@ -3,16 +3,32 @@
 Each round publishes 32 KiB, below what makes a broadcast flush; the flush is in the set-up.
 """
 
-import io
-import socket
+from collections import deque
 
 import pytest
 
+from benchmarks.conftest import drain
 from fastsock import MultiServer
 
 MESSAGE = b"x" * 64
 COUNT = 500
 ROUNDS = 200
+GROUP = pytest.mark.benchmark(group=f"publish: {COUNT} messages of 64 bytes")
+
+
+class Log:
+    """A log of framed messages, and where each begins, in plain Python."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+        self.starts = []
+
+    def append(self, message: bytes) -> None:
+        if b"\n" in message:
+            raise ValueError("a newline in a message")
+        self.starts.append(len(self.bytes))
+        self.bytes += message
+        self.bytes += b"\n"
 
 
 def publish(write):
@@ -20,26 +36,41 @@ def publish(write):
         write(MESSAGE)
 
 
-@pytest.mark.benchmark(group="publish 500 messages of 64 bytes")
-@pytest.mark.parametrize("clients", [0, 1, 100, 1000])
-def test_broadcast(benchmark, clients):
-    scratch = bytearray(1 << 16)
+@GROUP
+@pytest.mark.parametrize(
+    ("contender", "clients"), [(f"fastsock, {count} clients", count) for count in (0, 1, 100, 1000)]
+)
+def test_broadcast(benchmark, dial, contender, clients):
     with MultiServer(("127.0.0.1", 0), linger=0.1, slow_grace=60) as server:
-        peers = [socket.create_connection(server.address) for _ in range(clients)]
+        peers = dial(server.address, clients)
         server.wait_connections(clients, timeout=10)
 
-        def flush():
+        def take():
             server.flush()
-            for peer in peers:
-                # Thrown away by the kernel (tcp(7)); only what is there already.
-                peer.recv_into(scratch, 0, socket.MSG_TRUNC | socket.MSG_DONTWAIT)
+            drain(peers, COUNT * (len(MESSAGE) + 1))
 
-        server.broadcast(MESSAGE)
-        benchmark.pedantic(publish, (server.broadcast,), setup=flush, rounds=ROUNDS)
-        for peer in peers:
-            peer.close()
+        publish(server.broadcast)
+        benchmark.pedantic(publish, (server.broadcast,), setup=take, rounds=ROUNDS)
+        take()
 
 
-@pytest.mark.benchmark(group="publish 500 messages of 64 bytes")
-def test_bytesio_write(benchmark):
-    benchmark.pedantic(publish, (io.BytesIO().write,), rounds=ROUNDS)
+@GROUP
+@pytest.mark.parametrize("contender", ["a log in Python"])
+def test_log(benchmark, contender):
+    benchmark.pedantic(publish, setup=lambda: ((Log().append,), {}), rounds=ROUNDS)
+
+
+@GROUP
+@pytest.mark.parametrize("contender", ["a deque for each of 100 clients"])
+def test_deques(benchmark, contender):
+    def fresh():
+        queues = [deque() for _ in range(100)]
+
+        def write(message):
+            framed = message + b"\n"
+            for queue in queues:
+                queue.append(framed)
+
+        return (write,), {}
+
+    benchmark.pedantic(publish, setup=fresh, rounds=ROUNDS // 10)
