@@ -7,7 +7,7 @@ SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx
   setup.py
 ASAN_LIB := build/asan/lib
 ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors socket net client \
-  single server channels faults churn model))
+  single server channels faults churn model rpc_calls rpc_fuzz rpc_hostile rpc_liars rpc_types))
 FUZZ_SECONDS ?= 60
 
 .PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench check wheel clean
@@ -58,7 +58,7 @@ debug:
 	FASTSOCK_BUILD=debug $(MAKE) --always-make build/built
 
 # The tests that move bytes, against extensions with AddressSanitizer and UBSan, which are built
-# beside the others; two minutes.
+# beside the others; some minutes.
 asan: .venv/ready tools
 	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
 	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \

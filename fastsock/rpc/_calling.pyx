@@ -92,6 +92,10 @@ cdef class CallCore:
         """Whether the call may run twice."""
         return self.signature.options.idempotent
 
+    cpdef bint is_late(self) except -1:
+        """Whether its deadline is over: then even an answer that has come is too late."""
+        return self.deadline is not None and monotonic() >= self.deadline
+
     cdef int settle(self, bytes frame) except -1:
         """Ends a call that nobody else knows of, with a whole reply."""
         cdef int flags = head_of(frame)[1]
@@ -203,7 +207,9 @@ cdef class LinkCore:
 
     cdef bint take_answer(self, CallCore call, bytes frame) except -1:
         """Ends the call if the frame is its whole reply."""
-        if not answers(frame, call.id) or self.pending.pop(call.id, None) is None:
+        if not answers(frame, call.id) or call.is_late():
+            return False
+        if self.pending.pop(call.id, None) is None:
             return False
         self.useful = True
         self.credit(len(frame))

@@ -151,7 +151,11 @@ class Call(CallCore, Generic[R]):
 
     def expire(self) -> None:
         """Its deadline is over."""
-        self._abandon(DeadlineExceeded(f"{self.signature.name} did not end in time"))
+        self._abandon(self.late())
+
+    def late(self) -> DeadlineExceeded:
+        """The error of a call that did not end in time."""
+        return DeadlineExceeded(f"{self.signature.name} did not end in time")
 
     def _abandon(self, error: RpcError) -> bool:
         if not self.finish(None, error):

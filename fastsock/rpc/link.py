@@ -329,7 +329,9 @@ class Link(LinkCore):
         self.attendant.calls.pop(call, None)
         if not call.resendable:
             self.acknowledge(call.id)
-        if kind != wire.ERROR or not self.connector.moves(call, body):
+        if call.is_late():
+            call.finish(None, call.late())
+        elif kind != wire.ERROR or not self.connector.moves(call, body):
             call.finish((kind, flags, body), None)
         if self.unstarted:
             self._start_next()

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 
 log = logging.getLogger("fastsock")
@@ -18,6 +18,7 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._waiting = 0
+        self._closed = False
         self._lock = threading.Lock()
 
     def submit(self, work: Callable[[], object]) -> None:
@@ -35,8 +36,19 @@ class Pool:
         self._idle += 1
         thread.start()
 
+    def _next(self) -> Callable[[], object] | None:
+        """The next work. Once the pool is closed, what is left, then None."""
+        work = None
+        while work is None:
+            try:
+                work = self._work.get(block=not self._closed)
+            except Empty:
+                self._work.put(None)  # For the next thread that waits.
+                return None
+        return work
+
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while (work := self._next()) is not None:
             with self._lock:
                 self._waiting -= 1
                 self._idle -= 1
@@ -48,9 +60,9 @@ class Pool:
                 self._idle += 1
 
     def close(self, timeout: float) -> None:
-        """Lets the threads end after what they do; waits for them at most timeout seconds."""
-        for _ in self._threads:
-            self._work.put(None)
+        """Lets the threads end after what was submitted; waits for them at most timeout seconds."""
+        self._closed = True
+        self._work.put(None)
         until = monotonic() + timeout
         for thread in self._threads:
             if thread is not threading.current_thread():
