@@ -56,8 +56,9 @@ cdef class Body:
             raise ValueError(f"a frame of {len(frame)} bytes has no byte {at}")
         if size > self.total - self.size:
             return self.total - self.size - size
-        self.reserve(self.size + size)
-        memcpy(self.block.data + self.size, <const char *>frame + at, size)
+        if size:
+            self.reserve(self.size + size)
+            memcpy(self.block.data + self.size, <const char *>frame + at, size)
         self.size += size
         return self.total - self.size
 
