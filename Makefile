@@ -61,7 +61,7 @@ debug:
 # beside the others; some minutes.
 asan: .venv/ready tools
 	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
-	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 UBSAN_OPTIONS=halt_on_error=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	  $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
 
