@@ -10,7 +10,8 @@ ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors s
   single server channels faults churn model rpc_calls rpc_fuzz rpc_hostile rpc_liars rpc_types))
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench check wheel clean
+.PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench dashboard \
+  bench-gate check wheel clean
 
 build: build/built
 
@@ -70,8 +71,19 @@ cov: .venv/ready
 	cd tests && PYTHONPATH=$(CURDIR)/build/cov/lib $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. .
 	$(BIN)/gcovr --root . --filter csrc/ build/cov
 
+# Hot calls beside what plain Python does, half a minute; saved in .benchmarks.
+# BENCH=--benchmark-compare holds them against the last ones.
 bench: build
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-autosave $(BENCH)
+
+# All scenarios in their quick form, and a page of all saved results.
+dashboard: build
+	$(BIN)/python -m benchmarks.suite --quick
+	$(BIN)/python -m benchmarks.dashboard -o build/dashboard.html
+
+# Fails where a ratio fell below its floor (benchmarks/floors.toml).
+bench-gate: build
+	$(BIN)/python -m benchmarks.gate
 
 check: build
 	$(BIN)/ruff check .
