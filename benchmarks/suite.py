@@ -18,6 +18,8 @@ from benchmarks.runs import Outcome, Row, run
 FOLDER = ROOT / "build" / "results"
 """Where a run is saved unless another file is named."""
 
+INTERRUPTED = "interrupted"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -77,14 +79,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def measure(names: Sequence[str], *, quick: bool, run: Callable[..., Outcome]) -> Outcome:
     """The rows of one scenario after the other; who fails does not keep the others from theirs."""
-    rows, problems = [], []
+    rows: list[Row] = []
+    problems: list[str] = []
     for name in names:
         print(f"suite: {name}", file=sys.stderr)
         command = PARTS[name].quick if quick else PARTS[name].full
         try:
             outcome = run(command.split())
         except KeyboardInterrupt:
-            problems.append("interrupted")
+            problems.append(INTERRUPTED)
             break
         rows += outcome.rows
         problems += [outcome.problem] if outcome.problem else []
@@ -92,7 +95,7 @@ def measure(names: Sequence[str], *, quick: bool, run: Callable[..., Outcome]) -
 
 
 def main(argv: list[str] | None = None, run: Callable[..., Outcome] = run) -> int:
-    """Returns 0, or 1 if a scenario failed or Ctrl-C ended it; what there is, is saved."""
+    """Returns 0, 1 if a scenario failed, or 130 after Ctrl-C; what there is, is saved."""
     chosen = parse(argv)
     origin = provenance()
     found = measure(chosen.scenarios, quick=chosen.quick, run=run)
@@ -100,9 +103,10 @@ def main(argv: list[str] | None = None, run: Callable[..., Outcome] = run) -> in
         path = Path(chosen.json or default_file(origin))
         path.write_text(json.dumps([row | origin for row in found.rows], indent=1) + "\n")
         print(f"suite: {len(found.rows)} rows in {path}")
-    if found.problem:
-        print(f"suite: {found.problem}", file=sys.stderr)
-    return 1 if found.problem else 0
+    if not found.problem:
+        return 0
+    print(f"suite: {found.problem}", file=sys.stderr)
+    return 130 if found.problem.endswith(INTERRUPTED) else 1
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-WAIT = 30.0
-"""Seconds after which Chromium is given up; it takes one or two."""
+WAIT = 60.0
+"""Seconds after which Chromium is given up; it takes one or two, and more the first time."""
 
 LINE = (
     "--headless",
@@ -25,6 +25,9 @@ LINE = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # nobody is asked for anything
     "--remote-debugging-pipe",
 )
 
@@ -94,9 +97,13 @@ class Page:
             "value"
         ]
 
-    def screenshot(self) -> bytes:
-        """The window as it is, as PNG."""
-        return base64.b64decode(self.send("Page.captureScreenshot")["data"])
+    def picture(self, selector: str) -> bytes:
+        """What is to be seen of the first element that a CSS selector means, as PNG."""
+        where = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()"
+        box = self.value(where)
+        clip = {key: box[key] for key in ("x", "y", "width", "height")} | {"scale": 1}
+        shot = self.send("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
 
 
 @contextmanager

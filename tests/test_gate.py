@@ -2,25 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planned import planned, suite_commands
 
-from benchmarks import floors, gate, suite
-from benchmarks.echo import Echo
-from benchmarks.fanout_latency import Latency
-from benchmarks.fanout_throughput import Throughput
+from benchmarks import floors, gate
 from benchmarks.floors import Case, matches
-from benchmarks.idle import Idle
-from benchmarks.ingest import Ingest
-from benchmarks.relay import Relay
-from benchmarks.rpc import Rpc
 from benchmarks.runs import Outcome, run
-from benchmarks.scenario import Scenario
-from benchmarks.slow import Slow
 
 ROOT = Path(__file__).parent.parent
 ROW = {"scenario": "s", "peer": "fastsock", "of_redis": 4.0, "us_per_message_of_redis": 0.2}
@@ -204,28 +195,6 @@ def test_a_floor_that_a_real_run_cannot_reach(tmp_path: Path) -> None:
 
 # ---- floors.toml ----
 
-SCENARIOS: dict[str, Callable[[], Scenario[Any, Any]]] = {
-    "fanout": Throughput,
-    "relay": Relay,
-    "slow": Slow,
-    "echo": Echo,
-    "ingest": Ingest,
-    "idle": Idle,
-    "rpc": Rpc,
-}
-
-
-def planned(command: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Scenario[Any, Any]]]:
-    """The rows that a command will give, without their figures."""
-    name, *arguments = command
-    latency = "latency" in arguments
-    scenario = Latency() if latency else SCENARIOS[name]()
-    chosen = scenario.parse(list(arguments))
-    for case in scenario.cases(chosen):
-        for peer in chosen.peers:
-            yield {"scenario": name, "peer": peer, **asdict(case)}, scenario
-
-
 CASES = [case for case in floors.load() if case.row["scenario"] != "posix"]
 
 
@@ -233,9 +202,8 @@ CASES = [case for case in floors.load() if case.row["scenario"] != "posix"]
 def test_every_floor_is_of_a_row_that_its_command_and_the_suite_give(case: Case) -> None:
     rows = list(planned(case.command))
     [scenario] = [scenario for row, scenario in rows if matches(row, case.row)]
-    parts = [part for name in suite.PARTS if name != "posix" for part in [suite.PARTS[name]]]
-    for form in "quick", "full":
-        given = [row for part in parts for row, _ in planned(tuple(getattr(part, form).split()))]
+    for quick in True, False:
+        given = [row for command in suite_commands(quick=quick) for row, _ in planned(command)]
         assert len([row for row in given if matches(row, case.row)]) == 1
     peers = {row["peer"] for row, _ in rows}
     for ratio in case.ratios:

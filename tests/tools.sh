@@ -2,7 +2,8 @@
 # Installs the Debian packages that the tests use, where it may; else says which are missing.
 # Arguments: command:package, by default those of the Python tests.
 set -eu
-[ $# -gt 0 ] || set -- nc:netcat-openbsd openssl:openssl setpriv:util-linux tmux:tmux
+[ $# -gt 0 ] || set -- nc:netcat-openbsd openssl:openssl setpriv:util-linux tmux:tmux \
+  chromium:chromium
 missing=""
 for tool; do
   command -v "${tool%%:*}" >/dev/null || missing="$missing ${tool#*:}"

@@ -1,8 +1,8 @@
 """Writes one page of saved results: `python -m benchmarks.dashboard --help`.
 
 RESULTS are files that a scenario (--json), the suite or pytest-benchmark wrote, or folders of
-them. Without any these are build/results and benchmarks/results. The page needs no network and
-no script; what it shows of which scenario stands in charts.py.
+them. Without any these are build/results, benchmarks/results, and .benchmarks, where `make bench`
+saves. The page needs no network and no script; what it shows of which scenario stands in charts.py.
 """
 
 import argparse
@@ -21,7 +21,7 @@ except ImportError:
         "the dashboard needs matplotlib and jinja2: pip install 'fastsock[bench]'"
     ) from None
 
-SAVED = (ROOT / "build" / "results", ROOT / "benchmarks" / "results")
+SAVED = (ROOT / "build" / "results", ROOT / "benchmarks" / "results", ROOT / ".benchmarks")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -46,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dashboard: {error}", file=sys.stderr)
         return 2
     Path(chosen.output).write_text(text)
-    print(f"dashboard: {len(rows)} rows of {len(found)} files in {chosen.output}")
+    count = "1 file" if len(found) == 1 else f"{len(found)} files"
+    print(f"dashboard: {len(rows)} rows of {count} in {chosen.output}")
     return 0
 
 

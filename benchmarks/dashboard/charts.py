@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.dashboard.results import CALLS, Row, newest
-from benchmarks.floors import matches
 
 
 @dataclass(frozen=True)
@@ -13,17 +12,22 @@ class Chart:
     """What is drawn of a scenario's rows: a panel for each setting, and in it a line for each peer.
 
     `figures` are the fields that are drawn: one of them along the field `across`, or some
-    under the names that stand along the axis instead.
+    under the names that stand along the axis instead. `where` has fields and the values that
+    they may have.
     """
 
     scenario: str
     title: str
     unit: str
     figures: Mapping[str, str]
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     panels: tuple[str, ...] = ()
     across: str | None = None
     less_is_better: bool = False
+    paced: bool = True
+    """Whether the load generator may have set the pace of what is shown."""
+    contenders: bool = False
+    """Whether each panel has peers of its own."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Panel:
     heading: str
     along: Sequence[Any]
     peers: Mapping[str, Mapping[Any, float]]
+    sink_bound: frozenset[tuple[str, Any]]
+    """Peers and places whose figures the load generator may have set."""
 
 
 @dataclass(frozen=True)
@@ -45,38 +51,85 @@ class Drawn:
     peers: Sequence[str]
 
 
+SECTIONS = {
+    "fanout": "Fan-out: a server tells many clients",
+    "relay": "Relay: a client tells all others",
+    "slow": "Slow: some clients do not read",
+    "echo": "Echo: request and response",
+    "ingest": "Ingest: many clients talk, Python listens",
+    "idle": "Idle: many silent connections",
+    "rpc": "Remote calls",
+    "posix": "POSIX calls",
+    "posix-memory": "POSIX calls: memory",
+    CALLS: "Hot calls and their pure-Python equivalents",
+}
+"""The scenarios in the order of the page, and how a section of it is headed."""
+
 DELIVERIES = {"": "deliveries_per_s"}
+POLICIES = {"policy": ["disconnect", "drop_oldest", "block"]}
 
 CHARTS = (
     Chart(
         "fanout",
-        "Fan-out, as fast as the server takes it",
+        "As fast as the server takes it",
         "deliveries/s",
         DELIVERIES,
-        where={"mode": "burst"},
+        where={"mode": ["burst"]},
         panels=("size",),
         across="clients",
     ),
     Chart(
         "fanout",
-        "Fan-out, one message at a time",
+        "One message at a time",
         "deliveries/s",
         DELIVERIES,
-        where={"mode": "single"},
+        where={"mode": ["single"]},
         panels=("size",),
         across="clients",
+    ),
+    Chart(
+        "fanout",
+        "How late a message is",
+        "µs",
+        {
+            "first client, p50": "first_p50_us",
+            "first client, p99": "first_p99_us",
+            "last client, p50": "last_p50_us",
+            "last client, p99": "last_p99_us",
+        },
+        where={"mode": ["latency"]},
+        panels=("load", "clients", "size"),
+        less_is_better=True,
     ),
     Chart(
         "relay",
-        "One client talks, the server relays to the others",
+        "As fast as the server takes it",
         "deliveries/s",
         DELIVERIES,
         panels=("size",),
         across="clients",
     ),
     Chart(
+        "slow",
+        "What the others keep",
+        "share of their rate alone",
+        {"in all": "kept", "but for the longest pause": "kept_flowing"},
+        where=POLICIES,
+        panels=("policy", "clients", "size"),
+    ),
+    Chart(
+        "slow",
+        "Memory that it takes",
+        "bytes",
+        {"": "growth_bytes"},
+        where=POLICIES,
+        panels=("policy", "clients", "size"),
+        less_is_better=True,
+        paced=False,
+    ),
+    Chart(
         "echo",
-        "Request and response: requests",
+        "Requests",
         "requests/s",
         {"": "requests_per_s"},
         panels=("transport", "mode", "size"),
@@ -84,7 +137,7 @@ CHARTS = (
     ),
     Chart(
         "echo",
-        "Request and response: latency",
+        "Latency",
         "µs",
         {"p50": "p50_us", "p99": "p99_us", "p99.9": "p999_us"},
         panels=("transport", "mode", "clients", "size"),
@@ -92,7 +145,7 @@ CHARTS = (
     ),
     Chart(
         "ingest",
-        "Many clients talk, Python listens",
+        "Messages",
         "messages/s",
         {"": "messages_per_s"},
         panels=("size", "batch"),
@@ -100,42 +153,77 @@ CHARTS = (
     ),
     Chart(
         "idle",
-        "Memory of an idle connection",
+        "Memory of a connection",
         "bytes",
         {"private": "private_bytes", "kernel": "kernel_bytes"},
         panels=("clients",),
         less_is_better=True,
+        paced=False,
     ),
     Chart(
         "idle",
-        "Accepting connections",
+        "Accepting",
         "accepts/s",
         {"": "accepts_per_s"},
         panels=("clients",),
     ),
     Chart(
         "idle",
-        "Telling every idle connection",
+        "Telling all of them",
         "ms",
         {"": "broadcast_ms"},
         panels=("clients",),
         less_is_better=True,
+        paced=False,
+    ),
+    Chart(
+        "rpc",
+        "Calls",
+        "calls/s",
+        {"": "calls_per_s"},
+        where={"case": ["null", "pooled", "busy", "pipelined"]},
+        panels=("case", "depth"),
+    ),
+    Chart(
+        "rpc",
+        "Latency of single calls",
+        "µs",
+        {"p50": "p50_us", "p99": "p99_us"},
+        where={"case": ["null", "pooled", "busy"]},
+        panels=("case",),
+        less_is_better=True,
+    ),
+    Chart(
+        "rpc",
+        "8 MB of float64 there and back",
+        "MB/s",
+        {"": "mb_per_s"},
+        where={"case": ["array"]},
     ),
     Chart(
         "posix",
-        "POSIX calls",
+        "A call",
         "ns per operation",
         {"": "ns_per_operation"},
         panels=("case",),
         less_is_better=True,
+        contenders=True,
+    ),
+    Chart(
+        "posix-memory",
+        "To send 8 MB of numpy",
+        "bytes",
+        {"": "grown"},
+        less_is_better=True,
     ),
     Chart(
         CALLS,
-        "Hot calls and their pure-Python equivalents",
+        "Rounds",
         "µs per round",
         {"": "us"},
         panels=("case",),
         less_is_better=True,
+        contenders=True,
     ),
 )
 
@@ -143,11 +231,15 @@ CHARTS = (
 # ---- From rows to panels ----
 
 NAMED = {
-    "size": "{} bytes",
+    "size": "{:,} bytes",
     "clients": "{:,} clients",
     "batch": "{} at a time",
+    "load": "{:.0%} of what C can do",
+    "depth": "{} under way",
 }
 """How the value of a field stands in a heading; others stand for themselves."""
+
+SINGULAR = {"1 clients": "1 client", "1 under way": "one at a time"}
 
 
 def drawn(rows: Sequence[Row]) -> list[Drawn]:
@@ -163,27 +255,37 @@ def drawn(rows: Sequence[Row]) -> list[Drawn]:
 
 
 def _meant(chart: Chart, row: Row) -> bool:
-    here = row["scenario"] == chart.scenario and matches(row, chart.where)
+    here = row["scenario"] == chart.scenario
+    here = here and all(row.get(key) in values for key, values in chart.where.items())
     return here and any(_number(row.get(key)) for key in chart.figures.values())
 
 
 def panels(chart: Chart, rows: Sequence[Row]) -> list[Panel]:
-    """A panel for each setting, in the order of its values."""
+    """A panel for each setting, in the order of its values, or of `where` if that names them."""
     settings: dict[tuple[Any, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["when"]):
         settings.setdefault(tuple(row.get(key) for key in chart.panels), []).append(row)
-    in_order = sorted(settings, key=lambda setting: [_order(value) for value in setting])
+
+    def place(setting: Sequence[Any]) -> list[tuple[bool, float, str]]:
+        return [
+            _order(list(chart.where[key]).index(value) if key in chart.where else value)
+            for key, value in zip(chart.panels, setting, strict=True)
+        ]
+
+    in_order = sorted(settings, key=place)
     return [panel(chart, _heading(chart, key), settings[key]) for key in in_order]
 
 
 def panel(chart: Chart, heading: str, rows: Sequence[Row]) -> Panel:
     """The figures of one setting; of two rows of the same peer and place the later one counts."""
     peers: dict[str, dict[Any, float]] = {}
+    bound = {}
     for row in rows:
         for name, key in chart.figures.items():
             if _number(row.get(key)):
                 place = row.get(chart.across) if chart.across else name
                 peers.setdefault(row["peer"], {})[place] = row[key]
+                bound[row["peer"], place] = chart.paced and row.get("sink_bound")
     places = {place for figures in peers.values() for place in figures}
     given = list(chart.figures)
     along = (
@@ -192,7 +294,8 @@ def panel(chart: Chart, heading: str, rows: Sequence[Row]) -> Panel:
     best = sorted(peers, key=lambda peer: peers[peer].get(along[-1], 0), reverse=True)
     if chart.less_is_better:
         best.reverse()
-    return Panel(heading, along, {peer: peers[peer] for peer in best})
+    marked = frozenset(where for where, is_bound in bound.items() if is_bound)
+    return Panel(heading, along, {peer: peers[peer] for peer in best}, marked)
 
 
 def _number(value: object) -> bool:
@@ -206,6 +309,5 @@ def _order(value: Any) -> tuple[bool, float, str]:
 
 def _heading(chart: Chart, setting: Sequence[Any]) -> str:
     named = zip(chart.panels, setting, strict=True)
-    return ", ".join(
-        NAMED.get(key, "{}").format(value) for key, value in named if value is not None
-    )
+    words = [NAMED.get(key, "{}").format(value) for key, value in named if value is not None]
+    return ", ".join(SINGULAR.get(word, word) for word in words)

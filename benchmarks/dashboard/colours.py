@@ -26,39 +26,56 @@ OWN = (
     Look("#2f6fe4", "o", "●"),
     Look("#1399b8", "s", "■"),
     Look("#7a63e8", "D", "◆"),
+    Look("#4d86b8", "h", "⬢"),
 )
 """fastsock, and the other ways to use it."""
 
+OWN_NAMES = ("fastsock", "posix", "Socket", "Client")
+"""How the names of these begin."""
+
+LIMIT = Look("#7b8290", "_", "━")
+
 KNOWN = {
-    "asyncio": Look("#d4541f", "^", "▲"),
+    "asyncio": Look("#d8482f", "^", "▲"),
     "uvloop": Look("#b98500", "v", "▼"),
     "asyncio-joined": Look("#c23f7c", "X", "✖"),
     "threads": Look("#8a6d52", "<", "◀"),
     "zmq": Look("#1f8f4e", "P", "✚"),
-    "redis": Look("#c8443f", "*", "★"),
+    "redis": Look("#0e9594", "*", "★"),
     "nats": Look("#8d50c4", ">", "▶"),
-    "limit": Look("#7b8290", "_", "━"),
+    "limit": LIMIT,
+    "C loop": LIMIT,
 }
 """Peers that are in most scenarios keep their look in all."""
 
 OTHERS = (
-    Look("#d4541f", "^", "▲"),
+    Look("#d8482f", "^", "▲"),
     Look("#1f8f4e", "P", "✚"),
     Look("#8d50c4", ">", "▶"),
     Look("#b98500", "v", "▼"),
     Look("#c23f7c", "X", "✖"),
     Look("#8a6d52", "<", "◀"),
     Look("#6f8015", "p", "⬟"),
-    Look("#c8443f", "*", "★"),
+    Look("#0e9594", "*", "★"),
 )
 
 
 def looks(peers: Iterable[str]) -> dict[str, Look]:
-    """The look of each peer of a scenario."""
+    """The look of each peer of a scenario, or of a picture that has its own."""
     names = sorted(set(peers))
     found = {name: KNOWN[name] for name in names if name in KNOWN}
     free = [look for look in OTHERS if look not in found.values()]
     for pool, own in (OWN, True), (free, False):
-        rest = [name for name in names if name not in KNOWN and name.startswith("fastsock") is own]
+        rest = [name for name in names if name not in KNOWN and name.startswith(OWN_NAMES) is own]
         found |= {name: pool[at % len(pool)] for at, name in enumerate(rest)}
+    return found
+
+
+def several(peers: Iterable[str]) -> list[Look]:
+    """A look for each of some figures, that of its peer, or another one if that is taken."""
+    found: list[Look] = []
+    for peer in peers:
+        wanted = [KNOWN[peer]] if peer in KNOWN else []
+        every = [*wanted, *OTHERS, *OWN]
+        found.append(next((look for look in every if look not in found), every[0]))
     return found

@@ -8,16 +8,19 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks import table
 from benchmarks.dashboard.charts import Chart, Panel
-from benchmarks.dashboard.colours import INK, RULE, STAND_INS, Look
+from benchmarks.dashboard.colours import INK, OWN, RULE, STAND_INS, Look
 from benchmarks.dashboard.ratios import History
 
-WIDTH = 4.4  # inches; narrow, so that the text is readable where the page is a phone's
+WIDTH = 4.0  # inches; narrow, so that the text is readable where the page is a phone's
 HEIGHT = 2.7
 BAR = 0.24
+DECADES = 2
+"""A logarithmic axis over fewer has figures between the powers of ten, too."""
+
 LOG_FROM = 20
 """Figures whose highest is so many times the lowest are drawn on a logarithmic axis."""
 
@@ -26,7 +29,7 @@ LABELS = 5
 
 SVG = "http://www.w3.org/2000/svg"
 HREF = "{http://www.w3.org/1999/xlink}href"
-STYLE: Mapping[str, Any] = {
+STYLE: Mapping[Any, Any] = {
     "axes.edgecolor": RULE,
     "axes.grid": True,
     "axes.grid.axis": "y",
@@ -38,7 +41,6 @@ STYLE: Mapping[str, Any] = {
     "font.size": 9,
     "grid.color": RULE,
     "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "svg.fonttype": "none",
     "text.color": INK,
@@ -73,7 +75,17 @@ def lines(chart: Chart, panel: Panel, looks: Mapping[str, Look]) -> Figure:
 def line(axes: Axes, name: str, look: Look, places: Sequence[int], values: Sequence[float]) -> None:
     """A line with its markers, which tells its name to who points at it."""
     style = "--" if look.marker == "_" else "-"
-    axes.plot(places, values, style, color=look.colour, marker=look.marker, gid=f"series:{name}")
+    axes.plot(
+        places,
+        values,
+        style,
+        color=look.colour,
+        marker=look.marker,
+        gid=f"series:{name}",
+        # fastsock is in the fore.
+        linewidth=2.4 if look in OWN else 1.6,
+        zorder=3 if look in OWN else 2,
+    )
 
 
 def value_axis(axes: Axes, unit: str, values: Sequence[float]) -> None:
@@ -81,6 +93,8 @@ def value_axis(axes: Axes, unit: str, values: Sequence[float]) -> None:
     lowest, highest = min(values), max(values)
     if lowest > 0 and highest / lowest > LOG_FROM:
         axes.set_yscale("log")
+        between = (1.0, 2.0, 5.0) if highest / lowest < 10**DECADES else (1.0,)
+        axes.yaxis.set_major_locator(LogLocator(subs=between))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
@@ -114,35 +128,41 @@ def _history(one: History, looks: Mapping[str, Look]) -> Figure:
 
 
 def bars(chart: Chart, panel: Panel, looks: Mapping[str, Look]) -> Figure:
-    """A group of bars for each place, a bar for each peer, with its figure at the end."""
+    """A group of bars for each place below its name, and in it a bar for each peer.
+
+    The longest bar of each group is as long as the others': a p50 would vanish beside a p99.9.
+    """
     count = sum(map(len, panel.peers.values()))
-    groups = len(panel.along)
-    figure = Figure((WIDTH, 0.5 + BAR * (count + groups)), layout="constrained")
+    figure = Figure((WIDTH, 0.5 + BAR * (count + 1.5 * len(panel.along))), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(visible=False)
-    highest = max(value for figures in panel.peers.values() for value in figures.values())
     at, ticks = 0.0, []
     for place in panel.along:
-        for peer, figures in panel.peers.items():
-            if place in figures:
-                bar(axes, at, peer, looks[peer], figures[place], highest)
-                ticks.append((at, f"{place} {peer}".strip() if groups > 1 and place else peer))
-                at += 1
-        at += 0.6
+        if place:
+            ticks.append((at, place))
+            at += 1
+        here = {peer: one[place] for peer, one in panel.peers.items() if place in one}
+        for peer, value in here.items():
+            bar(axes, at, peer, looks[peer], value, value / (max(here.values()) or 1))
+            ticks.append((at, peer))
+            at += 1
+        at += 0.5
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
+    for label in axes.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() in panel.along else "normal")
     axes.tick_params(length=0)
     axes.invert_yaxis()
-    axes.set_xlim(0, highest * 1.2 or 1)
+    axes.set_xlim(0, 1.2)
     axes.set_xticks([])
     axes.spines[["bottom"]].set_visible(False)
     axes.set_xlabel(chart.unit)
     return figure
 
 
-def bar(axes: Axes, at: float, peer: str, look: Look, value: float, highest: float) -> None:
+def bar(axes: Axes, at: float, peer: str, look: Look, value: float, length: float) -> None:
     """A bar with its figure at the end, which tells its name to who points at it."""
-    axes.barh(at, value, height=0.72, color=look.colour, gid=f"series:{peer}")
-    axes.text(value + highest * 0.015, at, short(value), va="center", fontsize=8)
+    axes.barh(at, length, height=0.72, color=look.colour, gid=f"series:{peer}")
+    axes.text(length + 0.015, at, short(value), va="center", fontsize=8)
 
 
 # ---- SVG ----

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.dashboard.results import Row
-from benchmarks.floors import Case, Ratio, matches
+from benchmarks.dashboard.results import Row, same_run
+from benchmarks.floors import Case, Ratio, matches, sink_bound
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def headlines(cases: Sequence[Case], rows: Sequence[Row]) -> list[Headline]:
     for case in cases:
         row = max(_of(case, rows), key=lambda row: row["when"], default=None)
         if row is not None:
-            bound = bool(row.get("sink_bound"))
+            beside = [other for other in rows if same_run(other, row)]
             found += [
-                Headline(case, ratio, row[ratio.field], bound)
+                Headline(case, ratio, row[ratio.field], sink_bound(case, ratio, beside))
                 for ratio in case.ratios
                 if row.get(ratio.field) is not None
             ]
@@ -48,7 +48,7 @@ def headlines(cases: Sequence[Case], rows: Sequence[Row]) -> list[Headline]:
 
 
 def histories(cases: Sequence[Case], rows: Sequence[Row]) -> list[History]:
-    """The history of each case on each machine: other machines have other ratios."""
+    """The history of each case on each machine that has one: other machines have other ratios."""
     found = []
     for case in cases:
         machines: dict[str, list[Row]] = {}
@@ -56,7 +56,7 @@ def histories(cases: Sequence[Case], rows: Sequence[Row]) -> list[History]:
             machines.setdefault(row["machine"], []).append(row)
         for machine, runs in machines.items():
             known = [one for one in case.ratios if any(row.get(one.field) for row in runs)]
-            if known:
+            if known and len(runs) > 1:
                 found.append(History(case, machine, runs, known))
     return found
 
