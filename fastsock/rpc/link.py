@@ -317,7 +317,9 @@ class Link(LinkCore):
         else:
             body = memoryview(frame)[wire.HEADER_BYTES :]
         if kind == wire.ITEM:
-            if isinstance(call, Stream):
+            if call.is_late():
+                call.expire()
+            elif isinstance(call, Stream):
                 call.items.append((flags, body))
                 call.wake()
             return
