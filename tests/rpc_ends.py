@@ -1,6 +1,7 @@
 """Programs in processes of their own, and what the RPC tests look at from outside."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,14 @@ class Process:
     def pid(self) -> int:
         return self.child.pid
 
-    def signal(self, number: int) -> None:
-        self.child.send_signal(number)
+    def stop(self) -> None:
+        """SIGSTOP; returns when none of its threads runs any more."""
+        self.child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """SIGCONT, after ``stop``."""
+        self.child.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL; returns when it has gone."""
@@ -51,5 +58,10 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 
 def wait_running(server: rpc.Server, count: int) -> None:
-    """Until so many calls run at the server."""
+    """Until so many calls run at the server, or wait for a thread there."""
     wait_until(lambda: server.health()["running"] == count, f"{count} calls run")
+
+
+def wait_begun(server: rpc.Server, *names: str) -> None:
+    """Until these methods of the server's Shop run, in any order."""
+    wait_until(lambda: sorted(server.service.begun) == sorted(names), f"{names} have begun")

@@ -2,7 +2,6 @@
 cannot be known is told."""
 
 import asyncio
-import signal
 import threading
 import time
 
@@ -59,15 +58,15 @@ def test_a_stopped_server_and_deadlines(stub):
     with Process("rpc_server.py") as process:
         shop = stub(("127.0.0.1", int(process.said)))
         assert shop.add(1, 2) == 3
-        process.signal(signal.SIGSTOP)
+        process.stop()
         begun = time.monotonic()
         for form in (lambda: shop.add(1, 2), lambda: shop.echo(bytes(32 << 20))):
             with pytest.raises(rpc.DeadlineExceeded), rpc.deadline(0.2):
                 form()
         with pytest.raises(rpc.DeadlineExceeded), rpc.deadline(0.2):
             shop.pooled.begin(1).result()
-        assert time.monotonic() - begun < 3
-        process.signal(signal.SIGCONT)
+        assert time.monotonic() - begun < WAIT
+        process.resume()
         with rpc.deadline(WAIT):
             assert shop.pooled(5) == 5
 
@@ -75,18 +74,18 @@ def test_a_stopped_server_and_deadlines(stub):
 def test_coroutines_keep_their_deadlines_while_a_long_body_is_stuck(stub):
     async def awaited(shop):
         with rpc.deadline(0.2):
-            await asyncio.wait_for(shop.pooled.aio(1), WAIT)
+            await shop.pooled.aio(1)
 
     with Process("rpc_server.py") as process:
         shop = stub(("127.0.0.1", int(process.said)))
         assert shop.add(1, 2) == 3
-        process.signal(signal.SIGSTOP)
+        process.stop()
         stuck = shop.echo.begin(bytes(32 << 20))
         begun = time.monotonic()
         with pytest.raises(rpc.DeadlineExceeded):
             asyncio.run(awaited(shop))
-        assert time.monotonic() - begun < 3
-        process.signal(signal.SIGCONT)
+        assert time.monotonic() - begun < WAIT
+        process.resume()
         assert len(stuck.result(WAIT)) == 32 << 20
 
 
@@ -95,14 +94,14 @@ def test_closing_a_stub_of_a_stopped_server_is_bounded(stub):
     with Process("rpc_server.py") as process:
         shop = stub(("127.0.0.1", int(process.said)))
         assert shop.add(1, 2) == 3
-        process.signal(signal.SIGSTOP)
+        process.stop()
         call = shop.echo.begin(bytes(64_000_000))
         begun = time.monotonic()
         shop.close()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < WAIT
         with pytest.raises((rpc.ConnectionLost, rpc.Unavailable), match="the stub is closed"):
             call.result(WAIT)
-        process.signal(signal.SIGCONT)
+        process.resume()
 
 
 @pytest.mark.parametrize("form", ["call", "begin", "long", "long begin", "short deadlines"])
@@ -110,7 +109,7 @@ def test_keepalive_finds_a_silent_server(stub, form):
     with Process("rpc_server.py") as process:
         shop = stub(("127.0.0.1", int(process.said)), keepalive=0.2, retry=0.1, connect_timeout=0.3)
         assert shop.add(1, 2) == 3
-        process.signal(signal.SIGSTOP)
+        process.stop()
         begun = time.monotonic()
         if form == "short deadlines":
             # The accepting kernel of a stopped server takes connections; nobody greets.
@@ -134,7 +133,7 @@ def test_keepalive_finds_a_silent_server(stub, form):
             error = Call(forms[form]).wait_result()
             assert isinstance(error, rpc.OutcomeUnknown | rpc.Unavailable), error
         assert time.monotonic() - begun < WAIT
-        process.signal(signal.SIGCONT)
+        process.resume()
 
 
 def test_keepalive_does_not_end_a_connection_that_lives(start, stub):
@@ -311,10 +310,10 @@ def test_closing_a_server_cancels_what_runs(start, stub):
     shop = stub(server, retry=0.1)
     calls = [shop.wait.begin("waits"), shop.sleep.begin(60.0, "sleeps")]
     stream = shop.count.begin(10**9)
-    wait_running(server, 3)
+    wait_until(lambda: {"waits", "sleeps", "count 0"} <= set(server.service.begun), "all run")
     begun = time.monotonic()
     server.close()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < WAIT
     for call in calls:
         assert isinstance(call.exception(WAIT), rpc.ConnectionLost | rpc.Cancelled | None)
     with pytest.raises((rpc.ConnectionLost, rpc.Cancelled)):
@@ -330,7 +329,7 @@ def test_closing_a_server_waits_for_all_blocking_methods_together(start, stub):
     wait_running(server, 16)
     begun = time.monotonic()
     server.close()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 16 * 0.5, "it has waited for one after the other"
     server.service.barrier.abort()
     for call in calls:
         with pytest.raises((rpc.RpcError, rpc.RemoteError)):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import pytest
-from conftest import WAIT
+from conftest import WAIT, wait_until
 from rpc_ends import wait_running
 from rpc_shop import Shop
 
@@ -233,7 +233,7 @@ def test_closing_a_stub_ends_its_calls_here_and_there(start, stub):
     shop = stub(server)
     call = shop.wait.begin("left behind")
     stream = shop.count.begin(1 << 20)
-    wait_running(server, 2)
+    wait_until(lambda: {"left behind", "count 0"} <= set(server.service.begun), "both run")
     shop.close()
     with pytest.raises(rpc.ConnectionLost, match="closed"):
         call.result(WAIT)
