@@ -208,7 +208,7 @@ def test_drop_oldest_counts_exactly_what_was_lost(serve, dial, named):
 
 def test_drop_oldest_leaves_alone_who_keeps_up(serve, dial):
     server = serve(slow_policy="drop_oldest", linger=WAIT)
-    _slow, fast = connect(server, dial, 2)
+    slow, fast = connect(server, dial, 2)
     reader = ReadingThread(fast)
     for i in range(500):
         server.broadcast(numbered(i))
@@ -217,6 +217,7 @@ def test_drop_oldest_leaves_alone_who_keeps_up(serve, dial):
             lambda: server.flush() or server.connection(2).stats().lag_bytes < 1 << 20, "read"
         )
     assert {gap[0] for gap in gaps(server.poll(timeout=0))} == {1}
+    slow.close()  # Nothing else would end its lingering.
     server.close()
     assert [int(line[:9]) for line in reader.lines()] == list(range(500))
 
