@@ -50,7 +50,7 @@ PARTS: Mapping[str, Part] = {
     "echo": Part("echo", "echo --quick"),
     "ingest": Part(
         "ingest --clients 10,100,1000 --batch 1,16",
-        "ingest --quick --clients 10,100,1000",
+        "ingest --quick --clients 10,100",
     ),
     "idle": Part("idle", "idle --quick"),
     "rpc": Part("rpc", "rpc --quick"),
