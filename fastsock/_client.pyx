@@ -251,9 +251,11 @@ cdef class ClientCore:
         return wait_ready(self.fd, events, limit, begun)
 
     cdef bint looks(self, int64_t left) noexcept:
-        """Whether there is something to read soon. Each time that it was in vain to look, if that
+        """Whether there is something to read soon, where there is time to look. Each time that it was in vain to look, if that
         is for us to judge, twice as many waits go without."""
         cdef bint found
+        if left == 0:
+            return False
         if self.without:
             self.without -= 1
             return False

@@ -1,6 +1,7 @@
 """Long bodies: gathered where they arrive, and sent without a copy where nobody can change them."""
 
 import sys
+from weakref import getweakrefcount
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
@@ -68,7 +69,8 @@ cdef class Body:
         cdef char *data
         if self.views:
             raise BufferError("a body that is looked at cannot grow")
-        if capacity == 0 and self.total > FIRST_BYTES:
+        # Not for a body that would hold much more than it needs, perhaps for long.
+        if capacity == 0 and spare.capacity <= 2 * self.total and self.total > FIRST_BYTES:
             self.block, spare = spare, self.block
             capacity = self.block.capacity
         if size <= capacity:
@@ -104,9 +106,11 @@ cdef bint is_own(result):
     numpy = sys.modules.get("numpy")
     if numpy is None or type(result) is not numpy.ndarray or Py_REFCNT(result) != 1:
         return False
+    if getweakrefcount(result):  # A cache can give it to others.
+        return False
     owns, base = result.flags.owndata, result.base
     while type(base) is numpy.ndarray:
-        if Py_REFCNT(base) != 2:  # Ours, and that of the array before.
+        if Py_REFCNT(base) != 2 or getweakrefcount(base):  # Ours, and that of the array before.
             return False
         owns, base = base.flags.owndata, base.base
     if base is None:

@@ -63,17 +63,21 @@ cpdef deadline_now():
     return min(ours, theirs)
 
 
+cdef class ConnectorCore
+
+
 cdef class CallCore:
     """What :class:`fastsock.rpc.Call` is made of."""
 
-    cdef readonly object connector, signature, deadline
+    cdef readonly ConnectorCore connector
+    cdef readonly object signature, deadline
     cdef public object body, link, sent_at, reply, outcome, event, callbacks, waiters, assembly
     cdef public bytes metadata
     cdef public uint64_t id
     cdef public int flags, moves
     cdef public bint moving, finished, attended
 
-    def __init__(self, connector, signature, tuple arguments, deadline):
+    def __init__(self, ConnectorCore connector not None, signature, tuple arguments, deadline):
         self.connector = connector
         self.signature = signature
         self.deadline = deadline
@@ -96,31 +100,54 @@ cdef class CallCore:
         """Whether its deadline is over: then even an answer that has come is too late."""
         return self.deadline is not None and monotonic() >= self.deadline
 
+    cdef double seconds_left(self, double most) except -1:
+        """Until its deadline, at least 0 and at most that many."""
+        if self.deadline is None:
+            return most
+        return max(0.0, min(most, <double>self.deadline - <double>monotonic()))
+
     cdef int settle(self, bytes frame) except -1:
-        """Ends a call that nobody else knows of, with a whole reply."""
+        """Ends the call with a whole reply."""
         cdef int flags = head_of(frame)[1]
         body = body_of(frame)
+        outcome = None
         try:
             if flags == 0:
-                self.outcome = self.signature.result_codec.decode_plain(body), None
+                outcome = self.signature.result_codec.decode_plain(body), None
         except Exception:
             pass  # decoded() says what is wrong.
-        if self.outcome is None:
-            self.outcome = self.decoded(REPLY, flags, body)
-        self.finished = True
+        self.end(None, self.decoded(REPLY, flags, body) if outcome is None else outcome)
         return 0
+
+    cpdef bint end(self, reply, outcome) except -1:
+        """Ends the call with a frame's kind, flags and body, or with its value and error; False
+        if it had ended."""
+        with self.connector.ending:
+            if self.finished:
+                return False
+            self.reply = reply
+            self.outcome = outcome
+            self.finished = True
+            callbacks, self.callbacks = self.callbacks, None
+        if self.event is not None or self.waiters is not None:
+            self.wake()
+        for callback in callbacks or ():
+            self.connector.run_callback(callback, self)
+        return True
 
 
 cdef class LinkCore:
     """What :class:`fastsock.rpc.link.Link` is made of.
 
-    ``pending`` are the calls that have no answer yet, by number; ``outgoing`` the frames that wait,
-    each with the call that it begins, or None; ``transfers`` the rests of long ones. ``leading``:
+    ``pending`` are the calls that have no answer yet, by number; ``unstarted`` those that wait for
+    fewer of them; ``outgoing`` the frames that wait, each with the call that it begins, or None;
+    ``transfers`` the rests of long ones. ``leading``:
     somebody reads; ``followers`` wait for that. ``useful``: a call was answered here. ``left``: new
     calls go elsewhere, and it ends with the last of its own.
     """
 
-    cdef readonly object connector, client, lock, sending, attendant, outgoing, transfers
+    cdef readonly ConnectorCore connector
+    cdef readonly object client, lock, sending, attendant, outgoing, transfers, unstarted
     cdef readonly dict pending, followers
     cdef readonly list answered
     cdef public object numbers, silent_since, pinged_at
@@ -128,7 +155,7 @@ cdef class LinkCore:
     cdef public bint dead, leading, left, useful
     cdef double keepalive
 
-    def __init__(self, connector, client, attendant):
+    def __init__(self, ConnectorCore connector not None, client, attendant):
         self.connector = connector
         self.client = client
         self.attendant = attendant
@@ -137,6 +164,7 @@ cdef class LinkCore:
         self.sending = threading.Lock()
         self.outgoing = deque()
         self.transfers = deque()
+        self.unstarted = deque()
         self.pending = {}
         self.followers = {}
         self.answered = []
@@ -145,32 +173,29 @@ cdef class LinkCore:
         """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
         False, with nothing done, if others are here, or the call is long."""
         cdef uint64_t remaining_us = 0
-        cdef double left = self.keepalive
         if type(call.body) is not bytes or len(<bytes>call.body) > CHUNK_BYTES or call.metadata:
             return False
-        if call.attended or call.signature.options.oneway:
+        if call.attended or call.finished or call.signature.options.oneway:
             return False
         if call.deadline is not None:
-            seconds = max(call.deadline - monotonic(), 1e-6)
-            remaining_us = int(seconds * 1e6)
-            left = min(left, seconds)
+            remaining_us = int(max(call.deadline - monotonic(), 1e-6) * 1e6)
         method = self.numbers[call.signature.name]
         with self.lock:
             if self.leading or self.pending or self.transfers or self.dead:
                 return False
+            # Here, since calls go out in the order of their numbers.
+            frame = whole_frame(CALL, call.flags, method, self.next_id, remaining_us, call.body)
             self.leading = True
             call.link = self
             call.id = self.next_id
             self.next_id += 1
             self.pending[call.id] = call
-            # Here, since calls go out in the order of their numbers.
-            frame = whole_frame(CALL, call.flags, method, call.id, remaining_us, call.body)
             self.outgoing.append((frame, call))
         lost = None
         try:
-            self.exchange(call, left)
-        except TimeoutError:  # Who waits for the result knows what else to do.
-            self.attendant.send()
+            self.exchange(call)
+        except TimeoutError:
+            pass  # Who waits for the result knows what else to do.
         except (FastsockError, OSError) as error:
             lost = error
         finally:
@@ -179,30 +204,32 @@ cdef class LinkCore:
             self.lose(lost)
         return True
 
-    cdef int exchange(self, CallCore call, double left) except -1:
+    cdef int exchange(self, CallCore call) except -1:
         """Sends the call and reads until something comes: mostly its answer."""
         cdef list frames
-        if self.sending.acquire(False) or self.sending.acquire(True, SEND_SECONDS):
-            try:
-                self.send_call(call)
-            finally:
-                self.sending.release()
+        if self.sending.acquire(False):
+            self.send_call(call)
         else:
-            self.attendant.send()
-        frames = self.receive(left)
-        if len(frames) == 1 and self.take_answer(call, frames[0]):
-            return 0
-        for frame in frames:
-            self.handle(frame)
-        self.connector.wake_loops()
+            self.flush(call)
+        frames = self.receive(call.seconds_left(self.keepalive))
+        if len(frames) != 1 or not self.take_answer(call, frames[0]):
+            self.take(frames)
         return 0
 
     cdef int send_call(self, CallCore call) except -1:
-        if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
-            call.sent_at = self.client.bytes_queued
-            self.client.send(self.outgoing.popleft()[0], timeout=SEND_SECONDS)
-        elif self.outgoing:
-            self.send_batch(SEND_SECONDS)
+        """Sends the call, and what waits before it; where that takes waiting, the attendant does
+        the rest. ``sending`` is held, and released."""
+        cdef double soon = call.seconds_left(SEND_SECONDS)
+        try:
+            if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
+                call.sent_at = self.client.bytes_queued
+                self.client.send(self.outgoing.popleft()[0], timeout=soon)
+            elif self.outgoing:
+                self.send_batch(soon)
+        except TimeoutError:
+            self.attendant.send()
+        finally:
+            self.sending.release()
         return 0
 
     cdef bint take_answer(self, CallCore call, bytes frame) except -1:
@@ -216,9 +243,24 @@ cdef class LinkCore:
         if not call.resendable:
             self.acknowledge(call.id)
         call.settle(frame)
+        if call.attended:
+            self.attendant.calls.pop(call, None)
+        if self.connector.woken:
+            self.connector.wake_loops()
+        if self.unstarted:
+            self.start_next()
+            self.post()
         if self.left:
             self.end_if_left()
         return True
+
+    cpdef take(self, list frames):
+        """Handles the frames, and tells who waits for them, and the server."""
+        for frame in frames:
+            self.handle(frame)
+        self.connector.wake_loops()
+        if self.outgoing:
+            self.post()
 
     cpdef list receive(self, timeout):
         """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
@@ -261,16 +303,23 @@ cdef class LinkCore:
 
 
 cdef class ConnectorCore:
-    """What :class:`fastsock.rpc.connector.Connector` is made of."""
+    """What :class:`fastsock.rpc.connector.Connector` is made of.
+
+    ``ending`` is held for moments, where a call ends or somebody begins to wait for that; ``woken``
+    are the futures of event loops that are to hear of it.
+    """
 
     cdef public LinkCore link
-    cdef readonly object settings
+    cdef readonly object settings, ending
+    cdef public list woken
     cdef object call_class, interceptors, timeout
 
     def __init__(self, settings, call_class):
         self.settings = settings
         self.interceptors = settings.interceptors
         self.timeout = settings.timeout
+        self.ending = threading.Lock()
+        self.woken = []
         self.call_class = call_class
 
     cpdef make(self, kind, signature, tuple args, dict kwargs):
@@ -304,10 +353,15 @@ cdef class ConnectorCore:
     cpdef call(self, signature, tuple args, dict kwargs):
         """Calls and waits for the result."""
         cdef CallCore call = self.make(self.call_class, signature, args, kwargs)
-        if not self.link.call_alone(call) and self.begin_beside(call):
-            return None
-        if call.outcome is None:
-            return call.result()
+        cdef LinkCore link = self.link  # It stays while the call is there, whoever replaces it.
+        try:
+            if not link.call_alone(call) and self.begin_beside(call):
+                return None
+            if call.outcome is None:
+                return call.result()
+        except BaseException:
+            call.cancel()  # Where it has not ended, the wait was interrupted.
+            raise
         value, error = call.outcome
         if error is not None:
             raise error

@@ -26,6 +26,9 @@ cdef enum:
     KEPT_MAX = 1024
     KEPT_BYTES_MAX = 1 << 20
 
+# What rpc.deadline() takes, too; with more, calls that the method makes could not say how much.
+cdef double REMAINING_SECONDS_MAX = 1e9
+
 cdef int CALL = wire.CALL
 cdef int REPLY = wire.REPLY
 cdef Py_ssize_t CHUNK_BYTES = wire.CHUNK_BYTES
@@ -35,6 +38,13 @@ cdef bytes NIL = b"\xc0"
 def answer_frame(int kind, int flags, uint64_t call, bytes body not None):
     """A frame to the client with a whole body."""
     return whole_frame(kind, flags, 0, call, 0, body)
+
+
+cpdef deadline_of(uint64_t remaining_us):
+    """Until when a call that arrives now has time, by ``monotonic()``; None for 0."""
+    if remaining_us == 0:
+        return None
+    return monotonic() + min(remaining_us / 1e6, REMAINING_SECONDS_MAX)
 
 
 cdef class ContextCore:
@@ -81,10 +91,12 @@ cdef class OutgoingCore:
 
 
 cdef class SessionCore:
-    """What :class:`fastsock.rpc.session.Session` is made of."""
+    """What :class:`fastsock.rpc.session.Session` is made of. ``incomplete`` are calls whose bodies
+    have not come in whole: they may come again."""
 
     cdef readonly object metadata, lock
     cdef readonly dict running, kept
+    cdef readonly set incomplete
     cdef public OutgoingCore outgoing
     cdef public object peer
     cdef public uint64_t highest
@@ -95,7 +107,19 @@ cdef class SessionCore:
         self.lock = threading.Lock()
         self.running = {}
         self.kept = {}
+        self.incomplete = set()
         self.peer = ""
+
+    cpdef bint seen(self, uint64_t number) except -1:
+        """Whether a call of that number has begun here before. Remembers it, in one step: the old
+        connection of a client that has come back may have another thread."""
+        if number > self.highest:
+            self.highest = number
+            return False
+        if number in self.incomplete:
+            self.incomplete.discard(number)
+            return False
+        return True
 
     cpdef keep(self, uint64_t call, int kind, int flags, body, Py_ssize_t size):
         """Keeps an answer of so many bytes until the client has it. The lock is held."""
@@ -163,14 +187,18 @@ cdef class InlineCalls:
     cdef bint begin(self, SessionCore session, InlineMethod method, bytes frame, uint64_t number,
                     uint64_t remaining_us) except -1:
         """Runs a call. False, with nothing done, if it is not plain."""
-        if number <= session.highest or len(session.running) >= self.calls_max:
-            return False
-        deadline = monotonic() + remaining_us / 1e6 if remaining_us else None
+        deadline = deadline_of(remaining_us)
         try:
             arguments = method.decode(body_of(frame))
         except Exception:
             return False  # Whoever receives it says what is wrong.
         if deadline is not None and monotonic() >= deadline:
+            return False
+        # From here to the next call of Python no other thread runs: after close() no call begins
+        # whose number the server has not seen, and none begins twice.
+        if number <= session.highest or not self.methods:
+            return False
+        if len(session.running) >= self.calls_max:
             return False
         session.highest = number
         context = self.make_context(session.peer, method.name, session.metadata, deadline)

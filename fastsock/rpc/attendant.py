@@ -29,7 +29,7 @@ class Attendant:
         self._read_wake = threading.Event()
         self._write_wake = threading.Event()
         self._looks_at = inf
-        """When the sending thread looks at the deadlines next."""
+        """When the sending thread looks at the deadlines next. No call's is over before."""
 
     @property
     def ready(self) -> bool:
@@ -43,11 +43,15 @@ class Attendant:
             if call.finished or link.dead:
                 return
             self.calls[call] = None
+            if call.finished:  # Who ended it may have looked here before.
+                self.calls.pop(call, None)
+                return
             self._start()
             if not link.leading and not self._read_wake.is_set():
                 self._read_wake.set()
-        if call.deadline is not None and call.deadline < self._looks_at:
-            self._write_wake.set()
+            if call.deadline is not None and call.deadline < self._looks_at:
+                self._looks_at = call.deadline
+                self._write_wake.set()
 
     def take_over(self) -> None:
         """Nobody else reads any more. The link's lock is held."""
@@ -88,22 +92,21 @@ class Attendant:
             self._write_wake.wait(self._expire())
             self._write_wake.clear()
             try:
-                link.send_all()
-            except TimeoutError:  # Meanwhile somebody's time may be over.
+                if link.send_turn():
+                    self._write_wake.set()
+            except TimeoutError:
                 self._write_wake.set()
             except (FastsockError, OSError) as error:
                 link.lose(error)
 
     def _expire(self) -> float | None:
         """Ends calls whose time is over; returns the seconds until the next one's is."""
-        self._looks_at = inf  # Whatever is added from now on wakes the thread.
-        now, following = monotonic(), inf
-        for call in list(self.calls):
-            if call.deadline is None:
-                continue
-            if call.deadline <= now:
-                call.expire()
-            else:
-                following = min(following, call.deadline)
-        self._looks_at = following
-        return None if following == inf else following - now
+        now = monotonic()
+        if now >= self._looks_at:
+            with self.link.lock:
+                timed = [(call.deadline, call) for call in list(self.calls) if call.deadline]
+                self._looks_at = min((until for until, _ in timed if until > now), default=inf)
+            for until, call in timed:
+                if until <= now:
+                    call.expire()
+        return None if self._looks_at == inf else max(0.0, self._looks_at - now)

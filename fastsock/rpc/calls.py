@@ -126,18 +126,7 @@ class Call(CallCore, Generic[R]):
 
     def finish(self, reply: tuple[int, int, Any] | None, error: BaseException | None) -> bool:
         """Ends it with a frame's kind, flags and body, or with an error; False if it had ended."""
-        with self.connector.ending:
-            if self.finished:
-                return False
-            self.reply = reply
-            if error is not None:
-                self.outcome = None, error
-            self.finished = True
-            callbacks, self.callbacks = self.callbacks, None
-        self.wake()
-        for callback in callbacks or ():
-            self.connector.run_callback(callback, self)
-        return True
+        return self.end(reply, None if error is None else (None, error))
 
     def wake(self) -> None:
         """Lets those who wait look again."""

@@ -71,8 +71,6 @@ class Connector(ConnectorCore):
     def __init__(self, interface: Interface, route: Route, settings: Settings) -> None:
         super().__init__(settings, Call)
         self.interface = interface
-        self.ending = threading.Lock()
-        """Held for moments, where a call ends or somebody begins to wait for that."""
         self._route = route
         self._linking = threading.RLock()
         self._closed = False
@@ -80,7 +78,6 @@ class Connector(ConnectorCore):
         self._pause = PAUSE_FIRST
         self._left: list[Link] = []
         """Links to servers that drain, with calls that have not ended."""
-        self._woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self.link = self._open(None)
 
     # ---- Calls ----
@@ -176,7 +173,8 @@ class Connector(ConnectorCore):
 
     def _flush(self, call: Call[Any]) -> None:
         link = call.link
-        assert link is not None
+        if link is None:  # An interceptor has ended it.
+            return
         try:
             link.flush(call)
         except (OSError, FastsockError) as error:
@@ -184,7 +182,8 @@ class Connector(ConnectorCore):
 
     def _post(self, call: Call[Any]) -> None:
         link = call.link
-        assert link is not None
+        if link is None:
+            return
         if len(link.pending) <= 1:
             link.post()
         else:
@@ -218,14 +217,14 @@ class Connector(ConnectorCore):
 
     def wake_later(self, waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]) -> None:
         """The waiter's loop is told with the next ``wake_loops``."""
-        self._woken.append(waiter)
+        self.woken.append(waiter)
 
     def wake_loops(self) -> None:
         """Tells each event loop once of all that it waited for."""
-        if not self._woken:
+        if not self.woken:
             return
         with self.ending:
-            woken, self._woken = self._woken, []
+            woken, self.woken = self.woken, []
         futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for loop, future in woken:
             futures.setdefault(loop, []).append(future)

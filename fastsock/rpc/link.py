@@ -9,7 +9,6 @@ Locks, in the order in which they may be taken: sending, lock, Connector.ending.
 
 import secrets
 import threading
-from collections import deque
 from contextlib import suppress
 from itertools import islice
 from time import monotonic
@@ -69,7 +68,6 @@ class Link(LinkCore):
         self.draining = False
         self.last_begun = 1 << 64
         """Calls above that do not begin: the server drains."""
-        self.unstarted: deque[Call[Any]] = deque()
         self.recovered = threading.Event()
         """Set when the calls of the dead link have gone elsewhere, or ended."""
         try:
@@ -136,7 +134,7 @@ class Link(LinkCore):
         """Sends until the call is with the kernel. Where that takes waiting for the server, the
         attendant does the rest. ConnectionClosed when the connection has ended."""
         try:
-            while call.sent_at is None and not call.finished and call.id:
+            while call.sent_at is None and not call.finished and call.id and not self.dead:
                 self._send_soon(call)
             while self.transfers and any(each is call for _, each in tuple(self.transfers)):
                 self._send_soon(call)
@@ -149,16 +147,16 @@ class Link(LinkCore):
         if not self.sending.acquire(timeout=soon):
             raise TimeoutError
         try:
-            self._send_some(soon)
+            self.send_batch(soon)
         finally:
             self.sending.release()
 
-    def send_all(self) -> None:
-        """Sends all that waits. TimeoutError where that takes waiting, for SEND_SECONDS; what was
-        not sent goes out with the next attempt."""
-        while self.outgoing or self.transfers or self._unsent():
-            with self.sending:
-                self._send_some(SEND_SECONDS)
+    def send_turn(self) -> bool:
+        """Sends what waits, but of each large body only some. Returns whether there is more.
+        TimeoutError where it takes waiting, for SEND_SECONDS; the next turn sends the rest."""
+        with self.sending:
+            self.send_batch(SEND_SECONDS)
+        return bool(self.outgoing or self.transfers)
 
     def _unsent(self) -> bool:
         return self.client.bytes_queued != self.client.bytes_sent
@@ -176,13 +174,10 @@ class Link(LinkCore):
         if self.outgoing or self.transfers or self._unsent():
             self.attendant.send()
 
-    def _send_some(self, timeout: float | None) -> None:
-        if self._unsent():
+    def send_batch(self, timeout: float) -> None:
+        """Sends all small frames that wait, and some of each large body. ``sending`` is held."""
+        if self._unsent():  # While there are such bytes, the client refuses large bodies.
             self.client.send_many((), timeout=timeout)
-        self.send_batch(timeout)
-
-    def send_batch(self, timeout: float | None) -> None:
-        """Sends all small frames that wait, and some of each large body."""
         batch: list[bytes] = []
         offset = self.client.bytes_queued
         outgoing = self.outgoing
@@ -209,11 +204,11 @@ class Link(LinkCore):
         """Nobody waits for the call any more: the server need not run it."""
         with self.lock:
             self.attendant.calls.pop(call, None)
-            if self.pending.pop(call.id, None) is None:
-                return
-            if call.sent_at is not None:
+            if self.pending.pop(call.id, None) is not None and call.sent_at is not None:
                 self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
-        self._start_next()
+            if self.leading:  # Perhaps for this call: what comes back lets it look.
+                self.outgoing.append((wire.frame(wire.PING), None))
+        self.start_next()
         self.post()
         if self.left:
             self.end_if_left()
@@ -270,11 +265,7 @@ class Link(LinkCore):
                 frames = self.receive(timeout)
             except TimeoutError:
                 continue
-            for frame in frames:
-                self.handle(frame)
-            self.connector.wake_loops()
-            if self.outgoing:
-                self.post()
+            self.take(frames)
 
     def check_silence(self, timeout: float) -> None:
         """Nothing has come for timeout seconds: asks the server whether it lives; ConnectionClosed
@@ -328,19 +319,19 @@ class Link(LinkCore):
     def _finish(self, call: Call[Any], kind: int, flags: int, body: Any) -> None:
         self.useful = True
         self.pending.pop(call.id, None)
-        self.attendant.calls.pop(call, None)
         if not call.resendable:
             self.acknowledge(call.id)
         if call.is_late():
             call.finish(None, call.late())
         elif kind != wire.ERROR or not self.connector.moves(call, body):
             call.finish((kind, flags, body), None)
+        self.attendant.calls.pop(call, None)
         if self.unstarted:
-            self._start_next()
+            self.start_next()
         if self.left:
             self.end_if_left()
 
-    def _start_next(self) -> None:
+    def start_next(self) -> None:
         """A call has ended: one that was held back goes out."""
         with self.lock:
             while self.unstarted and len(self.pending) < self.hello.calls_max and not self.dead:
@@ -405,6 +396,8 @@ class Link(LinkCore):
             while self.pending:  # One by one: an answer that is just being read takes its call.
                 calls.append(self.pending.popitem()[1])
             self.unstarted.clear()
+            self.outgoing.clear()  # Whoever sent them now would mark calls that have moved.
+            self.transfers.clear()
             self.attendant.calls.clear()
             for call in calls:
                 if call.sent_at is not None and (

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -55,12 +55,14 @@ class Codec:
     """
 
     def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
-        extended = _with_segments(type, of_tuple)
-        decoder = msgspec.msgpack.Decoder(extended, ext_hook=_array_of, dec_hook=_fitted)
-        self.decode_plain = decoder.decode
+        items = type if of_tuple else (type,)
+        marked = tuple(bytes | msgspec.msgpack.Ext if item is bytes else item for item in items)
+        self.marks_bytes = bytes in items
         self.encode_plain = _encode_plain
+        self.decode_plain = self._decode_marked = _decode(items, of_tuple)
+        if self.marks_bytes:  # In a body without segments there are no marks.
+            self._decode_marked = _decode(marked, of_tuple)
         self._of_tuple = of_tuple
-        self.marks_bytes = bytes in type if of_tuple else type is bytes
 
     def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
         """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
@@ -81,7 +83,7 @@ class Codec:
         packed, segments = _split(memoryview(bytearray(view)) if view.readonly else view)
         _segments.current = segments
         try:
-            value = self.decode_plain(packed)
+            value = self._decode_marked(packed)
             if self._of_tuple:
                 return tuple(map(_bytes_of, value))
             return _bytes_of(value)
@@ -95,13 +97,10 @@ def owned(parts: list[memoryview]) -> list[memoryview]:
     return [part if part.readonly else memoryview(bytes(part)) for part in parts]
 
 
-def _with_segments(type: Any, of_tuple: bool) -> Any:
-    """The type with an extension allowed where it is bytes."""
-    extended = bytes | msgspec.msgpack.Ext
-    if not of_tuple:
-        return extended if type is bytes else type
-    items = [extended if item is bytes else item for item in type]
-    return tuple[tuple(items)] if items else tuple[()]  # type: ignore[misc]
+def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryview], Any]:
+    """msgspec's decode for a tuple of these types, or for the only one."""
+    whole: Any = tuple[items] if of_tuple else items[0]  # type: ignore[valid-type]
+    return msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
 
 
 class _NeedsSegments(Exception):

@@ -21,7 +21,7 @@ from fastsock.address import Address
 from fastsock.errors import ConnectionClosed
 from fastsock.options import check_count, check_period
 from fastsock.rpc import wire
-from fastsock.rpc._inline import InlineCalls
+from fastsock.rpc._inline import InlineCalls, deadline_of
 from fastsock.rpc.builtin import BUILTINS, Builtins
 from fastsock.rpc.calls import too_large
 from fastsock.rpc.context import Context, _current
@@ -547,8 +547,7 @@ class Server:
                 bad = BadRequest("the metadata is no map of str to str")
                 self._answer_error(session, number, bad)
                 return
-        deadline = monotonic() + remaining_us / 1e6 if remaining_us else None
-        context = Context(session.peer, signature.name, metadata, deadline)
+        context = Context(session.peer, signature.name, metadata, deadline_of(remaining_us))
         call = Running(session, number, signature, function, context, flags, body)
         self._skeleton.run(call)
 

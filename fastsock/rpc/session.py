@@ -46,8 +46,6 @@ class Session(SessionCore):
         self.conn: Connection | None = None
         self.assembling: dict[int, Assembly] = {}
         self.assembling_bytes = 0
-        self.incomplete: set[int] = set()
-        """Calls whose bodies have not come in whole: they may come again."""
         self.left_at: float | None = None
 
     def attach(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
@@ -84,16 +82,6 @@ class Session(SessionCore):
         """The client waits for nothing any more."""
         for call in list(self.running.values()):
             call.context._cancel()
-
-    def seen(self, number: int) -> bool:
-        """Whether a call of that number has begun here before. Remembers it."""
-        if number > self.highest:
-            self.highest = number
-            return False
-        if number in self.incomplete:
-            self.incomplete.discard(number)
-            return False
-        return True
 
     def answer(
         self,

@@ -6,6 +6,7 @@ of 24 bytes, then a payload.
 
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -71,7 +72,7 @@ class ClientHello(msgspec.Struct, array_like=True):
 class MethodInfo(msgspec.Struct, array_like=True):
     """A method as the server has it; ``digest`` is that of its signature, ``text`` shows it."""
 
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
     digest: str
     text: str
 
@@ -88,7 +89,7 @@ class ServerHello(msgspec.Struct, array_like=True):
     resumed: bool
     highest: int
     incomplete: list[int]
-    calls_max: int
+    calls_max: Annotated[int, msgspec.Meta(ge=1)]
     body_bytes_max: int
     methods: dict[str, MethodInfo]
 
