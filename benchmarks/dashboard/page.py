@@ -139,10 +139,7 @@ def remembered(one: History) -> Card:
     """The ratios of a case as lines over the runs on one machine, and as a table, newest first."""
     known = dict(zip(map(name_of, one.ratios), several(r.other for r in one.ratios), strict=True))
     runs = list(reversed(one.rows))
-    headings = [
-        "run",
-        *(f"{row['when'][:16].replace('T', ' ')} {row['commit'] or ''}" for row in runs),
-    ]
+    headings = ["run", *(f"{moment(row)} {row['commit'] or ''}" for row in runs)]
     lines = [
         Line(Name(name, look), [number(row.get(ratio.field)) for row in runs])
         for ratio, (name, look) in zip(one.ratios, known.items(), strict=True)
@@ -197,7 +194,11 @@ def number(value: float | None) -> str:
     return "–" if value is None else table.rate(value)
 
 
+def moment(row: Row) -> str:
+    """When a row was measured, with hyphens at which no line is broken."""
+    return row["when"][:16].replace("T", " ").replace("-", "\u2011") or "unknown time"
+
+
 def source(row: Row) -> str:
     """Where a figure comes from: when, which commit, which machine."""
-    when = row["when"][:16].replace("T", " ") or "unknown time"
-    return f"{when}, commit {row['commit'] or 'unknown'}, {row['machine']}"
+    return f"{moment(row)}, commit {row['commit'] or 'unknown'}, {row['machine']}"
