@@ -35,6 +35,8 @@ def main() -> None:
     try:
         module = import_module(f"benchmarks.peers.{scenario}.{peer.replace('-', '_')}")
     except ImportError as error:
+        if (error.name or "").partition(".")[0] == "fastsock":
+            raise SystemExit(f"fastsock cannot be imported: {error}; try make build") from None
         answer(missing=str(error))
         return
     try:
