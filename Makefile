@@ -7,7 +7,8 @@ SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx
   setup.py
 ASAN_LIB := build/asan/lib
 ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors socket net client \
-  single server channels faults churn model rpc_calls rpc_fuzz rpc_hostile rpc_liars rpc_types))
+  single server channels faults churn model rpc_calls rpc_fast rpc_fuzz rpc_hostile rpc_liars \
+  rpc_types))
 FUZZ_SECONDS ?= 60
 
 .PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench dashboard \
