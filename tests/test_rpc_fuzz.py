@@ -67,7 +67,7 @@ def use(store):
     stream = store.count.begin(10**6)
     results.append(next(stream))
     stream.close()
-    store.log("a line")
+    store.log.begin("a line").result(WAIT)  # So that its answer is recorded, too.
     with rpc.metadata(user="ann"):
         results.append(store.task((1, "one")))
     with pytest.raises(KeyError):

@@ -22,7 +22,8 @@ from fastsock.rpc.matchmaker import Instance, Location, Matchmaker, MatchmakerFu
 pytest_plugins = ["peers.fixtures"]
 
 TELLER = str(Path(__file__).parent / "peers" / "teller.py")
-LEASE = 0.6
+LEASE = 2.0
+"""Seconds; a third of it is more than a busy machine keeps a server from renewing it."""
 
 
 @pytest.fixture
@@ -39,12 +40,15 @@ def matchmaker(closing):
 
 @pytest.fixture
 def start(closing):
-    """Serves a Teller of that name."""
+    """Serves a Teller of that name, which is the server's ``service``."""
 
     def make(name, matchmaker, address=("127.0.0.1", 0), **options):
         where = getattr(matchmaker, "address", matchmaker)
         options = {"linger": 0.2, "matchmaker": where} | options
-        return closing.enter_context(rpc.serve(Teller(name), address, **options))
+        service = Teller(name)
+        server = closing.enter_context(rpc.serve(service, address, **options))
+        server.service = service
+        return server
 
     return make
 
@@ -144,7 +148,7 @@ def test_unregistering_is_idempotent():
 
 
 def test_a_lease_ends_and_a_renewed_one_does_not():
-    known = Matchmaker(lease=0.2)
+    known = Matchmaker(lease=0.5)
     known.register(instance(1))
     known.register(instance(2))
 
@@ -153,13 +157,14 @@ def test_a_lease_ends_and_a_renewed_one_does_not():
         return [int(each.incarnation, 16) for each in known.find("S", "1")] == [2]
 
     wait_until(only_the_second, "the lease of the first ends")
-    listed = list(known.instances())
-    assert len(listed) == 1 and listed[0].age >= 0.2 and 0 < listed[0].left <= 0.2
+    known.register(instance(2))
+    (listed,) = known.instances()
+    assert listed.age >= 0.5 and 0 < listed.left <= 0.5
     wait_until(lambda: not list(known.instances()), "the other ends as well")
 
 
 def test_there_is_room_for_so_many_and_again_when_leases_end():
-    known = Matchmaker(lease=0.2, instances_max=2)
+    known = Matchmaker(lease=0.5, instances_max=2)
     known.register(instance(1))
     known.register(instance(2))
     known.register(instance(2))
@@ -218,7 +223,7 @@ def test_a_server_outlives_its_first_lease(matchmaker, start):
         with rpc.connect(Matchmaker, matchmaker.address) as asked:
             return max(each.age for each in asked.instances())
 
-    wait_until(lambda: age() > 2 * LEASE, "it renews its lease twice")
+    wait_until(lambda: age() > LEASE, "it renews its lease")
     assert listed(matchmaker.address) == [server.incarnation.hex()]
 
 
@@ -262,9 +267,13 @@ def test_a_drained_server_is_not_found_and_its_clients_go_elsewhere(matchmaker, 
     first, _ = start("a", matchmaker), start("b", matchmaker)
     stubs = [find(matchmaker) for _ in range(4)]
     assert [stub.who() for stub in stubs] == ["a", "b", "a", "b"]
-    running = stubs[0].wait.begin(0.3)
-    first.drain(WAIT)
+    running = stubs[0].wait.begin()
+    wait_until(lambda: first.health()["running"] == 1, "it runs")
+    with pytest.raises(TimeoutError):
+        first.drain(0.01)
     assert [stub.who() for stub in stubs] == ["b"] * 4
+    first.service.gate.set()
+    first.drain(WAIT)
     assert running.result(WAIT) == "a"
     assert find(matchmaker).who() == "b"
 

@@ -5,10 +5,14 @@ import asyncio
 import pytest
 from conftest import WAIT, wait_until
 from rpc_ends import wait_running
+from rpc_raw import CREDIT, HEADER, REPLY, RawClient, frame
 
 from fastsock import rpc
 
 pytest_plugins = ("rpc_fixtures",)
+
+WINDOW_BYTES = 1 << 20
+"""Bytes of answers that a server sends without being credited."""
 
 
 # ---- Streams ----
@@ -90,12 +94,29 @@ def test_a_stream_of_large_items(start, stub):
     assert len(server.service.begun) == 20
 
 
-def test_a_large_answer_delays_no_small_one(start, stub):
+def test_large_answers_beside_a_small_one(start, stub):
     shop = stub(start())
     large = [shop.blob.begin(16 << 20) for _ in range(4)]
     assert shop.add(1, 2) == 3
-    assert not all(call.done() for call in large)
     assert [len(call.result(WAIT)) for call in large] == [16 << 20] * 4
+
+
+def test_a_large_answer_delays_no_small_one(start):
+    """Who calls when all credit is used up by large answers has the answer soon after it goes on,
+    with 60 MiB of the others still to come."""
+    with RawClient(start().address) as client:
+        for number in range(1, 5):
+            client.call(number, "blob", 16 << 20)
+        heard = 0
+        while heard < WINDOW_BYTES:
+            heard += HEADER.size + len(client.hear().payload)
+        client.call(5, "add", 1.0, 2.0)
+        client.say(frame(CREDIT, amount=WINDOW_BYTES))
+        while (answer := client.hear()).call != 5:
+            heard += HEADER.size + len(answer.payload)
+            client.say(frame(CREDIT, amount=HEADER.size + len(answer.payload)))
+        assert (answer.kind, answer.value) == (REPLY, 3.0)
+        assert heard < 4 * WINDOW_BYTES
 
 
 def test_a_stream_that_nobody_reads_lets_large_answers_pass(start, stub):

@@ -14,11 +14,10 @@ class Teller(rpc.Service):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.calls = 0
+        self.gate = threading.Event()
 
     @rpc.method
     def who(self) -> str:
-        self.calls += 1
         return self.name
 
     @rpc.method(idempotent=True)
@@ -27,8 +26,10 @@ class Teller(rpc.Service):
         return self.name
 
     @rpc.method
-    def wait(self, seconds: float) -> str:
-        rpc.current().wait_cancelled(seconds)
+    def wait(self) -> str:
+        """Until the gate is open, or the call is cancelled."""
+        while not self.gate.is_set() and not rpc.current().wait_cancelled(0.01):
+            pass
         return self.name
 
 
