@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import math
+import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import WAIT, wait_until
+from conftest import WAIT, read_to_end, wait_until
 from rpc_ends import wait_begun, wait_running
-from rpc_raw import Proxy, RawClient
+from rpc_raw import BYE, Proxy, RawClient, frame
 
 from fastsock import rpc
 
@@ -321,6 +322,19 @@ def test_a_client_that_goes_away_for_good_cancels_its_calls(start):
         wait_begun(server, "gone", "gone too")
     wait_until(lambda: visited(server) and len(server.service.ended) == 2, "both are cancelled")
     wait_running(server, 0)
+
+
+def test_what_a_goodbye_has_cancelled_is_not_answered(start):
+    server = start()
+    with RawClient(server.address) as client:
+        client.call(1, "wait", "blocking")
+        client.call(2, "sleep", 60.0, "coroutine")
+        wait_begun(server, "blocking", "coroutine")
+        client.say(frame(BYE))
+        wait_running(server, 0)
+        client.sock.shutdown(socket.SHUT_WR)
+        assert read_to_end(client.sock) == b""
+    assert sorted(server.service.ended) == ["blocking cancelled", "coroutine cancelled"]
 
 
 def visited(server):

@@ -393,10 +393,14 @@ class Server:
             session.cancel_all()
 
     def _end(self, session: Session) -> None:
-        """The client has said goodbye."""
+        """The client has said goodbye. What its calls return, now that they are cancelled, is no
+        result: it must not meet the client while that is closing."""
         with self._lock:
             if self._sessions.get(session.token) is session:
                 del self._sessions[session.token]
+        if session.conn is not None:
+            session.conn.context = False
+        session.detach()
         session.cancel_all()
 
     # ---- Hello ----

@@ -11,11 +11,13 @@ import sys
 from records import RECORD_BYTES, ends, say
 
 
-def send_all(client: socket.socket) -> None:
+def send_all(client: socket.socket) -> bytes:
+    """Sends what is typed but for the line that ends it all, which it returns."""
     for line in sys.stdin.buffer:
-        client.sendall(line)
         if ends(line):
-            return
+            return line
+        client.sendall(line)
+    return b""
 
 
 def receive_all(client: socket.socket) -> None:
@@ -35,9 +37,10 @@ def main() -> None:
         receive_all(client)
         os.kill(sender, signal.SIGKILL)
         os._exit(0)
-    send_all(client)
+    last = send_all(client)
     os.kill(receiver, signal.SIGKILL)
     os.waitpid(receiver, 0)
+    client.sendall(last)  # Nobody is left to take the client's leaving for a reason to kill.
 
 
 if __name__ == "__main__":
