@@ -3,6 +3,7 @@ steps; who may see the memory of a body, and a link's threads."""
 
 import os
 import signal
+import socket
 import threading
 import time
 import weakref
@@ -184,7 +185,7 @@ def test_a_plain_call_that_is_cancelled_elsewhere_ends_at_once(start, stub):
     """Though its method does not, and its caller reads for all."""
     server = start()
     calls = []
-    shop = stub(server, interceptors=[calls.append])
+    shop = stub(server, interceptors=[calls.append], keepalive=60.0)
     called = Call(lambda: shop.hold("held"))
     wait_begun(server, "held")
     assert calls[0].cancel()
@@ -195,7 +196,7 @@ def test_a_plain_call_that_is_cancelled_elsewhere_ends_at_once(start, stub):
 
 def test_who_waits_for_a_call_that_was_begun_hears_that_it_is_cancelled(start, stub):
     server = start(calls_max=1)
-    shop = stub(server)
+    shop = stub(server, keepalive=60.0)
     held = shop.hold.begin("held")
     back = shop.pooled.begin(1)
     waiting = [Call(held.result), Call(back.result)]
@@ -279,6 +280,14 @@ def test_threads_that_begin_cancel_and_call(start, stub):
 # ---- Servers that take nothing, or little ----
 
 
+def narrow(liar, shop):
+    """Few bytes fit between the stub and the server."""
+    liar.peers[0].sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+    with socket.socket(fileno=os.dup(shop._rpc_connector.link.client.fileno())) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+    return shop
+
+
 def deaf(infos, hears=None, told=None):
     """A script for a LyingServer that reads nothing more before ``hears`` is set, then all:
     ``told(frame)``."""
@@ -315,7 +324,7 @@ def test_a_server_that_takes_nothing_is_found_by_calls_with_short_deadlines(stub
     """None of them waits for as long as ``keepalive``."""
     script = deaf(infos)
     with LyingServer(script) as liar:
-        shop = stub(liar, keepalive=0.2, retry=0.1)
+        shop = narrow(liar, stub(liar, keepalive=0.5, retry=0.1))
 
         def tries_again():
             with suppress(rpc.RpcError), rpc.deadline(0.01):
@@ -383,10 +392,10 @@ def test_deadlines_hold_while_a_long_body_goes_out_slowly(stub, infos):
         peer.say(server_hello(infos, body_bytes_max=1 << 26))
         while not expired.is_set() and (data := peer.sock.recv(1 << 16)):
             got += len(data)
-            expired.wait(0.01)
+            expired.wait(0.001)
 
     with LyingServer(script) as liar:
-        shop = stub(liar)
+        shop = narrow(liar, stub(liar))
         shop.echo.begin(bytes(60 * MIB))
         with rpc.deadline(0.2):
             shop.pooled.begin(1).add_done_callback(lambda call: expired.set())

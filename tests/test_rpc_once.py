@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import socket
+import struct
 import threading
 from collections import Counter
 from contextlib import closing
@@ -11,7 +13,7 @@ import pytest
 from conftest import WAIT, wait_until
 from rpc_ends import Process
 from rpc_ledger import Ledger
-from rpc_raw import Proxy
+from rpc_raw import CALL, REPLY, LyingServer, Proxy, RawClient, frame, pack, server_hello
 
 from fastsock import rpc
 
@@ -186,3 +188,28 @@ def test_connections_that_are_cut_at_any_byte_lose_no_call(
         assert_once(path, clients)
         assert len(path.read_text().splitlines()) == len(clients.returned)
         server.close()
+
+
+def test_a_call_that_has_run_is_not_new_if_the_next_link_dies_at_once(start, stub):
+    """The second link is reset behind its hello, so that nothing can be sent on it."""
+    with RawClient(start().address) as client:
+        infos = client.methods
+    heard = []
+
+    def script(peer, turn):
+        peer.hear()
+        peer.say(server_hello(infos, resumed=turn > 0, highest=turn and heard[0].call))
+        if turn == 1:
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.sock.close()
+            return
+        while (call := peer.hear()) is not None and call.kind != CALL:
+            pass
+        heard.append(call)
+        if turn > 1:
+            peer.say(frame(REPLY, call.call, pack(7)))
+            peer.hear()
+
+    with LyingServer(script) as server:
+        assert stub(server).pooled(7) == 7
+    assert [(call.call, call.payload) for call in heard] == [(1, pack([7])), (1, b"")]

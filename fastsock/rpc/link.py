@@ -102,8 +102,9 @@ class Link(LinkCore):
                 self._enqueue(call, call.id)
                 return
             call.assembly = None
+            call.sent_at = -1  # Before all bytes of this link: if it is lost, too, this holds on.
             self.pending[call.id] = call
-            self.outgoing.append((wire.frame(wire.CALL, call.id), call))
+            self.outgoing.append((wire.frame(wire.CALL, call.id), None))
 
     def _new_id(self) -> int:
         self.next_id += 1
