@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 import threading
 import time
@@ -42,6 +43,12 @@ def what_is_imported_is_no_garbage() -> None:
     """Else each collection of each test looks at all of it, for a quarter of the whole time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_arrive() -> None:
+    """Also where the tests were started in the background, whose processes ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
