@@ -26,10 +26,14 @@ from fastsock._convert cimport (
     wait_ready,
 )
 from fastsock._engine cimport *
+from fastsock._gathered cimport Gathered
 
 cdef extern from "<poll.h>" nogil:
     short POLLIN
     short POLLOUT
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: SHUT_RDWR
@@ -86,79 +90,11 @@ cdef void fill_iov(iovec *iov, uint8_t *header, size_t header_len, uint8_t *plac
 
 
 cdef enum:
-    BUFFERS_MAX = 64
-
     # To sleep and to be woken takes about as long, in time and in CPU time: who looks no longer
     # than that before sleeping loses at most as much again.
     ADAPTIVE_NS = 50_000
 
     VAIN_MAX = 6
-
-
-cdef class Gathered:
-    """The buffers of several messages, each message behind its length, as one vector."""
-
-    cdef iovec[2 * BUFFERS_MAX] iov
-    cdef uint8_t[4 * BUFFERS_MAX] headers
-    cdef Py_buffer[BUFFERS_MAX] views
-    cdef int count, view_count
-    cdef size_t left
-
-    def __cinit__(self, messages, size_t message_bytes_max):
-        cdef int number = 0
-        cdef size_t size
-        for message in messages:
-            if number == BUFFERS_MAX:
-                raise ValueError(f"more than {BUFFERS_MAX} buffers at once")
-            self.append(self.headers + 4 * number, 4)
-            size = self.append_all(message)
-            if size > message_bytes_max:
-                raise_code(FS_ETOOBIG, f"a message of {size} bytes")
-            for i in range(4):
-                self.headers[4 * number + i] = (size >> (24 - 8 * i)) & 0xff
-            number += 1
-
-    def __dealloc__(self):
-        for i in range(self.view_count):
-            PyBuffer_Release(&self.views[i])
-
-    cdef size_t append_all(self, message) except? 0:
-        cdef size_t size = 0
-        cdef Py_buffer *view
-        for part in message:
-            if self.view_count == BUFFERS_MAX:
-                raise ValueError(f"more than {BUFFERS_MAX} buffers at once")
-            view = &self.views[self.view_count]
-            PyObject_GetBuffer(part, view, PyBUF_SIMPLE)
-            self.view_count += 1
-            self.append(<uint8_t *>view.buf, view.len)
-            size += view.len
-        return size
-
-    cdef void append(self, uint8_t *data, size_t size) noexcept:
-        self.iov[self.count].iov_base = data
-        self.iov[self.count].iov_len = size
-        self.count += 1
-        self.left += size
-
-    cdef void advance(self, size_t sent) noexcept:
-        """Forgets the first bytes: the kernel has them."""
-        cdef int at = 0
-        self.left -= sent
-        while at < self.count and sent >= self.iov[at].iov_len:
-            sent -= self.iov[at].iov_len
-            self.iov[at].iov_len = 0
-            at += 1
-        if at < self.count:
-            self.iov[at].iov_base = <uint8_t *>self.iov[at].iov_base + sent
-            self.iov[at].iov_len -= sent
-
-    cdef size_t copy_rest(self, uint8_t *place) noexcept:
-        cdef size_t copied = 0
-        for i in range(self.count):
-            memcpy(place + copied, self.iov[i].iov_base, self.iov[i].iov_len)
-            copied += self.iov[i].iov_len
-        return copied
 
 
 cdef class ClientCore:
@@ -167,8 +103,7 @@ cdef class ClientCore:
     fd is closed by the last call that uses it, so that close() may come from any thread.
     """
 
-    cdef int fd
-    cdef int users
+    cdef int fd, pid, users
     cdef bint closing, ended, emptied
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
@@ -227,6 +162,7 @@ cdef class ClientCore:
         self.message_bytes_max = options["message_bytes_max"]
         self.outbox_bytes_max = options["outbox_bytes_max"]
         self.adaptive = options["busy_poll_us"] is None
+        self.pid = getpid()
         self.busy_poll_ns = ADAPTIVE_NS
         if not self.adaptive:
             self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
@@ -595,6 +531,9 @@ cdef class ClientCore:
         cdef uint64_t begun = fs_sys_now_ns()
         if self.closing or self.fd < 0:
             return
+        if self.pid != getpid():
+            self._disown()
+            return
         self.users += 1
         try:
             if not self.ended:
@@ -608,6 +547,15 @@ cdef class ClientCore:
             self.closing = True
             shutdown(self.fd, SHUT_RDWR)
             self.leave()
+
+    def _disown(self):
+        """In a forked child: closes its copy of the descriptor, and nothing else; the parent goes
+        on. Threads that are the parent's alone may hold the locks."""
+        self.send_lock = threading.Lock()
+        self.recv_lock = threading.Lock()
+        self.closing = True
+        self.users = 1
+        self.leave()
 
     cdef int discard(self, int64_t limit, uint64_t begun) except -1:
         cdef uint8_t scratch[4096]

@@ -17,12 +17,11 @@ cdef class Engine:
     cdef fs_reactor *live(self) except NULL
     cdef int claim(self) except -1
     cdef list turn(self, int64_t timeout)
-    cdef list take_events(self, int64_t timeout)
+    cpdef list _take_events(self, int64_t timeout)
     cdef list poll_events(self, int64_t timeout)
     cdef bint has_ended(self) except -1
     cdef Event event_object(self, const fs_event *event)
     cdef Connection connection_of(self, uint64_t handle, uint64_t number)
-    cdef Connection make_connection(self, uint64_t handle, uint64_t number)
     cdef object publish(self, uint32_t channel, data, Connection exclude, timeout)
     cdef object publish_bytes(self, uint32_t channel, const uint8_t *data, size_t size,
                               Connection exclude, timeout)

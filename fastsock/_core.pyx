@@ -171,28 +171,22 @@ cdef class Engine:
         return Disconnected(conn, conn.reason)
 
     cdef Connection connection_of(self, uint64_t handle, uint64_t number):
+        cdef Connection made
         # Messages come in runs from one connection.
         if self.recent is not None and self.recent.number == number:
             return self.recent
         conn = self.connections_by_number.get(number)
         if conn is None:
-            conn = self.make_connection(handle, number)
-            self.connections_by_number[number] = conn
+            made = Connection.__new__(Connection)
+            made.engine = self
+            made.handle = handle
+            made.number = number
+            self.connections_by_number[number] = conn = made
         self.recent = <Connection>conn
         return self.recent
 
-    cdef Connection make_connection(self, uint64_t handle, uint64_t number):
-        cdef Connection conn = Connection.__new__(Connection)
-        conn.engine = self
-        conn.handle = handle
-        conn.number = number
-        return conn
-
-    def _take_events(self, int64_t timeout):
+    cpdef list _take_events(self, int64_t timeout):
         """Turns until there are events or the time is over; what was queued comes first."""
-        return self.take_events(timeout)
-
-    cdef list take_events(self, int64_t timeout):
         cdef uint64_t begun = fs_sys_now_ns()
         cdef list events
         if self.queued_at < len(self.queued):
@@ -217,7 +211,7 @@ cdef class Engine:
     cdef list poll_events(self, int64_t timeout):
         self.claim()
         try:
-            return self.take_events(timeout)
+            return self._take_events(timeout)
         finally:
             self.driver = 0
 

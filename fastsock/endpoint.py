@@ -34,6 +34,7 @@ class Endpoint(Closing, ClientCore):
     def close(self) -> None:
         """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
 
-        Idempotent; a call that waits in another thread raises ConnectionClosed.
+        Idempotent; a call that waits in another thread raises ConnectionClosed. A forked child
+        closes its copy of the descriptor and nothing else: the parent shares the connection.
         """
         self._close(self._linger)

@@ -18,7 +18,10 @@ CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
 @pytest.fixture
 def server(terminal):
     """A server in a terminal, with its port as an attribute."""
-    started = terminal("server")
+    return begun(terminal("server"))
+
+
+def begun(started):
     started.expect("listening on 127.0.0.1:")
     started.expect(">")
     started.port = int(re.search(rb"127.0.0.1:(\d+)", started.text)[1])
@@ -205,9 +208,11 @@ def test_a_signal_ends_an_input_that_waits_for_a_reader(terminal, tmp_path):
     assert not (tmp_path / "fifo").exists()
 
 
-def test_a_terminal_that_hangs_up_ends_the_server(server):
+@pytest.mark.parametrize("ignores", [(), (signal.SIGHUP,)], ids=["signal", "no signal"])
+def test_a_terminal_that_hangs_up_ends_the_server(terminal, ignores):
+    server = begun(terminal("server", ignores=ignores))
     with connect(server) as client:
         server.expect("client 1 joined")
         server.hang_up()
         assert read_to_end(client) in (b"", b"end\n")
-    assert server.child.wait(WAIT) in (129, 0)
+    assert server.child.wait(WAIT) == 129

@@ -6,6 +6,7 @@ asks for may block, so it runs in a thread, and the prompt comes back after it.
 """
 
 import asyncio
+import errno
 import signal
 import termios
 import threading
@@ -83,7 +84,8 @@ class TerminalScreen(Screen):
             try:
                 self._console.print(lines, soft_wrap=True)
             except OSError as error:
-                self.stop(f"cannot write to the terminal: {error.strerror}")
+                if not self._hung_up(error):
+                    self.stop(f"cannot write to the terminal: {error.strerror}")
 
     async def _print_above(self, app: Application[str]) -> None:
         """The terminal stays in the prompt's mode, so that no key which is typed meanwhile is lost:
@@ -106,6 +108,9 @@ class TerminalScreen(Screen):
             asyncio.run(self._converse(on_line, commands, handlers))
         except asyncio.CancelledError:
             pass  # by stop
+        except OSError as error:
+            if not self._hung_up(error):
+                raise
         finally:
             for signum, handler in handlers.items():
                 signal.signal(signum, handler)
@@ -152,6 +157,14 @@ class TerminalScreen(Screen):
                 raise Stopped(signal.SIGINT) from None
             if line.strip():
                 await asyncio.wrap_future(_in_thread(on_line, line.encode(errors="replace")))
+
+    def _hung_up(self, error: OSError) -> bool:
+        """Whether the terminal is gone; that ends the conversation as the signal for it does, which
+        may come later, or never."""
+        if error.errno != errno.EIO:
+            return False
+        self._interrupt(Stopped(signal.SIGHUP))
+        return True
 
     def _interrupt(self, stopped: Stopped) -> None:
         self._signal = stopped

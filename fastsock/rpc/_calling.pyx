@@ -169,6 +169,12 @@ cdef class LinkCore:
         self.followers = {}
         self.answered = []
 
+    def _renew(self, attendant):
+        """In a forked child: the locks may be held by threads that are the parent's alone."""
+        self.lock = threading.Lock()
+        self.sending = threading.Lock()
+        self.attendant = attendant
+
     cdef bint call_alone(self, CallCore call) except -1:
         """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
         False, with nothing done, if others are here, or the call is long."""
@@ -321,6 +327,11 @@ cdef class ConnectorCore:
         self.ending = threading.Lock()
         self.woken = []
         self.call_class = call_class
+
+    def _renew(self):
+        """In a forked child: the lock may be held by a thread that is the parent's alone."""
+        self.ending = threading.Lock()
+        self.woken = []
 
     cpdef make(self, kind, signature, tuple args, dict kwargs):
         """A call, or stream, that has not begun; what the caller did wrong is raised."""

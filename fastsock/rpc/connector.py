@@ -7,9 +7,11 @@ session: there a call that has arrived already is joined or answered from what w
 
 import asyncio
 import logging
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -49,6 +51,8 @@ MOVES_MAX = 8
 
 Interceptor = Callable[[Call[Any]], object]
 
+_connectors: "weakref.WeakSet[Connector]" = weakref.WeakSet()
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -79,6 +83,7 @@ class Connector(ConnectorCore):
         self._left: list[Link] = []
         """Links to servers that drain, with calls that have not ended."""
         self.link = self._open(None)
+        _connectors.add(self)
 
     # ---- Calls ----
 
@@ -194,7 +199,7 @@ class Connector(ConnectorCore):
         limit = None if timeout is None else monotonic() + timeout
         if call.sent_at is None:
             self._flush(call)
-        while not call.ready:
+        while not call.ready and not self._ends_inherited(call):
             left = seconds_left(call.deadline)
             if left == 0:
                 call.expire()
@@ -210,7 +215,7 @@ class Connector(ConnectorCore):
     def attend(self, call: Call[Any]) -> None:
         """The call is to end even if no thread waits for it."""
         call.attended = True
-        if call.link is not None:
+        if call.link is not None and not self._ends_inherited(call):
             call.link.attendant.add(call)
 
     # ---- Event loops ----
@@ -389,6 +394,25 @@ class Connector(ConnectorCore):
         call.wake()
         self.wake_loops()
 
+    # ---- The end ----
+
+    def disown(self) -> None:
+        """In a forked child: leaves the parent its links; the next call makes one of its own."""
+        self._renew()
+        self._linking = threading.RLock()
+        for link in self.link, *self._left:
+            link.disown()
+        self._left = []
+
+    def _ends_inherited(self, call: Call[Any]) -> bool:
+        """Whether the call is that of the process that forked this one; then it ends here."""
+        if call.link is None or not call.link.disowned:
+            return False
+        name = call.signature.name
+        why = f"{name} was begun by the process that forked this one, and ends there"
+        call.finish(None, ConnectionLost(why))
+        return True
+
     def close(self) -> None:
         """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
         self._closed = True
@@ -397,6 +421,14 @@ class Connector(ConnectorCore):
                 if not link.dead:
                     link.close()
                     self.recover(link, ConnectionLost("the stub is closed"))
+
+
+def _disown_all() -> None:
+    for connector in list(_connectors):
+        connector.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 def _set_results(futures: list[asyncio.Future[None]]) -> None:

@@ -66,6 +66,8 @@ class Link(LinkCore):
         self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.next_id = resumes.next_id if resumes else 1
         self.draining = False
+        self.disowned = False
+        """Whether it is that of the process that forked this one."""
         self.last_begun = 1 << 64
         """Calls above that do not begin: the server drains."""
         self.recovered = threading.Event()
@@ -406,6 +408,18 @@ class Link(LinkCore):
                 ):
                     call.sent_at = None
         return calls
+
+    def disown(self) -> None:
+        """In a forked child: the connection and its session are the parent's, and its threads are
+        not here. A call that comes now makes a link of its own."""
+        self.client._disown()
+        self._renew(Attendant(self))
+        self.dead = self.disowned = True
+        self.session = secrets.token_bytes(16)
+        self.next_id = 1
+        self.transfers.clear()
+        self.recovered = threading.Event()
+        self.recovered.set()
 
     def wake_all(self) -> None:
         """Lets all who wait look where their calls are now, and the link's threads end."""

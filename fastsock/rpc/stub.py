@@ -40,7 +40,8 @@ def connect(
 
     ``interface`` is a class with methods marked ``@rpc.method``: the service's, or an abstract
     class or Protocol. The server is at ``address``, ``(host, port)`` or the path of a UNIX socket;
-    or the ``matchmaker`` at that address knows where. All threads may use the stub.
+    or the ``matchmaker`` at that address knows where. All threads may use the stub, and a forked
+    child, too, which connects for itself with its first call.
 
     timeout          seconds that each call has by default, None for as long as it takes
     connect_timeout  seconds for each attempt to connect

@@ -20,8 +20,8 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
     """Runs fastsock-chat in terminals, which the end of the test closes."""
     opened: list[Terminal] = []
 
-    def open_terminal(*arguments: str) -> Terminal:
-        opened.append(Terminal(*arguments))
+    def open_terminal(*arguments: str, **options: object) -> Terminal:
+        opened.append(Terminal(*arguments, **options))
         return opened[-1]
 
     yield open_terminal

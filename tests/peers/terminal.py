@@ -5,10 +5,12 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
 import time
+from collections.abc import Collection
 
 import pytest
 from peers.process import CHAT, ROOT, WAIT, shell_status
@@ -19,10 +21,18 @@ ESCAPE_BYTES_MAX = 32
 INTERVAL = 0.05
 
 
-class Terminal:
-    """A terminal of 80 by 24, and the program that runs in it."""
+def _begin(ignores: Collection[signal.Signals]) -> None:
+    """In the child: its stdin becomes its controlling terminal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for signum in ignores:
+        signal.signal(signum, signal.SIG_IGN)
 
-    def __init__(self, *arguments: str) -> None:
+
+class Terminal:
+    """A terminal of 80 by 24, and the program that runs in it; it ``ignores`` those signals, as
+    nohup(1) would have it."""
+
+    def __init__(self, *arguments: str, ignores: Collection[signal.Signals] = ()) -> None:
         self._master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
         self._modes = termios.tcgetattr(self._slave)
@@ -38,7 +48,7 @@ class Terminal:
             stdout=self._slave,
             stderr=self._slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: _begin(ignores),
             env={
                 **os.environ,
                 "PYTHONPATH": ROOT,
