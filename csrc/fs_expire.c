@@ -129,7 +129,7 @@ typedef struct wants {
 /* Listed under the lock, so that it can be acted on without. */
 static void list_wants(fs_reactor *r, wants *wanted) {
   pthread_mutex_lock(&r->lock);
-  r->room_wanted = false;
+  atomic_store(&r->room_wanted, false);
   FS_LIST_EACH(link, &r->waiters) {
     const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
     if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
@@ -142,6 +142,7 @@ static void list_wants(fs_reactor *r, wants *wanted) {
 }
 
 static void expire_slow(fs_reactor *r) {
+  if (r->blocked_count == 0 && !atomic_load(&r->room_wanted)) return;
   wants wanted = {.handle_count = 0};
   list_wants(r, &wanted);
   if (r->blocked_count == 0) return;

@@ -120,24 +120,28 @@ void fs_flush_one(fs_reactor *r, fs_conn *conn) {
 
 /* ---- All of them ---- */
 
+/* Takes connections that have asked until one of them is to be closed, which it returns. */
+static fs_conn *take_until_close(fs_reactor *r) {
+  fs_conn *close = NULL;
+  pthread_mutex_lock(&r->lock);
+  while (!close && !fs_list_empty(&r->dirty)) {
+    fs_conn *conn = fs_container_of(r->dirty.next, fs_conn, dirty_link);
+    fs_list_remove(&conn->dirty_link);
+    fs_subscribe_join(r, conn);
+    fs_reactor_enlist(&r->pending, &conn->pending_link);
+    if (conn->close_wanted && conn->state == FS_OPEN) close = conn;
+  }
+  pthread_mutex_unlock(&r->lock);
+  return close;
+}
+
 /* What other threads asked for: messages to single connections, subscriptions, closes. */
 static void take_asked(fs_reactor *r) {
-  for (;;) {
-    pthread_mutex_lock(&r->lock);
-    fs_list *link = r->dirty.next;
-    bool empty = link == &r->dirty;
-    fs_conn *conn = fs_container_of(link, fs_conn, dirty_link);
-    bool close = !empty && conn->close_wanted && conn->state == FS_OPEN;
-    if (!empty) {
-      fs_list_remove(link);
-      fs_subscribe_join(r, conn);
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (empty) return;
-    fs_reactor_enlist(&r->pending, &conn->pending_link);
-    /* The reason is the one that was asked for: fs_close_begin looks it up under the lock. */
-    if (close) fs_close_begin(r, conn, FS_REASON_LOCAL);
-  }
+  /* Before the lock: who asks now is taken below, or says so again. */
+  if (!atomic_load(&r->asked) || !atomic_exchange(&r->asked, false)) return;
+  fs_conn *conn;
+  /* The reason is the one that was asked for: fs_close_begin looks it up under the lock. */
+  while ((conn = take_until_close(r))) fs_close_begin(r, conn, FS_REASON_LOCAL);
 }
 
 static void flush_pending(fs_reactor *r) {
@@ -179,10 +183,14 @@ bool fs_flush_move_tails(fs_reactor *r) {
   return moved;
 }
 
-void fs_flush_all(fs_reactor *r) {
-  uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
+void fs_flush_asked(fs_reactor *r) {
   take_asked(r);
   flush_pending(r);
+}
+
+void fs_flush_all(fs_reactor *r) {
+  uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
+  fs_flush_asked(r);
   for (uint32_t i = 0; i < r->channel_count; i++) flush_channel(r, r->channels[i]);
   bool progress = atomic_load(&r->counters.bytes_sent) != sent_before;
   if (!fs_flush_move_tails(r) && progress) resume_stalled(r);

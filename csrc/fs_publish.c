@@ -69,7 +69,7 @@ int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_slice *mes
 /* Queues framed bytes, which it takes over. Under lock. */
 static int insert(fs_reactor *r, fs_conn *conn, fs_insert *message) {
   int result = fs_outbox_insert(&conn->main.box, message, ++r->serial);
-  if (result == 0) fs_reactor_enlist(&r->dirty, &conn->dirty_link);
+  if (result == 0) fs_reactor_ask(r, conn);
   return result;
 }
 
@@ -90,6 +90,19 @@ int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
   return result;
 }
 
+/* Sends the answer to a lone message, unless there is other work to be done in a turn. */
+static bool answer_lone(fs_reactor *r) {
+  if (!atomic_load(&r->lone) || !atomic_exchange(&r->lone, false)) return false;
+  if (pthread_mutex_trylock(&r->turn) != 0) return false;
+  bool alone = fs_list_empty(&r->pending);
+  if (alone) {
+    r->now_ns = fs_sys_now_ns();
+    fs_flush_asked(r);
+  }
+  fs_reactor_end_turn(r);
+  return alone;
+}
+
 int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
   ssize_t framed = measure(r, data, len);
   if (framed < 0) return (int)framed;
@@ -101,7 +114,7 @@ int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t 
   pthread_mutex_unlock(&r->lock);
   if (result < 0)
     free(message);
-  else
+  else if (!answer_lone(r))
     fs_reactor_wake(r);
   return result;
 }
@@ -114,7 +127,7 @@ int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
     conn->close_wanted = true;
     conn->close_reason = reason;
     fs_subscribe_end_all(r, conn);
-    fs_reactor_enlist(&r->dirty, &conn->dirty_link);
+    fs_reactor_ask(r, conn);
   }
   pthread_mutex_unlock(&r->lock);
   if (open) fs_reactor_wake(r);
@@ -123,7 +136,7 @@ int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
 
 void fs_reactor_close(fs_reactor *r) {
   pthread_mutex_lock(&r->lock);
-  r->closing = true;
+  atomic_store(&r->closing, true);
   pthread_mutex_unlock(&r->lock);
   fs_reactor_wake(r);
 }

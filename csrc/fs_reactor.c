@@ -86,6 +86,7 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *
 }
 
 static void release_reported(fs_reactor *r) {
+  if (fs_list_empty(&r->reported)) return;
   pthread_mutex_lock(&r->lock);
   FS_LIST_EACH(link, &r->reported)
   fs_conns_release(&r->conns, fs_container_of(link, fs_conn, link));
@@ -142,11 +143,8 @@ static bool has_work(fs_reactor *r) {
   for (uint32_t i = 0; i < r->channel_count; i++)
     if (atomic_load(&r->channels[i]->log.head) != atomic_load(&r->channels[i]->flushed))
       return true;
-  pthread_mutex_lock(&r->lock);
-  bool closing = r->closing && r->listen_fd >= 0;
-  bool asked = r->room_wanted || !fs_list_empty(&r->dirty);
-  pthread_mutex_unlock(&r->lock);
-  return closing || asked;
+  if (atomic_load(&r->asked) || atomic_load(&r->room_wanted)) return true;
+  return atomic_load(&r->closing) && r->listen_fd >= 0;
 }
 
 uint64_t fs_reactor_due_ns(const fs_reactor *r) {
@@ -236,10 +234,7 @@ static void report_dead(fs_reactor *r) {
 }
 
 static void begin_closing(fs_reactor *r) {
-  pthread_mutex_lock(&r->lock);
-  bool begin = r->closing && r->listen_fd >= 0;
-  pthread_mutex_unlock(&r->lock);
-  if (!begin) return;
+  if (!atomic_load(&r->closing) || r->listen_fd < 0) return;
   /* A child process may hold it, too; epoll must not go on reporting it. */
   fs_poll_remove(&r->poll, r->listen_fd);
   fs_sys_close(r->listen_fd);
@@ -312,13 +307,16 @@ int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
   report_dead(r);
   fs_count(&r->counters.turns, 1);
   int count = (int)r->event_count;
+  bool lone = count == 1 && r->events[0].kind == FS_MESSAGE;
+  atomic_store_explicit(&r->lone, lone, memory_order_relaxed);
   if (count == 0) fs_reactor_consumed(r);
   return count;
 }
 
 static void close_if_done(fs_reactor *r) {
+  if (!atomic_load(&r->closing)) return;
   pthread_mutex_lock(&r->lock);
-  if (r->closing && r->listen_fd < 0 && r->conns.count == 0) close_descriptors(r);
+  if (r->listen_fd < 0 && r->conns.count == 0) close_descriptors(r);
   pthread_mutex_unlock(&r->lock);
 }
 

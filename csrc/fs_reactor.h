@@ -104,10 +104,14 @@ typedef struct fs_reactor {
   /* Under lock. */
   fs_list dirty;
   fs_list waiters;
-  bool room_wanted; /* somebody waits for room since fs_expire last looked */
   uint64_t serial;
-  bool closing;
   uint32_t open_count;
+
+  /* Written under lock. A turn looks at them without, and takes the lock where they say so. */
+  atomic_bool asked;        /* dirty is not empty, unless those in it have died */
+  atomic_uint waiter_count; /* in waiters */
+  atomic_bool room_wanted;  /* somebody waits for room since fs_expire last looked */
+  atomic_bool closing;
 
   /* Under turn. */
   fs_list ready, stalled, served, pending, gapped, dead, reported;
@@ -126,6 +130,7 @@ typedef struct fs_reactor {
   atomic_uint turn_wanted;  /* drivers that wait for a publisher's turn to end */
   atomic_bool flush_wanted; /* somebody asked for a flush while a turn was under way */
   atomic_bool asleep;       /* a publisher has to write to wake_fd */
+  atomic_bool lone;         /* the last turn had one event, a message not answered yet */
   atomic_bool report;       /* make events of messages, too */
   atomic_bool embedded;     /* fileno() is watched by somebody: asleep between turns, too */
   fs_counters counters;
@@ -179,8 +184,10 @@ int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slic
 /* Whether so much waits that somebody should flush. */
 bool fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel);
 
-/* Queues one message for one connection behind all that was published. FS_EGONE, FS_EOUTBOX (no
- * room now), FS_ETOOBIG, FS_ENEWLINE, -ENOMEM. */
+/* Queues one message for one connection behind all that was published. The first one after a turn
+ * that brought one message, mostly the answer to it, goes to the kernel at once; the answers of a
+ * turn with more events share their system calls. FS_EGONE, FS_EOUTBOX (no room now), FS_ETOOBIG,
+ * FS_ENEWLINE, -ENOMEM. */
 int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len);
 
 /* Hands the kernel all it takes now, in this thread or, if the reactor is in a turn, in its. */
@@ -203,6 +210,9 @@ void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kin
 
 /* Whether what the waiter waits for is so. Takes the lock. */
 bool fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter);
+
+/* Whether it is closed and all its connections have ended and were reported. */
+bool fs_reactor_ended(fs_reactor *reactor);
 
 /* Waits while another thread drives. 0, -ETIMEDOUT or -EINTR; the waiter may be waited for again.
  */
@@ -252,6 +262,12 @@ static inline void fs_reactor_enlist(fs_list *list, fs_list *link) {
   if (fs_list_empty(link)) fs_list_push(list, link);
 }
 
+/* The reactor is to look after this connection, as soon as it can. Under lock. */
+static inline void fs_reactor_ask(fs_reactor *reactor, fs_conn *conn) {
+  fs_reactor_enlist(&reactor->dirty, &conn->dirty_link);
+  atomic_store(&reactor->asked, true);
+}
+
 /* An event, for which there must be room. */
 fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_conn *conn);
 
@@ -261,6 +277,9 @@ void fs_receive_read(fs_reactor *reactor);
 /* Takes what any thread has asked for, and hands the kernels what they take. Under turn, not under
  * lock; so are all that follow. */
 void fs_flush_all(fs_reactor *reactor);
+
+/* As fs_flush_all, but leaves what was published to all for later. */
+void fs_flush_asked(fs_reactor *reactor);
 void fs_flush_one(fs_reactor *reactor, fs_conn *conn);
 
 /* Frees the logs up to their last readers, where one has moved; whether there was one. */

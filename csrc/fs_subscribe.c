@@ -19,7 +19,7 @@ static int join(fs_reactor *r, fs_channel *channel, fs_conn *conn) {
   fs_sub_init(sub, conn, channel, r->config.outbox_bytes_max);
   fs_list_push(&channel->joining, &sub->channel_link);
   conn->joining_count++;
-  fs_reactor_enlist(&r->dirty, &conn->dirty_link);
+  fs_reactor_ask(r, conn);
   return 0;
 }
 
@@ -46,7 +46,7 @@ int fs_reactor_unsubscribe(fs_reactor *r, uint32_t number, uint64_t handle) {
     if (sub && atomic_load(&sub->box.end) == UINT64_MAX) {
       /* What was published before still comes, so the stream ends with a whole message. */
       atomic_store(&sub->box.end, atomic_load(&sub->box.log->head));
-      fs_reactor_enlist(&r->dirty, &conn->dirty_link);
+      fs_reactor_ask(r, conn);
     }
     result = 0;
   }

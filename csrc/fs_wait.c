@@ -65,6 +65,12 @@ static bool met(fs_reactor *r, const fs_waiter *waiter) {
   FS_ASSERT(!"a kind of its own");
 }
 
+bool fs_reactor_ended(fs_reactor *r) {
+  if (!atomic_load(&r->closing)) return false;
+  fs_waiter waiter = {.kind = FS_WAIT_CLOSED};
+  return fs_reactor_met(r, &waiter);
+}
+
 bool fs_reactor_met(fs_reactor *r, const fs_waiter *waiter) {
   pthread_mutex_lock(&r->lock);
   bool result = met(r, waiter);
@@ -73,6 +79,9 @@ bool fs_reactor_met(fs_reactor *r, const fs_waiter *waiter) {
 }
 
 void fs_reactor_tell_waiters(fs_reactor *r) {
+  /* A change, though of nothing: either we see who enters, or who enters sees what we did before,
+   * that we have given the turn back, for one. */
+  if (atomic_fetch_add(&r->waiter_count, 0) == 0) return;
   pthread_mutex_lock(&r->lock);
   FS_LIST_EACH(link, &r->waiters) {
     fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
@@ -86,13 +95,15 @@ void fs_reactor_tell_waiters(fs_reactor *r) {
 static void enter(fs_reactor *r, fs_waiter *waiter) {
   pthread_mutex_lock(&r->lock);
   fs_list_push(&r->waiters, &waiter->link);
-  r->room_wanted |= waiter->kind == FS_WAIT_ROOM;
+  atomic_fetch_add(&r->waiter_count, 1);
+  if (waiter->kind == FS_WAIT_ROOM) atomic_store(&r->room_wanted, true);
   pthread_mutex_unlock(&r->lock);
 }
 
 static void leave(fs_reactor *r, fs_waiter *waiter) {
   pthread_mutex_lock(&r->lock);
   fs_list_remove(&waiter->link);
+  atomic_fetch_sub(&r->waiter_count, 1);
   pthread_mutex_unlock(&r->lock);
 }
 

@@ -234,9 +234,7 @@ cdef class Engine:
         return self.has_ended()
 
     cdef bint has_ended(self) except -1:
-        cdef fs_waiter waiter
-        fs_reactor_prepare(self.live(), &waiter, FS_WAIT_CLOSED)
-        return fs_reactor_met(self.reactor, &waiter)
+        return fs_reactor_ended(self.live())
 
     def _close(self):
         fs_reactor_close(self.live())

@@ -224,6 +224,7 @@ cdef extern from "fs_reactor.h" nogil:
     void fs_reactor_close(fs_reactor *reactor)
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
     bint fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter)
+    bint fs_reactor_ended(fs_reactor *reactor)
     int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)
     int fs_reactor_embed(fs_reactor *reactor)
     void fs_reactor_wake(fs_reactor *reactor)

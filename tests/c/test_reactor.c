@@ -435,6 +435,69 @@ static void drained_of_direct_messages(void) {
   left(clients, 2);
 }
 
+static uint64_t sends(const struct rig *rig) { return rig->reactor->counters.sends; }
+
+static void the_answer_to_a_lone_message(void) {
+  struct rig rig = {0};
+  struct client clients[2];
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  joined(&rig, clients, 2);
+  rig_send(&rig, &clients[0], "no answer");
+  CHECK_INT(sends(&rig), 0);
+  RIG_UNTIL(&rig, sends(&rig) == 1);
+  client_say(&clients[0], "lone\n");
+  RIG_UNTIL(&rig, rig_count(&rig, FS_MESSAGE) == 1);
+  rig_publish(&rig, "for the next turn", 0);
+  rig_send(&rig, &clients[1], "at once");
+  CHECK_INT(sends(&rig), 2);
+  rig_send(&rig, &clients[1], "no answer any more");
+  CHECK_INT(sends(&rig), 2);
+  RIG_UNTIL(&rig, sends(&rig) == 4);
+  rig_receives(&rig, &clients[0], "no answer\nfor the next turn\n");
+  rig_receives(&rig, &clients[1], "for the next turn\nat once\nno answer any more\n");
+  rig_close(&rig);
+  left(clients, 2);
+}
+
+static void the_answers_to_several_messages(void) {
+  struct rig rig = {0};
+  struct client clients[2];
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  joined(&rig, clients, 2);
+  client_say(&clients[0], "one\n");
+  client_say(&clients[1], "two\n");
+  rig_turn(&rig, RIG_STEP_NS);
+  CHECK_INT(rig_count(&rig, FS_MESSAGE), 2);
+  rig_send(&rig, &clients[0], "1");
+  rig_send(&rig, &clients[0], "2");
+  CHECK_INT(sends(&rig), 0);
+  RIG_UNTIL(&rig, sends(&rig) == 1);
+  rig_close(&rig);
+  left(clients, 2);
+}
+
+/* What an earlier turn has left to be sent is no less urgent. */
+static void a_lone_message_beside_other_work(void) {
+  struct rig rig = {0};
+  struct client clients[2];
+  fs_config config = rig_config();
+  config.flush_bytes = 4;
+  rig_open(&rig, &config, AF_UNIX);
+  joined(&rig, clients, 2);
+  rig_publish(&rig, "more than is flushed at once", 0);
+  client_say(&clients[0], "lone\n");
+  rig_turn(&rig, RIG_STEP_NS);
+  CHECK_INT(rig_count(&rig, FS_MESSAGE), 1);
+  uint64_t before = sends(&rig);
+  rig_send(&rig, &clients[0], "answer");
+  CHECK_INT(sends(&rig), before);
+  rig_receives(&rig, &clients[0], "more than is flushed at once\nanswer\n");
+  rig_close(&rig);
+  left(clients, 2);
+}
+
 static void counted(void) {
   struct rig rig = {0};
   struct client clients[FEW];
@@ -508,4 +571,5 @@ CHECK_UNIT(TEST(clients_are_numbered), TEST(the_longest_address_of_a_peer),
            TEST(sends_keep_the_order_of_the_calls), TEST(a_closed_client_gets_its_tail),
            TEST(a_tail_is_not_lost_to_a_reset), TEST(closing_the_server),
            TEST(linger_is_the_longest_wait), TEST(drained), TEST(drained_of_direct_messages),
-           TEST(counted), TEST(figures))
+           TEST(the_answer_to_a_lone_message), TEST(the_answers_to_several_messages),
+           TEST(a_lone_message_beside_other_work), TEST(counted), TEST(figures))
