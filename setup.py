@@ -25,8 +25,8 @@ compile_args = ["-std=c11", "-fvisibility=hidden", *FLAGS[build]]
 link_args = [flag for flag in FLAGS[build] if flag.startswith(("-fsanitize", "--coverage"))]
 BATCH = "csrc/fs_batch.c"  # for _batch alone
 PLAIN = (
-    *("_address", "_call", "_config", "_connection", "_events", "_gathered", "_hot", "_message"),
-    *("_posix", "rpc._body", "rpc._calling", "rpc._inline"),
+    *("_address", "_call", "_config", "_connection", "_events", "_gathered", "_hot", "_lock"),
+    *("_message", "_posix", "rpc._body", "rpc._calling", "rpc._inline"),
 )
 
 

@@ -1,7 +1,5 @@
 """One connection of a client: framing and buffers in C, waiting without the GIL."""
 
-import threading
-
 from fastsock.errors import ConnectionClosed, MessageTooBig
 
 from cpython.buffer cimport (
@@ -27,6 +25,7 @@ from fastsock._convert cimport (
 )
 from fastsock._engine cimport *
 from fastsock._gathered cimport Gathered
+from fastsock._lock cimport Lock
 
 cdef extern from "<poll.h>" nogil:
     short POLLIN
@@ -38,11 +37,6 @@ cdef extern from "<unistd.h>" nogil:
 cdef extern from "<sys/socket.h>" nogil:
     enum: SHUT_RDWR
     int shutdown(int fd, int how)
-
-
-cdef struct Buffer:
-    uint8_t *data
-    size_t start, end, cap
 
 
 cdef size_t buffer_len(const Buffer *buffer) noexcept nogil:
@@ -103,24 +97,10 @@ cdef class ClientCore:
     fd is closed by the last call that uses it, so that close() may come from any thread.
     """
 
-    cdef int fd, pid, users
-    cdef bint closing, ended, emptied
-    cdef const fs_codec *codec
-    cdef size_t message_bytes_max, outbox_bytes_max
-    cdef int64_t busy_poll_ns
-    cdef bint adaptive
-    # How often looking was in vain, one after another, and the waits that go without it now.
-    cdef int vain, without
-    cdef Buffer received, unsent
-    # Of all messages, with their framing: bytes accepted from the user, and taken by the kernel.
-    cdef readonly uint64_t bytes_queued, bytes_sent
-    cdef object send_lock, recv_lock
-    cdef str end_reason
-
     def __cinit__(self):
         self.fd = -1
-        self.send_lock = threading.Lock()
-        self.recv_lock = threading.Lock()
+        self.send_lock = Lock()
+        self.recv_lock = Lock()
 
     def __dealloc__(self):
         if self.fd >= 0:
@@ -168,13 +148,20 @@ cdef class ClientCore:
             self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
         return 0
 
-    cdef int enter(self) except -1:
+    cdef int enter(self, Lock side) except -1:
+        """Begins to send, or to receive, where nobody else does."""
+        side.take()
         if self.closing:
+            side.give()
             raise ConnectionClosed("the connection is closed", "local")
         self.users += 1
         return 0
 
-    cdef void leave(self) noexcept:
+    cdef void leave(self, Lock side) noexcept:
+        self.let_go()
+        side.give()
+
+    cdef void let_go(self) noexcept:
         self.users -= 1
         if self.closing and self.users == 0 and self.fd >= 0:
             fs_sys_close(self.fd)
@@ -223,35 +210,37 @@ cdef class ClientCore:
 
         Raises ConnectionClosed, MessageTooBig, ValueError for a newline inside a line.
         """
-        self.send_many((data,), timeout=timeout)
+        self.send_all((data,), timeout_ns(timeout), timeout)
 
     def send_many(self, messages, *, timeout=None):
         """Sends the messages of an iterable, in order, with as few system calls as fit.
 
         Raises as ``send`` does; all are checked before the first goes out.
         """
-        cdef int64_t limit = timeout_ns(timeout)
+        self.send_all(messages, timeout_ns(timeout), timeout)
+
+    cdef int send_all(self, messages, int64_t limit, timeout) except -1:
         cdef uint64_t begun = fs_sys_now_ns()
         cdef size_t kept
         cdef uint64_t queued
-        with self.send_lock:
-            self.enter()
+        self.enter(self.send_lock)
+        try:
+            self.make_room(limit, begun)
+            kept = buffer_len(&self.unsent)
+            queued = self.bytes_queued
             try:
-                self.make_room(limit, begun)
-                kept = buffer_len(&self.unsent)
-                queued = self.bytes_queued
-                try:
-                    for message in messages:
-                        self.encode(message)
-                except BaseException:
-                    self.unsent.end = self.unsent.start + kept
-                    self.bytes_queued = queued
-                    raise
-                if not self.flush(0, limit, begun):
-                    raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
-                                       f" {timeout} s; they go out before the next message")
-            finally:
-                self.leave()
+                for message in messages:
+                    self.encode(message)
+            except BaseException:
+                self.unsent.end = self.unsent.start + kept
+                self.bytes_queued = queued
+                raise
+            if not self.flush(0, limit, begun):
+                raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
+                                   f" {timeout} s; they go out before the next message")
+        finally:
+            self.leave(self.send_lock)
+        return 0
 
     def send_gathered(self, messages, *, timeout=None):
         """Sends messages each of which is a list of buffers: they go to the kernel from where they
@@ -262,21 +251,20 @@ cdef class ClientCore:
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
         cdef Gathered gathered = Gathered(messages, self.message_bytes_max)
-        with self.send_lock:
-            self.enter()
-            try:
-                if self.codec.name != fs_codec_length.name:
-                    raise ValueError("send_gathered() is for framing='length'")
-                if not self.flush(0, limit, begun):
-                    raise TimeoutError("messages refused: earlier ones are not sent yet after"
-                                       f" {timeout} s")
-                self.bytes_queued += gathered.left
-                self.send_vector(gathered)
-                if not self.flush(0, limit, begun):
-                    raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
-                                       f" {timeout} s; they go out before the next message")
-            finally:
-                self.leave()
+        self.enter(self.send_lock)
+        try:
+            if self.codec.name != fs_codec_length.name:
+                raise ValueError("send_gathered() is for framing='length'")
+            if not self.flush(0, limit, begun):
+                raise TimeoutError("messages refused: earlier ones are not sent yet after"
+                                   f" {timeout} s")
+            self.bytes_queued += gathered.left
+            self.send_vector(gathered)
+            if not self.flush(0, limit, begun):
+                raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
+                                   f" {timeout} s; they go out before the next message")
+        finally:
+            self.leave(self.send_lock)
 
     cdef int send_vector(self, Gathered gathered) except -1:
         """Sends what the kernel takes at once, and keeps a copy of the rest."""
@@ -351,24 +339,25 @@ cdef class ClientCore:
         then, and nothing is lost. At the end of the stream raises ConnectionClosed;
         ProtocolError when the peer announces more than ``message_bytes_max``.
         """
-        return self.recv_many(1, timeout=timeout)[0]
+        return self.recv_some(1, timeout_ns(timeout), timeout)[0]
 
     def recv_many(self, Py_ssize_t count_max, *, timeout=None):
         """The next messages, a list of 1 to ``count_max``: waits for the first and takes, without
         waiting, those that have arrived behind it. Raises as ``recv`` does."""
-        cdef int64_t limit = timeout_ns(timeout)
-        cdef uint64_t begun = fs_sys_now_ns()
-        cdef list messages = []
         if count_max < 1:
             raise ValueError(f"count_max must be at least 1, not {count_max}")
-        with self.recv_lock:
-            self.enter()
-            try:
-                while not self.decode(messages, count_max):
-                    if not self.receive(limit, begun):
-                        raise TimeoutError(f"no message after {timeout} s")
-            finally:
-                self.leave()
+        return self.recv_some(count_max, timeout_ns(timeout), timeout)
+
+    cdef list recv_some(self, Py_ssize_t count_max, int64_t limit, timeout):
+        cdef uint64_t begun = fs_sys_now_ns()
+        cdef list messages = []
+        self.enter(self.recv_lock)
+        try:
+            while not self.decode(messages, count_max):
+                if not self.receive(limit, begun):
+                    raise TimeoutError(f"no message after {timeout} s")
+        finally:
+            self.leave(self.recv_lock)
         return messages
 
     def recv_into(self, buffer, *, timeout=None):
@@ -383,12 +372,11 @@ cdef class ClientCore:
         cdef Py_buffer view
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
-            with self.recv_lock:
-                self.enter()
-                try:
-                    return self.recv_to(<uint8_t *>view.buf, view.len, limit, begun, timeout)
-                finally:
-                    self.leave()
+            self.enter(self.recv_lock)
+            try:
+                return self.recv_to(<uint8_t *>view.buf, view.len, limit, begun, timeout)
+            finally:
+                self.leave(self.recv_lock)
         finally:
             PyBuffer_Release(&view)
 
@@ -546,16 +534,16 @@ cdef class ClientCore:
         finally:
             self.closing = True
             shutdown(self.fd, SHUT_RDWR)
-            self.leave()
+            self.let_go()
 
     def _disown(self):
         """In a forked child: closes its copy of the descriptor, and nothing else; the parent goes
         on. Threads that are the parent's alone may hold the locks."""
-        self.send_lock = threading.Lock()
-        self.recv_lock = threading.Lock()
+        self.send_lock = Lock()
+        self.recv_lock = Lock()
         self.closing = True
         self.users = 1
-        self.leave()
+        self.let_go()
 
     cdef int discard(self, int64_t limit, uint64_t begun) except -1:
         cdef uint8_t scratch[4096]

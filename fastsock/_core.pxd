@@ -15,11 +15,10 @@ cdef class Engine:
     cdef unsigned long driver
 
     cdef fs_reactor *live(self) except NULL
-    cdef int claim(self) except -1
+    cpdef int _claim(self) except -1
     cdef list turn(self, int64_t timeout)
-    cpdef list _take_events(self, int64_t timeout)
+    cdef list take_events(self, int64_t timeout)
     cdef list poll_events(self, int64_t timeout)
-    cdef bint has_ended(self) except -1
     cdef Event event_object(self, const fs_event *event)
     cdef Connection connection_of(self, uint64_t handle, uint64_t number)
     cdef object publish(self, uint32_t channel, data, Connection exclude, timeout)
@@ -36,7 +35,6 @@ cdef class Engine:
     cdef int send_to(self, Connection conn, object data, timeout) except -1
     cdef int raise_ended(self, Connection conn) except -1
     cdef int close_one(self, Connection conn) except -1
-    cdef int drive_once(self, int64_t left) except -1
     cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1
     cdef object peer_of(self, uint64_t handle)
     cdef object connection_stats(self, Connection conn)

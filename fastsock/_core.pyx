@@ -101,7 +101,8 @@ cdef class Engine:
 
     # ---- Driving ----
 
-    cdef int claim(self) except -1:
+    cpdef int _claim(self) except -1:
+        """Makes this thread the driver. RuntimeError where there is one."""
         cdef unsigned long me = PyThread_get_thread_ident()
         self.live()
         if self.driver != 0:
@@ -110,10 +111,6 @@ cdef class Engine:
                                "another thread drives the server; only one may")
         self.driver = me
         return 0
-
-    def _claim(self):
-        """Makes this thread the driver. RuntimeError where there is one."""
-        self.claim()
 
     def _release(self):
         self.driver = 0
@@ -185,7 +182,7 @@ cdef class Engine:
         self.recent = <Connection>conn
         return self.recent
 
-    cpdef list _take_events(self, int64_t timeout):
+    cdef list take_events(self, int64_t timeout):
         """Turns until there are events or the time is over; what was queued comes first."""
         cdef uint64_t begun = fs_sys_now_ns()
         cdef list events
@@ -196,8 +193,21 @@ cdef class Engine:
             return events + self.turn(0)
         while True:
             events = self.turn(time_left(timeout, begun))
-            if events or time_left(timeout, begun) == 0 or self.has_ended():
+            if events or time_left(timeout, begun) == 0 or fs_reactor_ended(self.reactor):
                 return events
+
+    def _serve_turn(self, on_message, on_other, on_failure):
+        """One turn: on_message(conn, data), unless it is None, gets each message, on_other(event)
+        each other event, and on_failure(event) those whose handler has raised."""
+        cdef Event event
+        for event in self.take_events(-1):
+            try:
+                if type(event) is not Message:
+                    on_other(event)
+                elif on_message is not None:
+                    on_message(event.conn, event.detail)
+            except Exception:
+                on_failure(event)
 
     def poll(self, *, timeout=None):
         """Waits until something has happened and returns the events, a list.
@@ -209,9 +219,9 @@ cdef class Engine:
         return self.poll_events(timeout_ns(timeout))
 
     cdef list poll_events(self, int64_t timeout):
-        self.claim()
+        self._claim()
         try:
-            return self._take_events(timeout)
+            return self.take_events(timeout)
         finally:
             self.driver = 0
 
@@ -220,7 +230,7 @@ cdef class Engine:
 
     def __next__(self):
         while self.queued_at >= len(self.queued):
-            if self.has_ended():
+            if fs_reactor_ended(self.live()):
                 raise StopIteration
             self.queued = self.poll_events(-1)
             self.queued_at = 0
@@ -231,9 +241,6 @@ cdef class Engine:
     @property
     def _closed(self):
         """Whether the server is closed and every connection has ended and was reported."""
-        return self.has_ended()
-
-    cdef bint has_ended(self) except -1:
         return fs_reactor_ended(self.live())
 
     def _close(self):
@@ -486,21 +493,16 @@ cdef class Engine:
                 self.flush()
                 if fs_reactor_met(self.live(), &waiter):
                     return True
-                self.drive_once(left)
+                self._claim()
+                try:
+                    self.queued += self.turn(left)  # Its events, for later.
+                finally:
+                    self.driver = 0
             else:
                 # Looks again from time to time, since the driver may leave.
                 self.await_driver(&waiter, LOOK_NS if left < 0 else min(left, LOOK_NS))
             tried = True
         return True
-
-    cdef int drive_once(self, int64_t left) except -1:
-        """One turn, whose events are queued for later."""
-        self.claim()
-        try:
-            self.queued += self.turn(left)
-        finally:
-            self.driver = 0
-        return 0
 
     cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1:
         cdef int result

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 from fastsock import address as addresses
 from fastsock._connection import Channel, Connection
 from fastsock._core import Engine
-from fastsock._events import Connected, Disconnected, Event, Gap, Message
+from fastsock._events import Connected, Disconnected, Event, Gap
 from fastsock.closing import Closing
 from fastsock.listening import listen
 from fastsock.options import (
@@ -135,25 +135,21 @@ class MultiServer(Closing, Engine):
         self._on_disconnect = handler
         return handler
 
-    def _dispatch(self, event: Event) -> None:
-        try:
-            if isinstance(event, Message):  # Most are; a match takes as long as the whole event.
-                if self._on_message:
-                    self._on_message(event.conn, event.data)
-                return
-            match event:
-                case Connected(conn):
-                    if self._on_connect:
-                        self._on_connect(conn)
-                case Gap(conn, channel, lost):
-                    if self._on_gap:
-                        self._on_gap(conn, channel, lost)
-                case Disconnected(conn, reason):
-                    if self._on_disconnect:
-                        self._on_disconnect(conn, reason)
-        except Exception:
-            log.exception("handler failed; closing connection %d", event.conn.number)
-            self._close_failed(event.conn)
+    def _handle_other(self, event: Event) -> None:
+        match event:
+            case Connected(conn):
+                if self._on_connect:
+                    self._on_connect(conn)
+            case Gap(conn, channel, lost):
+                if self._on_gap:
+                    self._on_gap(conn, channel, lost)
+            case Disconnected(conn, reason):
+                if self._on_disconnect:
+                    self._on_disconnect(conn, reason)
+
+    def _handler_failed(self, event: Event) -> None:
+        log.exception("handler failed; closing connection %d", event.conn.number)
+        self._close_failed(event.conn)
 
     # ---- Channels ----
 
@@ -205,8 +201,7 @@ class MultiServer(Closing, Engine):
     def _serve(self) -> None:
         self._report_messages(self._on_message is not None)
         while not self._closed:
-            for event in self._take_events(-1):
-                self._dispatch(event)
+            self._serve_turn(self._on_message, self._handle_other, self._handler_failed)
 
     def start(self) -> Self:
         """Runs the server in a thread of its own; returns the server.

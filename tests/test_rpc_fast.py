@@ -274,7 +274,8 @@ def test_threads_that_begin_cancel_and_call(start, stub):
     assert set(results) == {True} and results[True] >= 300 * 5
     link = shop._rpc_connector.link
     wait_until(lambda: not link.attendant.calls, "no call is left")
-    assert not link.pending and not link.followers and not link.unstarted
+    wait_until(lambda: not link.followers, "nobody waits")
+    assert not link.pending and not link.unstarted
 
 
 # ---- Servers that take nothing, or little ----

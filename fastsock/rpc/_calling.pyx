@@ -1,10 +1,10 @@
 """A synchronous call that has its link to itself, from its arguments to its result, in one step.
 
 Its caller sleeps in the middle, and then the caches are cold: what counts is how little code and
-memory a call touches. So the steps, and the fields that they need, are C's.
+memory a call touches. So the steps, and the fields that they need, are C's, and a step that Python
+may call, too, is called by its class, so that nothing is looked up.
 """
 
-import threading
 from collections import deque
 from time import monotonic
 
@@ -15,6 +15,9 @@ from fastsock.rpc.errors import DeadlineExceeded
 
 from cpython.ref cimport Py_DECREF, PyObject
 
+from fastsock._client cimport ClientCore
+from fastsock._convert cimport timeout_ns
+from fastsock._lock cimport Lock
 from fastsock.rpc._frames cimport *
 
 cdef extern from "Python.h":
@@ -116,19 +119,25 @@ cdef class CallCore:
                 outcome = self.signature.result_codec.decode_plain(body), None
         except Exception:
             pass  # decoded() says what is wrong.
-        self.end(None, self.decoded(REPLY, flags, body) if outcome is None else outcome)
+        CallCore.end(self, None, self.decoded(REPLY, flags, body) if outcome is None else outcome)
         return 0
 
     cpdef bint end(self, reply, outcome) except -1:
         """Ends the call with a frame's kind, flags and body, or with its value and error; False
         if it had ended."""
-        with self.connector.ending:
-            if self.finished:
-                return False
+        cdef Lock ending = self.connector.ending
+        cdef bint ended
+        callbacks = None
+        ending.take()
+        ended = self.finished
+        if not ended:
             self.reply = reply
             self.outcome = outcome
             self.finished = True
             callbacks, self.callbacks = self.callbacks, None
+        ending.give()
+        if ended:
+            return False
         if self.event is not None or self.waiters is not None:
             self.wake()
         for callback in callbacks or ():
@@ -147,7 +156,9 @@ cdef class LinkCore:
     """
 
     cdef readonly ConnectorCore connector
-    cdef readonly object client, lock, sending, attendant, outgoing, transfers, unstarted
+    cdef readonly ClientCore client
+    cdef readonly Lock lock, sending
+    cdef readonly object attendant, outgoing, transfers, unstarted
     cdef readonly dict pending, followers
     cdef readonly list answered
     cdef public object numbers, silent_since, pinged_at
@@ -155,13 +166,13 @@ cdef class LinkCore:
     cdef public bint dead, leading, left, useful
     cdef double keepalive
 
-    def __init__(self, ConnectorCore connector not None, client, attendant):
+    def __init__(self, ConnectorCore connector not None, ClientCore client not None, attendant):
         self.connector = connector
         self.client = client
         self.attendant = attendant
         self.keepalive = connector.settings.keepalive
-        self.lock = threading.Lock()
-        self.sending = threading.Lock()
+        self.lock = Lock()
+        self.sending = Lock()
         self.outgoing = deque()
         self.transfers = deque()
         self.unstarted = deque()
@@ -171,8 +182,8 @@ cdef class LinkCore:
 
     def _renew(self, attendant):
         """In a forked child: the locks may be held by threads that are the parent's alone."""
-        self.lock = threading.Lock()
-        self.sending = threading.Lock()
+        self.lock = Lock()
+        self.sending = Lock()
         self.attendant = attendant
 
     cdef bint call_alone(self, CallCore call) except -1:
@@ -185,8 +196,25 @@ cdef class LinkCore:
             return False
         if call.deadline is not None:
             remaining_us = int(max(call.deadline - monotonic(), 1e-6) * 1e6)
-        method = self.numbers[call.signature.name]
-        with self.lock:
+        if not self.lead_with(call, self.numbers[call.signature.name], remaining_us):
+            return False
+        lost = None
+        try:
+            self.exchange(call)
+        except TimeoutError:
+            pass  # Who waits for the result knows what else to do.
+        except (FastsockError, OSError) as error:
+            lost = error
+        finally:
+            LinkCore.end_wait(self, call, True)
+        if lost is not None:
+            self.lose(lost)
+        return True
+
+    cdef bint lead_with(self, CallCore call, uint16_t method, uint64_t remaining_us) except -1:
+        """Takes the call and the lead; False if others are here."""
+        self.lock.take()
+        try:
             if self.leading or self.pending or self.transfers or self.dead:
                 return False
             # Here, since calls go out in the order of their numbers.
@@ -197,27 +225,18 @@ cdef class LinkCore:
             self.next_id += 1
             self.pending[call.id] = call
             self.outgoing.append((frame, call))
-        lost = None
-        try:
-            self.exchange(call)
-        except TimeoutError:
-            pass  # Who waits for the result knows what else to do.
-        except (FastsockError, OSError) as error:
-            lost = error
+            return True
         finally:
-            self.end_wait(call, True)
-        if lost is not None:
-            self.lose(lost)
-        return True
+            self.lock.give()
 
     cdef int exchange(self, CallCore call) except -1:
         """Sends the call and reads until something comes: mostly its answer."""
         cdef list frames
-        if self.sending.acquire(False):
+        if self.sending.try_take():
             self.send_call(call)
         else:
             self.flush(call)
-        frames = self.receive(call.seconds_left(self.keepalive))
+        frames = LinkCore.receive(self, call.seconds_left(self.keepalive))
         if len(frames) != 1 or not self.take_answer(call, frames[0]):
             self.take(frames)
         return 0
@@ -229,25 +248,25 @@ cdef class LinkCore:
         try:
             if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
                 call.sent_at = self.client.bytes_queued
-                self.client.send(self.outgoing.popleft()[0], timeout=soon)
+                self.client.send_all((self.outgoing.popleft()[0],), timeout_ns(soon), soon)
             elif self.outgoing:
                 self.send_batch(soon)
         except TimeoutError:
             self.attendant.send()
         finally:
-            self.sending.release()
+            self.sending.give()
         return 0
 
     cdef bint take_answer(self, CallCore call, bytes frame) except -1:
         """Ends the call if the frame is its whole reply."""
-        if not answers(frame, call.id) or call.is_late():
+        if not answers(frame, call.id) or CallCore.is_late(call):
             return False
         if self.pending.pop(call.id, None) is None:
             return False
         self.useful = True
-        self.credit(len(frame))
+        LinkCore.credit(self, len(frame))
         if not call.resendable:
-            self.acknowledge(call.id)
+            LinkCore.acknowledge(self, call.id)
         call.settle(frame)
         if call.attended:
             self.attendant.calls.pop(call, None)
@@ -272,7 +291,7 @@ cdef class LinkCore:
         """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
         that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
         try:
-            frames = self.client.recv_many(FRAMES_MAX, timeout=timeout)
+            frames = self.client.recv_some(FRAMES_MAX, timeout_ns(timeout), timeout)
         except TimeoutError:
             self.check_silence(timeout)
             raise
@@ -281,7 +300,8 @@ cdef class LinkCore:
 
     cpdef end_wait(self, waiter, bint led):
         """Ends a wait; if there is nobody who leads then, somebody else is woken for that."""
-        with self.lock:
+        self.lock.take()
+        try:
             if led:
                 self.leading = False
             else:
@@ -292,6 +312,8 @@ cdef class LinkCore:
                 heir.event.set()
                 return
             self.attendant.take_over()
+        finally:
+            self.lock.give()
 
     cpdef credit(self, uint64_t size):
         """So many bytes have come; the server may send as many more, and is told so now and then."""
@@ -316,7 +338,8 @@ cdef class ConnectorCore:
     """
 
     cdef public LinkCore link
-    cdef readonly object settings, ending
+    cdef readonly object settings
+    cdef readonly Lock ending
     cdef public list woken
     cdef object call_class, interceptors, timeout
 
@@ -324,13 +347,13 @@ cdef class ConnectorCore:
         self.settings = settings
         self.interceptors = settings.interceptors
         self.timeout = settings.timeout
-        self.ending = threading.Lock()
+        self.ending = Lock()
         self.woken = []
         self.call_class = call_class
 
     def _renew(self):
         """In a forked child: the lock may be held by a thread that is the parent's alone."""
-        self.ending = threading.Lock()
+        self.ending = Lock()
         self.woken = []
 
     cpdef make(self, kind, signature, tuple args, dict kwargs):
@@ -363,7 +386,7 @@ cdef class ConnectorCore:
 
     cpdef call(self, signature, tuple args, dict kwargs):
         """Calls and waits for the result."""
-        cdef CallCore call = self.make(self.call_class, signature, args, kwargs)
+        cdef CallCore call = ConnectorCore.make(self, self.call_class, signature, args, kwargs)
         cdef LinkCore link = self.link  # It stays while the call is there, whoever replaces it.
         try:
             if not link.call_alone(call) and self.begin_beside(call):

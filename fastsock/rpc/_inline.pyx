@@ -4,7 +4,6 @@ The engine's thread does this mostly after a sleep, when the caches are cold: wh
 little code and memory a call touches. So the steps, and the fields that they need, are C's.
 """
 
-import threading
 from collections import deque
 from time import monotonic
 
@@ -12,6 +11,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from fastsock._connection cimport Connection
+from fastsock._lock cimport Lock
 from fastsock.errors import ConnectionClosed, LogFull
 from fastsock.rpc import wire
 
@@ -64,23 +64,27 @@ cdef class OutgoingCore:
     """What :class:`fastsock.rpc.outgoing.Outgoing` is made of."""
 
     cdef readonly Connection conn
-    cdef readonly object lock, waiting
+    cdef readonly Lock lock
+    cdef readonly object waiting
     cdef public int64_t window
 
     def __init__(self, Connection conn not None):
         self.conn = conn
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.waiting = deque()
         self.window = wire.WINDOW_BYTES
 
     cpdef put(self, bytes frame):
         """One frame, at once if nothing waits."""
-        with self.lock:
+        self.lock.take()
+        try:
             if self.window > 0 and not self.waiting:
                 self.window -= len(frame)
-                self.send(frame)
+                OutgoingCore.send(self, frame)
             else:
                 self.wait(iter((frame,)))
+        finally:
+            self.lock.give()
 
     cpdef send(self, bytes frame):
         """One frame; nobody waits for a client that does not read. The lock is held."""
@@ -94,7 +98,8 @@ cdef class SessionCore:
     """What :class:`fastsock.rpc.session.Session` is made of. ``incomplete`` are calls whose bodies
     have not come in whole: they may come again."""
 
-    cdef readonly object metadata, lock
+    cdef readonly object metadata
+    cdef readonly Lock lock
     cdef readonly dict running, kept
     cdef readonly set incomplete
     cdef public OutgoingCore outgoing
@@ -104,7 +109,7 @@ cdef class SessionCore:
 
     def __init__(self, metadata):
         self.metadata = metadata
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.running = {}
         self.kept = {}
         self.incomplete = set()
@@ -226,12 +231,15 @@ cdef class InlineCalls:
             )
             self.end(call, result, body, error)
             return 0
-        with session.lock:
+        session.lock.take()
+        try:
             outgoing = session.outgoing
             if method.keeps:
-                session.keep(number, REPLY, 0, body, len(body))
+                SessionCore.keep(session, number, REPLY, 0, body, len(body))
+        finally:
+            session.lock.give()
         if outgoing is not None:
-            outgoing.put(whole_frame(REPLY, 0, 0, number, 0, body))
+            OutgoingCore.put(outgoing, whole_frame(REPLY, 0, 0, number, 0, body))
         return 0
 
     cdef object encoded(self, InlineMethod method, result):
