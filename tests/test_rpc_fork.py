@@ -44,6 +44,7 @@ def child():
     assert stub.add.begin(3, 4).result() == 7
     assert asyncio.run(awaited()) == [2 * i for i in range(20)]
     stub.close()
+    server.close()
     return 0
 
 def fork():

@@ -254,8 +254,9 @@ class Server:
         return self._closed.wait(timeout)
 
     def close(self) -> None:
-        """Cancels what runs, and closes all connections. Idempotent."""
-        if self._closed.is_set():
+        """Cancels what runs, and closes all connections. Idempotent; in a forked child it does
+        nothing."""
+        if self._closed.is_set() or any(engine._abandoned for engine in self._engines):
             return
         for session in self._refuse_calls():
             session.cancel_all()
