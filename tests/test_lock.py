@@ -1,4 +1,4 @@
-"""The lock that Python and Cython share: as threading.Lock, which the same tests hold against it."""
+"""The lock that Python and Cython share; threading.Lock is held against the same tests."""
 
 import signal
 import threading
