@@ -15,7 +15,7 @@ from peers.process import PYTHON
 from peers.teller import Teller
 
 from fastsock import net, rpc
-from fastsock.rpc import places
+from fastsock.rpc import finding, places
 from fastsock.rpc.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker import Instance, Location, Matchmaker, MatchmakerFull
 
@@ -484,6 +484,26 @@ def test_others_are_other_servers_that_have_not_failed():
     route.failed(("192.0.2.1", 1))
     route.failed(("192.0.2.1", 2))
     assert not route.has_others(("192.0.2.2", 1))
+
+
+def test_a_server_that_has_just_come_is_found_by_who_knew_of_none(monkeypatch):
+    """What is known of others holds for a while, but not that there are none."""
+    monkeypatch.setattr(finding, "FRESH_SECONDS", 1e9)
+    first, second = (instance(n, locations=[Location(f"192.0.2.{n}", 1)]) for n in (1, 2))
+    known, asked = [first], []
+
+    def ask():
+        asked.append(len(known))
+        return known
+
+    route = MatchmakerRoute(ask, "S")
+    assert not route.has_others(("192.0.2.1", 1))
+    known = [first, second]
+    wait_until(lambda: route.has_others(("192.0.2.1", 1)), "the new server is known")
+    times = len(asked)
+    known = [first]
+    assert route.has_others(("192.0.2.1", 1))
+    assert len(asked) == times
 
 
 def _answer(answers):

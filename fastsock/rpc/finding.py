@@ -14,6 +14,10 @@ __all__ = ["MatchmakerRoute"]
 FRESH_SECONDS = 0.2
 """For so long an answer of the matchmaker says whether there are other servers."""
 
+ALONE_SECONDS = 0.05
+"""For so long it says that there are none: a call fails then that a new server would have taken,
+and a server takes longer than that to begin."""
+
 FAILED_SECONDS = 5.0
 """For so long an address where nobody answered is tried last: about a lease."""
 
@@ -42,8 +46,12 @@ class MatchmakerRoute:
         return sorted([*first, *others], key=self._failed.__contains__)
 
     def has_others(self, address: Address) -> bool:
-        if monotonic() - self._asked_at > FRESH_SECONDS:
+        age = monotonic() - self._asked_at
+        if age > FRESH_SECONDS or (age > ALONE_SECONDS and not self._knows_others(address)):
             self._refresh()
+        return self._knows_others(address)
+
+    def _knows_others(self, address: Address) -> bool:
         others = [each for each in self._known or () if address not in each]
         return any(each not in self._failed for other in others for each in other)
 
