@@ -19,6 +19,7 @@
 enum {
   FS_ETOOBIG = -5001,  /* a frame or message above its limit */
   FS_ENEWLINE = -5002, /* a message for line framing with a newline inside */
+  FS_ERETURN = -5009,  /* a message for line framing that ends in a carriage return */
   FS_EEMPTY = -5008,   /* a message of no bytes for raw framing */
   FS_EFULL = -5003,    /* no room in a log now; nothing was appended */
   FS_EGONE = -5004,    /* the connection is not open any more */

@@ -79,6 +79,9 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   if (conn->state == FS_OPEN) {
     set_reason(conn, reason);
     r->open_count--;
+  } else if (conn->state == FS_BROKEN && conn->reason == FS_REASON_PEER) {
+    /* What the peer had sent before it closed tells more. */
+    set_reason(conn, reason);
   }
   conn->state = FS_DEAD;
   fs_list_remove(&conn->dirty_link);

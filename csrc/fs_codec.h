@@ -19,7 +19,8 @@ typedef struct fs_codec {
   const char *name;
   size_t header_len; /* the most that framing adds to a message */
 
-  /* The framed size of a message, or FS_ENEWLINE, FS_EEMPTY where it cannot be framed. */
+  /* The framed size of a message. FS_ENEWLINE, FS_ERETURN, FS_EEMPTY: it cannot be framed. What
+   * decode has found can. */
   ssize_t (*measure)(const uint8_t *data, size_t len);
 
   /* Writes the frame of framed bytes, as measure said: also where data has changed since. */

@@ -2,11 +2,12 @@
 
 #include "fs_codec.h"
 
-/* A line ends with \n. One that arrives may end with \r\n, as telnet sends it. */
+/* A line ends with \n. One that arrives may end with \r\n, as telnet sends it: carriage returns at
+ * its end are no part of the message, so one that ends with them cannot be sent. */
 
 static ssize_t line_measure(const uint8_t *data, size_t len) {
   const uint8_t *newline = len ? memchr(data, '\n', len) : NULL;
-  if (!newline) return (ssize_t)len + 1;
+  if (!newline) return len && data[len - 1] == '\r' ? FS_ERETURN : (ssize_t)len + 1;
   return newline == data + len - 1 ? (ssize_t)len : FS_ENEWLINE;
 }
 
@@ -19,13 +20,13 @@ static ssize_t line_decode(const uint8_t *buf, size_t len, size_t message_bytes_
                            fs_slice *payload) {
   const uint8_t *newline = len ? memchr(buf, '\n', len) : NULL;
   /* An unfinished line may still end in \r\n, which is no part of the message. */
-  if (!newline) return len > message_bytes_max + 1 ? FS_ETOOBIG : 0;
-  size_t text_len = (size_t)(newline - buf);
-  ssize_t taken = (ssize_t)text_len + 1;
-  if (text_len && newline[-1] == '\r') text_len--;
+  size_t text_len = newline ? (size_t)(newline - buf) : len;
+  if (text_len > message_bytes_max + 1) return FS_ETOOBIG;
+  if (!newline) return 0;
+  while (text_len && buf[text_len - 1] == '\r') text_len--;
   if (text_len > message_bytes_max) return FS_ETOOBIG;
   *payload = (fs_slice){buf, text_len};
-  return taken;
+  return newline - buf + 1;
 }
 
 static ssize_t line_rest(fs_slice kept, fs_slice more, size_t message_bytes_max, bool *whole) {

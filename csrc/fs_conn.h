@@ -28,15 +28,16 @@ typedef enum fs_state {
 
 /* Why a connection ended. */
 typedef enum fs_reason {
-  FS_REASON_PEER,    /* the peer closed */
-  FS_REASON_RESET,   /* the peer reset, or its host is gone */
-  FS_REASON_LOCAL,   /* this program closed it */
-  FS_REASON_SERVER,  /* the server closed */
-  FS_REASON_SLOW,    /* slow consumer */
-  FS_REASON_TOO_BIG, /* a message above message_bytes_max */
-  FS_REASON_HANDLER, /* a handler raised */
-  FS_REASON_MEMORY,  /* no memory for what it sent */
-  FS_REASON_IDLE,    /* nothing was heard of it for idle_timeout */
+  FS_REASON_PEER,       /* the peer closed */
+  FS_REASON_RESET,      /* the peer reset, or its host is gone */
+  FS_REASON_LOCAL,      /* this program closed it */
+  FS_REASON_SERVER,     /* the server closed */
+  FS_REASON_SLOW,       /* slow consumer */
+  FS_REASON_TOO_BIG,    /* a message above message_bytes_max */
+  FS_REASON_HANDLER,    /* a handler raised */
+  FS_REASON_MEMORY,     /* no memory for what it sent */
+  FS_REASON_IDLE,       /* nothing was heard of it for idle_timeout */
+  FS_REASON_UNFINISHED, /* the peer closed in the middle of a message */
   FS_REASON_COUNT,
 } fs_reason;
 

@@ -44,6 +44,7 @@ typedef struct fs_config {
   fs_slice relay_except; /* what begins with these bytes is not relayed; the caller keeps them */
   fs_policy policy;      /* of the main channel, and of outboxes */
   size_t log_bytes, message_bytes_max, outbox_bytes_max;
+  bool final_line;    /* line framing: the end of the stream ends the last line, too */
   size_t flush_bytes; /* of one stream of one connection, before it is the next one's turn */
   uint64_t slow_grace_ns, linger_ns;
   uint64_t idle_timeout_ns, heartbeat_ns; /* 0: none */
@@ -67,6 +68,7 @@ typedef struct fs_counters {
   fs_counter accepted, accept_errors, messages_received, bytes_received, bytes_sent, sends;
   fs_counter deliveries; /* messages handed to kernels by subscriptions that ended */
   fs_counter dropped;
+  fs_counter unfinished; /* messages that were begun when their peer's stream ended */
   fs_counter wakeups, turns, ended[FS_REASON_COUNT];
 } fs_counters;
 
@@ -170,14 +172,14 @@ int fs_reactor_unsubscribe(fs_reactor *reactor, uint32_t channel, uint64_t handl
 
 /* Appends one message for all who read the channel but the connection exclude (0: for all); *seq
  * is its number. Returns 1 when enough waits that somebody should flush, else 0. FS_EFULL,
- * FS_EOUTBOX: no room now, call fs_reactor_make_room. FS_ETOOBIG, FS_ENEWLINE, FS_ECLOSED,
- * -ENOMEM. */
+ * FS_EOUTBOX: no room now, call fs_reactor_make_room. FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN,
+ * FS_ECLOSED, -ENOMEM. */
 int fs_reactor_publish(fs_reactor *reactor, uint32_t channel, const uint8_t *data, size_t len,
                        uint64_t exclude, uint64_t *seq);
 
 /* Appends messages for all under one lock, as many as there is room for; how many, and *seq is the
- * number of the last. FS_ETOOBIG, FS_ENEWLINE (*seq is then the index of the first such message):
- * none was appended. FS_ECLOSED. */
+ * number of the last. FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN (*seq is then the index of the first
+ * such message): none was appended. FS_ECLOSED. */
 int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slice *messages,
                             size_t count, uint64_t *seq);
 
@@ -187,7 +189,7 @@ bool fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel);
 /* Queues one message for one connection behind all that was published. The first one after a turn
  * that brought one message, mostly the answer to it, goes to the kernel at once; the answers of a
  * turn with more events share their system calls. FS_EGONE, FS_EOUTBOX (no room now), FS_ETOOBIG,
- * FS_ENEWLINE, -ENOMEM. */
+ * FS_ENEWLINE, FS_ERETURN, -ENOMEM. */
 int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len);
 
 /* Hands the kernel all it takes now, in this thread or, if the reactor is in a turn, in its. */

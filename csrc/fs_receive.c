@@ -149,12 +149,23 @@ static void discard(fs_reactor *r, fs_conn *conn) {
   }
 }
 
+/* Ends the last line in its peer's place, and routes it. */
+static int finish_line(fs_reactor *r, fs_conn *conn) {
+  int result = fs_inbox_push(&conn->inbox, (const uint8_t *)"\n", 1);
+  return result < 0 ? result : route_kept(r, conn);
+}
+
 static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
+  fs_reason reason = fs_reason_of_error((int)received);
   conn->peer_eof = true;
+  if (conn->inbox) {
+    fs_count(&r->counters.unfinished, 1);
+    if (reason == FS_REASON_PEER) reason = FS_REASON_UNFINISHED;
+  }
   if (received < 0 || conn->state == FS_BROKEN)
-    fs_close_kill(r, conn, fs_reason_of_error((int)received));
+    fs_close_kill(r, conn, reason);
   else
-    fs_close_begin(r, conn, FS_REASON_PEER);
+    fs_close_begin(r, conn, reason);
 }
 
 /* A speaker whose messages find no room is read again when a flush has made progress; who has just
@@ -207,7 +218,11 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
     else if ((size_t)received == asked || !short_read_is_all(conn))
       fs_reactor_enlist(&r->ready, &conn->ready_link);
   } else if (result == 0 && received != -EAGAIN) {
-    end_of_stream(r, conn, received);
+    if (received == 0 && conn->inbox && r->config.final_line) result = finish_line(r, conn);
+    if (conn->stalled)
+      set_aside(r, conn, atomic_load(&conn->messages_received) != before);
+    else if (result == 0)
+      end_of_stream(r, conn, received);
   }
   if (result < 0) fail(r, conn, result);
 }

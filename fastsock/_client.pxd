@@ -10,7 +10,7 @@ cdef struct Buffer:
 
 cdef class ClientCore:
     cdef int fd, pid, users
-    cdef bint closing, ended, emptied
+    cdef bint closing, ended, emptied, final_line
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
     cdef int64_t busy_poll_ns
@@ -36,6 +36,7 @@ cdef class ClientCore:
     cdef int encode(self, data) except -1
     cdef bint flush(self, size_t keep, int64_t limit, uint64_t begun) except -1
     cdef int raise_ended(self, int error) except -1
+    cdef int end_of_stream(self, size_t got) except -1
     cdef list recv_some(self, Py_ssize_t count_max, int64_t limit, timeout)
     cdef object recv_to(self, uint8_t *place, size_t size, int64_t limit, uint64_t begun, timeout)
     cdef bint receive_direct(self, uint8_t *place, size_t size, int64_t limit, uint64_t begun,
@@ -45,4 +46,5 @@ cdef class ClientCore:
     cdef int raise_too_big(self) except -1
     cdef bint decode(self, list messages, Py_ssize_t count_max) except -1
     cdef bint receive(self, int64_t limit, uint64_t begun) except -1
+    cdef bint end_last_line(self) except -1
     cdef int discard(self, int64_t limit, uint64_t begun) except -1

@@ -139,6 +139,7 @@ cdef class ClientCore:
         self.codec = &fs_codec_line
         if framing != "line":
             self.codec = &fs_codec_length if framing == "length" else &fs_codec_raw
+        self.final_line = options["final_line"]
         self.message_bytes_max = options["message_bytes_max"]
         self.outbox_bytes_max = options["outbox_bytes_max"]
         self.adaptive = options["busy_poll_us"] is None
@@ -330,13 +331,21 @@ cdef class ClientCore:
         raise ConnectionClosed("closed by peer" if error == 0 or error == -EPIPE
                                else "reset by peer", "peer")
 
+    cdef int end_of_stream(self, size_t got) except -1:
+        """The peer's stream has ended behind got bytes that are no whole message."""
+        if got == 0 or self.closing:
+            self.raise_ended(0)
+        self.ended = True
+        raise ConnectionClosed("unfinished message", "peer")
+
     # ---- Receiving ----
 
     def recv(self, *, timeout=None):
         """The next message, as bytes, without its framing.
 
         ``timeout`` is in seconds, None for ever; TimeoutError when nothing whole has come by
-        then, and nothing is lost. At the end of the stream raises ConnectionClosed;
+        then, and nothing is lost. At the end of the stream raises ConnectionClosed, whose
+        ``reason`` is "unfinished message" if the peer has closed in the middle of one;
         ProtocolError when the peer announces more than ``message_bytes_max``.
         """
         return self.recv_some(1, timeout_ns(timeout), timeout)[0]
@@ -427,7 +436,9 @@ cdef class ClientCore:
                     if in_time:
                         continue
                     break
-                if received <= 0:
+                if received == 0:
+                    self.end_of_stream(got)
+                if received < 0:
                     self.raise_ended(<int>received)
                 got += received
                 if header_len == 0:
@@ -495,10 +506,20 @@ cdef class ClientCore:
                 self.received.end += received
                 self.emptied = <size_t>received < room
                 return True
+            if received == 0:
+                return self.end_last_line()
             if received != -EAGAIN:
                 self.raise_ended(<int>received)
             if not self.wait(POLLIN, limit, begun):
                 return False
+
+    cdef bint end_last_line(self) except -1:
+        """The peer's stream has ended: so has its last line, if that is wanted: True."""
+        if not self.final_line or buffer_len(&self.received) == 0:
+            self.end_of_stream(buffer_len(&self.received))
+        self.received.data[self.received.end] = b"\n"
+        self.received.end += 1
+        return True
 
     def __iter__(self):
         return self
@@ -507,7 +528,7 @@ cdef class ClientCore:
         try:
             return self.recv()
         except ConnectionClosed as error:
-            if error.reason == "reset by peer":
+            if error.reason in ("reset by peer", "unfinished message"):
                 raise
             raise StopIteration from None
 

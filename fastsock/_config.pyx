@@ -30,6 +30,7 @@ cdef int fill_config(fs_config *config, dict options) except -1:
     config.log_bytes = options["log_bytes"]
     config.message_bytes_max = options["message_bytes_max"]
     config.outbox_bytes_max = options["outbox_bytes_max"]
+    config.final_line = options["final_line"]
     config.flush_bytes = options["flush_bytes"]
     config.slow_grace_ns = ns_of(options["slow_grace"])
     config.linger_ns = ns_of(options["linger"])

@@ -42,6 +42,9 @@ cdef int raise_code(int code, object what) except -1:
     if code == FS_ENEWLINE:
         raise ValueError(f"{what} has a newline inside, which line framing cannot carry;"
                          " send lines one by one, or use framing='length'")
+    if code == FS_ERETURN:
+        raise ValueError(f"{what} ends in a carriage return, which line framing takes for a part"
+                         " of the line's end; strip it, or use framing='length'")
     if code == FS_EEMPTY:
         raise ValueError(f"{what}: framing='raw' has no empty messages")
     if code == FS_ECLOSED:

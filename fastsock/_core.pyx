@@ -451,7 +451,7 @@ cdef class Engine:
         cdef int reason = fs_reactor_reason(self.live(), conn.handle)
         why = conn.reason or (REASONS[reason] if reason >= 0 else Reason.LOCAL)
         error = SlowConsumer if why is Reason.SLOW else ConnectionClosed
-        by = "peer" if why in (Reason.PEER, Reason.RESET) else "local"
+        by = "peer" if why in (Reason.PEER, Reason.RESET, Reason.UNFINISHED) else "local"
         raise error(f"connection {conn.number} has ended: {why}", by)
 
     def flush(self):
@@ -593,6 +593,7 @@ cdef class Engine:
             bytes_published=totals.bytes_published,
             deliveries=totals.deliveries, dropped=counters.dropped,
             messages_received=counters.messages_received,
+            messages_unfinished=counters.unfinished,
             bytes_sent=counters.bytes_sent, bytes_received=counters.bytes_received,
             queued_bytes=totals.queued_bytes,
             sends=counters.sends, turns=counters.turns, wakeups=counters.wakeups,

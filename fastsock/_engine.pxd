@@ -10,6 +10,7 @@ cdef extern from "fs_base.h" nogil:
     enum:
         FS_ETOOBIG
         FS_ENEWLINE
+        FS_ERETURN
         FS_EEMPTY
         FS_EFULL
         FS_EGONE
@@ -102,6 +103,7 @@ cdef extern from "fs_conn.h" nogil:
         FS_REASON_HANDLER
         FS_REASON_MEMORY
         FS_REASON_IDLE
+        FS_REASON_UNFINISHED
         FS_REASON_COUNT
 
 
@@ -128,6 +130,7 @@ cdef extern from "fs_reactor.h" nogil:
         size_t log_bytes
         size_t message_bytes_max
         size_t outbox_bytes_max
+        cbool final_line
         size_t flush_bytes
         uint64_t slow_grace_ns
         uint64_t linger_ns
@@ -160,6 +163,7 @@ cdef extern from "fs_reactor.h" nogil:
         uint64_t bytes_sent
         uint64_t sends
         uint64_t dropped
+        uint64_t unfinished
         uint64_t wakeups
         uint64_t turns
         uint64_t *ended

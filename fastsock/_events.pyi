@@ -13,6 +13,7 @@ class Reason(StrEnum):
     HANDLER = "handler failed"
     MEMORY = "out of memory or descriptors"
     IDLE = "idle timeout"
+    UNFINISHED = "unfinished message"
 
 class Event:
     @property

@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     HANDLER = "handler failed"
     MEMORY = "out of memory or descriptors"
     IDLE = "idle timeout"
+    UNFINISHED = "unfinished message"
 
 
 # A turn's worth of messages comes and goes. Kept for the next, they neither go through the allocator

@@ -28,6 +28,7 @@ class Client(Endpoint):
         address: addresses.Address,
         *,
         framing: Framing = "line",
+        final_line: bool = False,
         timeout: float | None = None,
         retry: float = 0.0,
         message_bytes_max: int = 1 << 16,
@@ -42,13 +43,15 @@ class Client(Endpoint):
         tries again for so many seconds, with pauses that double from 0.05 to 2 s and vary at
         random, so that many clients do not come back at once. ``busy_poll_us``: microseconds that
         receiving looks again and again before it sleeps: latency for CPU time. None: up to 50, as
-        long as messages do come that soon.
+        long as messages do come that soon. ``final_line`` is for ``framing="line"``: what the peer
+        has said last, without a newline, before it closes is a message, too; else it is an error.
 
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
         """
         options = {
             "framing": framing,
+            "final_line": final_line,
             "message_bytes_max": message_bytes_max,
             "outbox_bytes_max": outbox_bytes_max,
             "linger": linger,

@@ -20,10 +20,18 @@ FRAMINGS = ("line", "length", "raw")
 def check_stream(options: dict[str, Any]) -> None:
     """Checks what every end of a framed connection has."""
     check_choice("framing", options["framing"], FRAMINGS)
+    _check_final_line(options["final_line"], options["framing"])
     check_count("message_bytes_max", options["message_bytes_max"], (1 << 30) - 1)
     check_count("outbox_bytes_max", options["outbox_bytes_max"], 1 << 31)
     check_busy_poll(options["busy_poll_us"])
     check_seconds("linger", options["linger"])
+
+
+def _check_final_line(value: object, framing: str) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"final_line must be a bool, not {value!r}")
+    if value and framing != "line":
+        raise ValueError(f"final_line=True is for framing='line', not {framing!r}")
 
 
 def check_busy_poll(microseconds: object) -> None:

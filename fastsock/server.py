@@ -57,6 +57,8 @@ class MultiServer(Closing, Engine):
 
     framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes;
                        "raw": none, a message is what arrived at once
+    final_line         with "line": what a client says last, without a newline, before it closes is
+                       a message, too; else its connection ends with Reason.UNFINISHED
     relay              None, or whom the engine sends what a client says: "others" or "all"
     relay_except       a message that begins with these bytes is an event, but not relayed; what
                        its sender says next is looked at when a handler, or the loop over the
@@ -83,6 +85,7 @@ class MultiServer(Closing, Engine):
         address: addresses.Address,
         *,
         framing: Framing = "line",
+        final_line: bool = False,
         relay: Literal["others", "all"] | None = None,
         relay_except: bytes | None = None,
         slow_policy: SlowPolicy = "disconnect",

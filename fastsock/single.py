@@ -32,9 +32,9 @@ class SingleServer(Closing):
     being served receives ``REFUSAL`` as a message and is closed, or, with ``queue``, waits in the
     backlog until the next ``accept``. Who calls while nobody is served waits for it in any case.
 
-    Options, all keyword-only: ``framing``, ``message_bytes_max``, ``outbox_bytes_max``, ``linger``
-    and ``busy_poll_us`` are those of :class:`fastsock.Client`; ``backlog`` is how many callers the
-    kernel keeps (listen(2)).
+    Options, all keyword-only: ``framing``, ``final_line``, ``message_bytes_max``,
+    ``outbox_bytes_max``, ``linger`` and ``busy_poll_us`` are those of :class:`fastsock.Client`;
+    ``backlog`` is how many callers the kernel keeps (listen(2)).
 
     Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
     be listened on. Follows algorithm 11-2 of the lecture.
@@ -46,6 +46,7 @@ class SingleServer(Closing):
         *,
         queue: bool = False,
         framing: Framing = "line",
+        final_line: bool = False,
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
         linger: float = 1.0,
@@ -54,6 +55,7 @@ class SingleServer(Closing):
     ) -> None:
         self._options: dict[str, Any] = {
             "framing": framing,
+            "final_line": final_line,
             "message_bytes_max": message_bytes_max,
             "outbox_bytes_max": outbox_bytes_max,
             "linger": linger,

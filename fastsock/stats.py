@@ -46,6 +46,8 @@ class ServerStats:
     dropped: int
     """Messages lost by the policy "drop_oldest", over all clients."""
     messages_received: int
+    messages_unfinished: int
+    """Messages that had begun and not ended when their client's stream did."""
     bytes_sent: int
     bytes_received: int
     queued_bytes: int

@@ -56,7 +56,7 @@ def test_length_framing_both_ways(plain):
 
 def test_iteration_ends_with_the_stream(plain):
     client, peer = plain()
-    peer.sendall(b"one\ntwo\nunfinished")
+    peer.sendall(b"one\ntwo\n")
     peer.shutdown(socket.SHUT_WR)
     assert list(client) == [b"one", b"two"]
     with pytest.raises(ConnectionClosed) as caught:
@@ -121,6 +121,7 @@ def test_send_times_out_and_goes_on_where_it_was(plain):
         ("text", TypeError, "bytes-like, not str: encode it"),
         (7, TypeError, "bytes-like, not int"),
         (b"a\nb", ValueError, "newline inside"),
+        (b"a\r", ValueError, "of 2 bytes ends in a carriage return, .* strip it, or use framing="),
         (b"x" * 65537, MessageTooBig, "of 65537 bytes is longer than message_bytes_max"),
     ],
 )

@@ -39,8 +39,9 @@ def says_end(data: bytes) -> bool:
 
 
 def escaped(text: bytes) -> bytes:
-    """The text as it may go out as it is: whatever begins with ``end`` would close the lecture's
-    peers, so it gets a space in front."""
+    """The text as it may go out: without carriage returns at its end, and with a space in front
+    of ``end``, which would close the lecture's peers, whatever follows."""
+    text = text.rstrip(b"\r")
     return b" " + text if text.startswith(END) else text
 
 

@@ -162,8 +162,8 @@ static const uint8_t *frame(const fs_codec *codec, const void *data, size_t len,
 static void line_frames(void) {
   static const struct {
     const char *message, *framed;
-  } cases[] = {{"", "\n"},       {"a", "a\n"},       {"\n", "\n"},     {"a\n", "a\n"},
-               {"a\r", "a\r\n"}, {"a\r\n", "a\r\n"}, {"\r\n", "\r\n"}, {" a b ", " a b \n"}};
+  } cases[] = {{"", "\n"},         {"a", "a\n"},       {"\n", "\n"},     {"a\n", "a\n"},
+               {"a\rb", "a\rb\n"}, {"a\r\n", "a\r\n"}, {"\r\n", "\r\n"}, {" a b ", " a b \n"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     size_t len;
     const uint8_t *bytes = frame(&fs_codec_line, cases[i].message, strlen(cases[i].message), &len);
@@ -175,6 +175,12 @@ static void line_refuses_a_newline_inside(void) {
   static const char *const bad[] = {"a\nb", "\na", "\n\n", "a\n\n", "a\nb\n"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     CHECK_INT(fs_codec_line.measure(at_end(bad[i], strlen(bad[i])), strlen(bad[i])), FS_ENEWLINE);
+}
+
+static void line_refuses_carriage_returns_at_its_end(void) {
+  static const char *const bad[] = {"\r", "a\r", "a\r\r"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    CHECK_INT(fs_codec_line.measure(at_end(bad[i], strlen(bad[i])), strlen(bad[i])), FS_ERETURN);
 }
 
 static void length_frames(void) {
@@ -211,7 +217,7 @@ static void line_streams(void) {
                {"a\nb", "a|"},
                {"one\r\ntwo\nthree\r\n", "one|two|three|"},
                {"\n\n\r\n\n", "||||"},
-               {"a\rb\n\r\r\nc", "a\rb|\r|"},
+               {"a\rb\n\r\r\nc", "a\rb||"},
                {"\r", ""}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     check_stream(&fs_codec_line, cases[i].stream, strlen(cases[i].stream), cases[i].messages, 0);
@@ -316,6 +322,7 @@ static void noise(void) {
   }
 }
 
-CHECK_UNIT(TEST(line_frames), TEST(line_refuses_a_newline_inside), TEST(length_frames),
+CHECK_UNIT(TEST(line_frames), TEST(line_refuses_a_newline_inside),
+           TEST(line_refuses_carriage_returns_at_its_end), TEST(length_frames),
            TEST(nothing_at_all), TEST(line_streams), TEST(line_limit), TEST(length_limit),
            TEST(raw), TEST(there_and_back), TEST(noise))

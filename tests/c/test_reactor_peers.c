@@ -39,7 +39,7 @@ static void half_closed_peer_still_hears(void) {
   rig_ends(&rig, &client, "answer\n");
   CHECK_INT(rig_count(&rig, FS_MESSAGE), 1);
   check_said(&rig, 0, "question");
-  RIG_UNTIL(&rig, rig_reason(&rig, client.handle) == FS_REASON_PEER);
+  RIG_UNTIL(&rig, rig_reason(&rig, client.handle) == FS_REASON_UNFINISHED);
   rig_close(&rig);
   client_close(&client);
 }
