@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
-import msgspec
-
 from fastsock.rpc import wire
 from fastsock.rpc._calling import BoundCore, CallableCore, CallCore
 from fastsock.rpc.errors import (
@@ -30,8 +28,6 @@ __all__ = ["BoundMethod", "BoundStream", "Call", "Stream"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-_decode_failure = msgspec.msgpack.Decoder(wire.Failure).decode
 
 
 def seconds_left(deadline: float | None) -> float | None:
@@ -167,15 +163,15 @@ class Call(CallCore, Generic[R]):
             return None, error_of(body, self.signature)
         try:
             return self.signature.result_codec.decode(flags, body), None
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except wire.Malformed as error:
             return None, WrongResult(f"{self.signature.name}: the result does not fit: {error}")
 
 
 def error_of(body: Any, signature: "Signature") -> BaseException:
     """The exception that an ERROR frame's body stands for."""
     try:
-        failure = _decode_failure(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        failure = wire.read_failure(body)
+    except wire.Malformed as error:
         return WrongResult(f"{signature.name}: the server's error cannot be read: {error}")
     if failure.code:
         return CODES.get(failure.code, RpcError)(failure.message)

@@ -22,7 +22,7 @@ from fastsock.address import show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc._calling import ConnectorCore
-from fastsock.rpc.calls import Call, Stream, _decode_failure, seconds_left, too_large
+from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
 from fastsock.rpc.context import METADATA_BYTES_MAX
 from fastsock.rpc.errors import (
     CODES,
@@ -370,8 +370,8 @@ class Connector(ConnectorCore):
         link = call.link
         assert link is not None
         try:
-            refused = CODES.get(_decode_failure(body).code) is Unavailable
-        except Exception:
+            refused = CODES.get(wire.read_failure(body).code) is Unavailable
+        except wire.Malformed:
             return False
         if not refused or call.moves >= MOVES_MAX or not self._route.has_others(link.address):
             return False

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from fastsock.address import Address, show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
@@ -19,9 +17,6 @@ from fastsock.rpc.errors import (
 if TYPE_CHECKING:
     from fastsock.rpc.interface import Interface
     from fastsock.rpc.link import Link
-
-_decode_hello = msgspec.msgpack.Decoder(wire.ServerHello).decode
-_decode_failure = msgspec.msgpack.Decoder(wire.Failure).decode
 
 
 def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:
@@ -51,12 +46,12 @@ def _read_hello(address: Address, answer: bytes) -> wire.ServerHello:
         kind = answer[0] if len(answer) >= wire.HEADER_BYTES else 0
         payload = memoryview(answer)[wire.HEADER_BYTES :]
         if kind == wire.REFUSED:
-            failure = _decode_failure(payload)
+            failure = wire.read_failure(payload)
             raise CODES.get(failure.code, RpcError)(f"{show(address)}: {failure.message}")
         if kind != wire.HELLO:
             raise BadRequest(f"{show(address)} is no fastsock.rpc server: its hello is wrong")
-        hello = _decode_hello(payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        hello = wire.read_server_hello(payload)
+    except wire.Malformed as error:
         raise BadRequest(f"{show(address)}: its hello cannot be read: {error}") from None
     if hello.protocol != wire.PROTOCOL:
         raise VersionMismatch(

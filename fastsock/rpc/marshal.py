@@ -17,7 +17,7 @@ import threading
 import typing
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -63,6 +63,7 @@ class Codec:
         if self.marks_bytes:  # In a body without segments there are no marks.
             self._decode_marked = _decode(marked, of_tuple)
         self._of_tuple = of_tuple
+        self.decode = wire.checked(self._decode)
 
     def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
         """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
@@ -74,8 +75,9 @@ class Codec:
         except _NeedsSegments:
             return _encode_segments(value)
 
-    def decode(self, flags: int, body: bytes | memoryview) -> Any:
-        """The value; msgspec.DecodeError or ValueError says what is wrong with the body."""
+    def _decode(self, flags: int, body: bytes | memoryview) -> Any:
+        """The value that a peer's body holds. ``decode``, which others call, raises nothing but
+        wire.Malformed."""
         if not flags & wire.SEGMENTS:
             return self.decode_plain(body)
         # Arrays own what they see: a frame that other calls may share is copied.
@@ -183,7 +185,12 @@ def _mark(value: Any) -> Any:
 
 _encode_marked = msgspec.msgpack.Encoder(enc_hook=_mark).encode
 
-_decode_array_meta = msgspec.msgpack.Decoder(tuple[int, str, list[int]]).decode
+SIDES_MAX = 64
+"""The most sides that numpy gives an array. They are counted before they are multiplied."""
+
+_decode_array_meta = msgspec.msgpack.Decoder(
+    tuple[int, str, Annotated[list[int], msgspec.Meta(max_length=SIDES_MAX)]]
+).decode
 _decode_index = msgspec.msgpack.Decoder(int).decode
 
 
@@ -231,7 +238,7 @@ def _array_of(code: int, data: memoryview) -> Any:
     if dtype.itemsize == 0:
         raise ValueError(f"an array of dtype {dtype_name} has no bytes")
     wanted = dtype.itemsize * prod(shape)
-    if any(side < 0 for side in shape) or wanted != len(segment) or len(shape) > 32:
+    if any(side < 0 for side in shape) or wanted != len(segment):
         raise ValueError(f"shape {shape} of {dtype} is not that of {len(segment)} bytes")
     if wanted == 0:
         return numpy.empty(shape, dtype)

@@ -13,8 +13,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from fastsock import address as addresses
 from fastsock._connection import Connection
 from fastsock.address import Address
@@ -57,8 +55,6 @@ OUTBOX_BYTES_MAX = 1 << 23
 LOG_BYTES = 1 << 21
 
 _unpack = wire.HEADER.unpack_from
-_decode_hello = msgspec.msgpack.Decoder(wire.ClientHello).decode
-_decode_metadata = msgspec.msgpack.Decoder(dict[str, str]).decode
 
 
 def serve(
@@ -449,8 +445,8 @@ class Server:
         if len(frame) < wire.HEADER_BYTES or frame[0] != wire.HELLO:
             raise BadRequest("the first frame is not a hello of fastsock.rpc")
         try:
-            hello = _decode_hello(memoryview(frame)[wire.HEADER_BYTES :])
-        except (msgspec.MsgspecError, RecursionError) as error:
+            hello = wire.read_client_hello(memoryview(frame)[wire.HEADER_BYTES :])
+        except wire.Malformed as error:
             raise BadRequest(f"the hello cannot be read: {error}") from None
         if hello.protocol != wire.PROTOCOL:
             raise VersionMismatch(f"protocol {hello.protocol}; this server speaks {wire.PROTOCOL}")
@@ -544,11 +540,11 @@ class Server:
         if flags & wire.METADATA:
             try:
                 size = int.from_bytes(body[:2])
-                metadata = {**metadata, **_decode_metadata(body[2 : 2 + size])}
+                metadata = {**metadata, **wire.read_metadata(body[2 : 2 + size])}
                 body = body[2 + size :]
                 if flags & wire.SEGMENTS:  # Arrays are aligned within a body of their own.
                     body = memoryview(bytearray(body))
-            except (msgspec.MsgspecError, RecursionError):
+            except wire.Malformed:
                 bad = BadRequest("the metadata is no map of str to str")
                 self._answer_error(session, number, bad)
                 return

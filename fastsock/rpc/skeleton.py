@@ -203,7 +203,7 @@ class Skeleton:
     def _arguments(self, call: Running) -> Any:
         try:
             return call.signature.arguments_codec.decode(call.flags, call.arguments)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except wire.Malformed as error:
             refused = WrongArguments(f"{call.signature.text}: {error}")
             raise _Refusal(refused) from None
         finally:

@@ -5,8 +5,8 @@ of 24 bytes, then a payload.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -104,7 +104,37 @@ class Failure(msgspec.Struct, array_like=True):
     values: list[object] | None = None
 
 
+T = TypeVar("T")
+
+
+class Malformed(ValueError):
+    """Bytes of a peer do not hold what they are to hold; the text says why."""
+
+
+def checked(decode: Callable[..., T]) -> Callable[..., T]:
+    """``decode``, which raises nothing but Malformed. Peers choose the bytes, so whatever they make
+    msgspec, numpy or a class of the program raise is a fault of the bytes."""
+
+    def checked_decode(*given: Any) -> T:
+        try:
+            return decode(*given)
+        except Malformed:
+            raise
+        except RecursionError:
+            raise Malformed("it is nested too deep") from None
+        except MemoryError:
+            raise Malformed("there is no memory for it") from None
+        except Exception as error:
+            raise Malformed(str(error) or type(error).__name__) from None
+
+    return checked_decode
+
+
 encode = msgspec.msgpack.Encoder().encode
+read_client_hello = checked(msgspec.msgpack.Decoder(ClientHello).decode)
+read_server_hello = checked(msgspec.msgpack.Decoder(ServerHello).decode)
+read_failure = checked(msgspec.msgpack.Decoder(Failure).decode)
+read_metadata = checked(msgspec.msgpack.Decoder(dict[str, str]).decode)
 
 
 def frame(kind: int, call: int = 0, amount: int = 0, payload: bytes = b"") -> bytes:
