@@ -7,6 +7,7 @@ cdef class Connection:
     cdef uint64_t handle
     cdef readonly uint64_t number
     cdef readonly object reason
+    cdef bint closing  # by this program: no message of it is told any more
     cdef public object context
     cdef object _peer
 

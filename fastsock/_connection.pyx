@@ -27,15 +27,19 @@ cdef class Connection:
     def send(self, data, *, timeout=None):
         """Queues one message for this client, behind all that was published before.
 
-        Where ``outbox_bytes_max`` wait for it already, waits for room, for at most ``timeout``
-        seconds (None: as long as it takes); then LogFull says that it was not queued. Raises
-        ConnectionClosed when the connection has ended, SlowConsumer when it was ended because the
-        client does not take what waits for it, and what ``broadcast`` raises.
+        Returns whether it was queued: False when the connection has ended, which can happen at any
+        time and which ``Disconnected`` tells. If ``outbox_bytes_max`` wait for it already, waits
+        for room, for at most ``timeout`` seconds (None: as long as it takes, in a handler
+        ``handler_timeout``); then LogFull says that it was not queued. Raises what ``broadcast``
+        raises for data that cannot be sent.
         """
-        self.engine.send_to(self, data, timeout)
+        return self.engine.send_to(self, data, timeout)
 
     def close(self):
-        """Closes the connection when all that is queued for it is with its kernel. Idempotent."""
+        """Closes the connection when all that is queued for it is with its kernel. Idempotent.
+
+        No more messages of it reach a handler or a loop, also none that have arrived already.
+        """
         self.engine.close_one(self)
 
     def stats(self):
@@ -63,16 +67,18 @@ cdef class Channel:
     def subscribe(self, Connection conn not None):
         """From now on the connection gets what is published here. Twice is once.
 
-        Any thread may call it. Raises ConnectionClosed when the connection has ended.
+        Any thread may call it. Returns False, and does nothing, when the connection has ended.
+        Raises LogFull if so much waits for the connection that there is no room to note it.
         """
-        self.engine.subscribe(self, conn)
+        return self.engine.subscribe(self, conn)
 
     def unsubscribe(self, Connection conn not None):
         """The connection gets what was published here until now, and nothing after that.
 
-        Raises as ``subscribe`` does. Doing it twice, or without subscription, does nothing.
+        Returns and raises as ``subscribe`` does. Doing it twice, or without subscription, does
+        nothing.
         """
-        self.engine.unsubscribe(self, conn)
+        return self.engine.unsubscribe(self, conn)
 
     def publish(self, data, *, Connection exclude=None, timeout=None):
         """Publishes one message to those who subscribe; as ``MultiServer.broadcast``."""

@@ -5,7 +5,7 @@ import os
 from fastsock.errors import MessageTooBig, ServerClosed
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR
+from libc.errno cimport EINTR, ENOMEM
 
 from fastsock._address cimport address_pack, address_unpack
 from fastsock._engine cimport *
@@ -49,6 +49,10 @@ cdef int raise_code(int code, object what) except -1:
         raise ValueError(f"{what}: framing='raw' has no empty messages")
     if code == FS_ECLOSED:
         raise ServerClosed(f"{what}: the server is closed")
+    if code == -ENOMEM:
+        raise MemoryError(f"{what}: no memory")
+    if code < -4096:
+        raise RuntimeError(f"{what}: the engine says {code}, which is a fault of fastsock")
     raise OSError(-code, f"{what}: {os.strerror(-code)}")
 
 

@@ -2,9 +2,11 @@
 
 import os
 import weakref
+from operator import attrgetter
 
 from fastsock._events import Reason
 from fastsock.errors import ConnectionClosed, LogFull, SlowConsumer
+from fastsock.options import check_result
 from fastsock.stats import ConnectionStats, ServerStats
 
 cimport cython
@@ -41,6 +43,11 @@ assert len(REASONS) == FS_REASON_COUNT
 cdef int64_t LOOK_NS = 50_000_000
 
 cdef object ENGINES = weakref.WeakSet()
+
+
+cdef inline bint is_news(Event event):
+    """Whether it is told: what a connection has said is not, once this program has closed it."""
+    return type(event) is not Message or not (<Connection>event.conn).closing
 
 
 def abandon_engines():
@@ -130,6 +137,8 @@ cdef class Engine:
     cdef list turn(self, int64_t timeout):
         """One turn of at most timeout nanoseconds (-1: until something happens); its events."""
         cdef int count
+        cdef Event event
+        cdef list events
         cdef fs_reactor *reactor = self.live()
         with nogil:
             count = fs_reactor_turn(reactor, timeout)
@@ -140,8 +149,13 @@ cdef class Engine:
                 raise_code(count, "poll")
             PyErr_CheckSignals()
             return []
+        events = []
         try:
-            return [self.event_object(&reactor.events[i]) for i in range(count)]
+            for i in range(count):
+                event = self.event_object(&reactor.events[i])
+                if is_news(event):
+                    events.append(event)
+            return events
         finally:
             fs_reactor_consumed(reactor)
 
@@ -178,7 +192,8 @@ cdef class Engine:
             made.engine = self
             made.handle = handle
             made.number = number
-            self.connections_by_number[number] = conn = made
+            # Another thread may have made it meanwhile: one connection is one object.
+            conn = self.connections_by_number.setdefault(number, made)
         self.recent = <Connection>conn
         return self.recent
 
@@ -187,10 +202,12 @@ cdef class Engine:
         cdef uint64_t begun = fs_sys_now_ns()
         cdef list events
         if self.queued_at < len(self.queued):
-            events = self.queued[self.queued_at:]
+            # A signal handler may raise in the turn: then all stays queued.
+            events = [event for event in self.queued[self.queued_at:] if is_news(event)]
+            events += self.turn(0)
             self.queued = []
             self.queued_at = 0
-            return events + self.turn(0)
+            return events
         while True:
             events = self.turn(time_left(timeout, begun))
             if events or time_left(timeout, begun) == 0 or fs_reactor_ended(self.reactor):
@@ -198,16 +215,29 @@ cdef class Engine:
 
     def _serve_turn(self, on_message, on_other, on_failure):
         """One turn: on_message(conn, data), unless it is None, gets each message, on_other(event)
-        each other event, and on_failure(event) those whose handler has raised."""
+        each other event, and on_failure(event, error) those whose handler has raised.
+
+        Where on_failure raises, the events behind that one stay queued.
+        """
         cdef Event event
-        for event in self.take_events(-1):
+        self.queued = self.take_events(-1)
+        self.queued_at = 0
+        while self.queued_at < len(self.queued):
+            event = self.queued[self.queued_at]
+            self.queued_at += 1
+            if not is_news(event):
+                continue
             try:
                 if type(event) is not Message:
                     on_other(event)
                 elif on_message is not None:
-                    on_message(event.conn, event.detail)
-            except Exception:
-                on_failure(event)
+                    result = on_message(event.conn, event.detail)
+                    if result is not None:
+                        check_result(on_message, result)
+            except BaseException as error:
+                on_failure(event, error)
+        self.queued = []
+        self.queued_at = 0
 
     def poll(self, *, timeout=None):
         """Waits until something has happened and returns the events, a list.
@@ -229,19 +259,22 @@ cdef class Engine:
         return self
 
     def __next__(self):
-        while self.queued_at >= len(self.queued):
-            if fs_reactor_ended(self.live()):
-                raise StopIteration
-            self.queued = self.poll_events(-1)
-            self.queued_at = 0
-        event = self.queued[self.queued_at]
-        self.queued_at += 1
-        return event
+        cdef Event event
+        while True:
+            while self.queued_at >= len(self.queued):
+                if fs_reactor_ended(self.live()):
+                    raise StopIteration
+                self.queued = self.poll_events(-1)
+                self.queued_at = 0
+            event = self.queued[self.queued_at]
+            self.queued_at += 1
+            if is_news(event):
+                return event
 
     @property
     def _closed(self):
         """Whether the server is closed and every connection has ended and was reported."""
-        return fs_reactor_ended(self.live())
+        return self.queued_at >= len(self.queued) and fs_reactor_ended(self.live())
 
     def _close(self):
         fs_reactor_close(self.live())
@@ -294,11 +327,16 @@ cdef class Engine:
                 return seq
             if result != FS_EFULL and result != FS_EOUTBOX:
                 raise_code(result, f"a message of {size} bytes")
-            self.make_room(channel, size, handle, timeout)
+            self.make_room(channel, size, exclude, timeout, result)
 
-    cdef int make_room(self, uint32_t channel, size_t size, uint64_t handle, timeout) except -1:
-        """Waits for room in a log, and in the outbox of the connection handle unless 0."""
+    cdef int make_room(self, uint32_t channel, size_t size, Connection conn, timeout,
+                       int full) except -1:
+        """Waits for room in a log, and in the outbox of conn, where the engine has said full."""
         cdef int result
+        cdef uint64_t handle = 0 if conn is None else conn.handle
+        cdef bint in_handler = timeout is None and self.driver == PyThread_get_thread_ident()
+        if in_handler:
+            timeout = self.options["handler_timeout"]
         cdef int64_t limit = timeout_ns(timeout), left
         cdef uint64_t begun = fs_sys_now_ns()
         cdef fs_reactor *reactor = self.live()
@@ -309,10 +347,28 @@ cdef class Engine:
             if result == 0:
                 return 0
             if result == -ETIMEDOUT:
-                raise LogFull(f"no room for a message of {size} bytes within {timeout} s")
+                within = f"{timeout} s, the handler_timeout" if in_handler else f"{timeout} s"
+                self.raise_full(f"no room for a message of {size} bytes within {within}",
+                                conn if full == FS_EOUTBOX else None, waited=timeout > 0)
             if result != -EINTR:
                 raise_code(result, "waiting for room")
             PyErr_CheckSignals()
+
+    cdef int raise_full(self, str what, Connection conn, bint waited) except -1:
+        """Raises LogFull that names the limit and the client in the way: conn, whose outbox is
+        full, or, where somebody has waited, the one that is behind most in the logs."""
+        number = None
+        if conn is not None:
+            number = conn.number
+            what += (f": outbox_bytes_max = {self.options['outbox_bytes_max']} wait for connection"
+                     f" {number} {conn.peer!r}")
+        elif waited:
+            last = max(self.stats().connections, key=attrgetter("lag_bytes"), default=None)
+            if last is not None and last.lag_bytes:
+                number = last.number
+                what += (f": the log (log_bytes) is full, connection {number} {last.peer!r} has"
+                         f" still to take {last.lag_bytes} bytes")
+        raise LogFull(what, number)
 
     def broadcast_many(self, messages, *, timeout=None):
         """Publishes the messages of an iterable, in order, under one lock where there is room.
@@ -362,9 +418,10 @@ cdef class Engine:
             if done == count:
                 break
             try:
-                self.make_room(channel, slices[done].len, 0, timeout)
+                self.make_room(channel, slices[done].len, None, timeout, FS_EFULL)
             except LogFull as error:
-                raise LogFull(f"{error}; {done} of {count} messages were published") from None
+                raise LogFull(f"{error}; {done} of {count} messages were published",
+                              error.number) from None
         if fs_reactor_flush_due(reactor, channel):
             self.flush()
         return seq
@@ -384,12 +441,12 @@ cdef class Engine:
         self.channels.append(channel)
         return channel
 
-    cdef int subscribe(self, Channel channel, Connection conn) except -1:
+    cdef bint subscribe(self, Channel channel, Connection conn) except -1:
         self.check_own(conn)
         return self.check_subscribed(
             channel, conn, fs_reactor_subscribe(self.live(), channel.number, conn.handle))
 
-    cdef int unsubscribe(self, Channel channel, Connection conn) except -1:
+    cdef bint unsubscribe(self, Channel channel, Connection conn) except -1:
         self.check_own(conn)
         return self.check_subscribed(
             channel, conn, fs_reactor_unsubscribe(self.live(), channel.number, conn.handle))
@@ -399,34 +456,38 @@ cdef class Engine:
             raise ValueError(f"{conn!r} is a connection of another server")
         return 0
 
-    cdef int check_subscribed(self, Channel channel, Connection conn, int result) except -1:
+    cdef bint check_subscribed(self, Channel channel, Connection conn, int result) except -1:
         if result == FS_EGONE:
-            self.raise_ended(conn)
+            return False
+        if result == FS_EOUTBOX:
+            self.raise_full(f"no room to note what {channel!r} is to send", conn, False)
         if result < 0:
             raise_code(result, f"channel {channel.name!r}")
-        return 0
+        return True
 
     # ---- Single connections ----
 
     def send(self, conn, data, *, timeout=None):
         """Queues one message for one client: a Connection, or its number.
 
-        As ``Connection.send``. It comes behind all that was published before. Raises
-        ConnectionClosed when the connection has ended or the number is unknown, and what
-        ``broadcast`` raises.
+        As ``Connection.send``: returns False when the connection has ended, or no open connection
+        has the number. It comes behind all that was published before.
         """
         if not isinstance(conn, Connection):
-            conn = self.connection(conn)
-        self.send_to(<Connection>conn, data, timeout)
+            conn = self.connections_by_number.get(conn)
+            if conn is None:
+                return False
+        return self.send_to(<Connection>conn, data, timeout)
 
     def connection(self, number):
         """The open connection of that number. Raises ConnectionClosed where there is none."""
         conn = self.connections_by_number.get(number)
         if conn is None:
-            raise ConnectionClosed(f"no connection has the number {number}", "local")
+            raise ConnectionClosed(f"no connection has the number {number}", "local", number)
         return conn
 
-    cdef int send_to(self, Connection conn, object data, timeout) except -1:
+    cdef bint send_to(self, Connection conn, object data, timeout) except -1:
+        """Whether it was queued: not when the connection has ended."""
         cdef Py_buffer view
         cdef int result
         self.check_own(conn)
@@ -438,12 +499,12 @@ cdef class Engine:
                 result = fs_reactor_send(self.live(), conn.handle, <const uint8_t *>view.buf,
                                          view.len)
                 if result == 0:
-                    return 0
+                    return True
                 if result == FS_EGONE:
-                    self.raise_ended(conn)
+                    return False
                 if result != FS_EOUTBOX:
                     raise_code(result, f"a message of {view.len} bytes")
-                self.make_room(FS_NO_LOG, view.len, conn.handle, timeout)
+                self.make_room(FS_NO_LOG, view.len, conn, timeout, result)
         finally:
             PyBuffer_Release(&view)
 
@@ -452,7 +513,7 @@ cdef class Engine:
         why = conn.reason or (REASONS[reason] if reason >= 0 else Reason.LOCAL)
         error = SlowConsumer if why is Reason.SLOW else ConnectionClosed
         by = "peer" if why in (Reason.PEER, Reason.RESET, Reason.UNFINISHED) else "local"
-        raise error(f"connection {conn.number} has ended: {why}", by)
+        raise error(f"connection {conn.number} has ended: {why}", by, conn.number)
 
     def flush(self):
         """Hands the kernel, for every client, all that it takes now. Never waits.
@@ -464,11 +525,13 @@ cdef class Engine:
             fs_reactor_flush(reactor)
 
     cdef int close_one(self, Connection conn) except -1:
+        conn.closing = True
         fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_LOCAL)
         return 0
 
     def _close_failed(self, Connection conn not None):
         """Closes a connection whose handler has raised."""
+        conn.closing = True
         fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_HANDLER)
 
     # ---- Waiting ----

@@ -24,7 +24,17 @@ class MessageTooBig(ProtocolError, ValueError):
 
 
 class LogFull(FastsockError, TimeoutError):
-    """A log had no room for a message within ``timeout``; the message was not published."""
+    """A log or an outbox had no room for a message within ``timeout``; it was not published.
+
+    ``number`` is that of the server's connection in the way, None where it is not known.
+    """
+
+    def __init__(self, message: str = "", number: int | None = None) -> None:
+        super().__init__(message)
+        self.number = number
+
+    def __reduce__(self) -> tuple[type, tuple[str, int | None]]:
+        return type(self), (str(self), self.number)
 
 
 class ServerClosed(FastsockError):
@@ -35,15 +45,17 @@ class ConnectionClosed(FastsockError, ConnectionError):
     """The connection has ended.
 
     ``reason`` says why, in words; ``by`` says who closed first: ``"peer"`` or ``"local"``.
+    ``number`` is that of a server's connection, None for a client's.
     """
 
-    def __init__(self, reason: str, by: str) -> None:
+    def __init__(self, reason: str, by: str, number: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.by = by
+        self.number = number
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return type(self), (self.reason, self.by)
+    def __reduce__(self) -> tuple[type, tuple[str, str, int | None]]:
+        return type(self), (self.reason, self.by, self.number)
 
 
 class SlowConsumer(ConnectionClosed):

@@ -1,14 +1,18 @@
 """Checks of the options that servers and clients share, with errors that say what may be."""
 
+import functools
+import inspect
 import math
 from typing import Any, Literal
 
 __all__ = [
     "Framing",
     "check_busy_poll",
+    "check_callback",
     "check_choice",
     "check_count",
     "check_period",
+    "check_result",
     "check_seconds",
     "check_stream",
 ]
@@ -38,6 +42,36 @@ def check_busy_poll(microseconds: object) -> None:
     """Checks how long a client looks before it sleeps; None leaves it to the client."""
     if microseconds is not None:
         check_count("busy_poll_us", microseconds, 1_000_000, least=0)
+
+
+def check_callback(name: str, function: object) -> None:
+    """Raises TypeError for what cannot be called, or would not run when it is called and not
+    awaited or iterated: async functions, generators, and objects and partials of such."""
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, not {function!r}")
+    inner: Any = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    for each in (inner, type(inner).__call__):
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            raise TypeError(
+                f"{name} is called, not awaited, so {function!r}, which is async,"
+                " would never run: give a plain function"
+            )
+        if inspect.isgeneratorfunction(each):
+            raise TypeError(
+                f"{name} is called, not iterated, so {function!r}, a generator,"
+                " would never run: give a plain function"
+            )
+
+
+def check_result(function: object, result: object) -> None:
+    """Raises TypeError for a coroutine as the result of a callback, which nobody awaits."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(
+            f"{function!r} has returned a coroutine, which nobody awaits: give a plain function"
+        )
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

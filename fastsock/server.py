@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Literal, Self, TypeVar
 
 from fastsock import address as addresses
@@ -11,12 +12,15 @@ from fastsock._connection import Channel, Connection
 from fastsock._core import Engine
 from fastsock._events import Connected, Disconnected, Event, Gap
 from fastsock.closing import Closing
+from fastsock.errors import ConnectionClosed, LogFull
 from fastsock.listening import listen
 from fastsock.options import (
     Framing,
+    check_callback,
     check_choice,
     check_count,
     check_period,
+    check_result,
     check_seconds,
     check_stream,
 )
@@ -53,6 +57,10 @@ class MultiServer(Closing, Engine):
     - handlers: ``@server.on_message`` and its like, then ``server.serve_forever()``;
     - ``server.start()``: a thread of its own, with or without handlers.
 
+    A handler is a plain function, and what it raises is logged to the ``fastsock`` logger and
+    closes the connection that it was called for. ConnectionClosed and LogFull are another
+    connection's if their ``number`` says so: they are logged and close nothing.
+
     Options, all keyword-only (``*_bytes`` in bytes, times in seconds):
 
     framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes;
@@ -73,6 +81,8 @@ class MultiServer(Closing, Engine):
     idle_timeout       a client that says nothing for so long is closed; None: never
     heartbeat          an empty message goes to a client that was sent nothing for so long; None
     busy_poll_us       microseconds to look for work before sleeping: latency for CPU time
+    handler_timeout    how long a send or broadcast in a handler waits for room, in which nobody is
+                       served, if it has no timeout of its own; then LogFull. None: no limit
     linger             how long close() waits for peers to take what is theirs
     backlog            callers that the kernel keeps for us (listen(2))
 
@@ -96,6 +106,7 @@ class MultiServer(Closing, Engine):
         connections_max: int = 10_000,
         idle_timeout: float | None = None,
         heartbeat: float | None = None,
+        handler_timeout: float | None = 5.0,
         linger: float = 1.0,
         busy_poll_us: int = 0,
         backlog: int = 4096,
@@ -104,6 +115,7 @@ class MultiServer(Closing, Engine):
         _check_options(options)
         self.framing = framing
         self._linger = float(linger)
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._channels: dict[str, Channel] = {}
         self._on_connect: Callable[[Connection], object] | None = None
@@ -120,21 +132,25 @@ class MultiServer(Closing, Engine):
 
     def on_connect(self, handler: OnConnect) -> OnConnect:
         """Decorator: ``handler(conn)`` runs when a client has connected."""
+        check_callback("the handler of on_connect", handler)
         self._on_connect = handler
         return handler
 
     def on_message(self, handler: OnMessage) -> OnMessage:
         """Decorator: ``handler(conn, data)`` runs for each message, ``data`` being bytes."""
+        check_callback("the handler of on_message", handler)
         self._on_message = handler
         return handler
 
     def on_gap(self, handler: OnGap) -> OnGap:
         """Decorator: ``handler(conn, channel, lost)`` runs when a client has lost messages."""
+        check_callback("the handler of on_gap", handler)
         self._on_gap = handler
         return handler
 
     def on_disconnect(self, handler: OnDisconnect) -> OnDisconnect:
         """Decorator: ``handler(conn, reason)`` runs when a connection has ended."""
+        check_callback("the handler of on_disconnect", handler)
         self._on_disconnect = handler
         return handler
 
@@ -142,17 +158,28 @@ class MultiServer(Closing, Engine):
         match event:
             case Connected(conn):
                 if self._on_connect:
-                    self._on_connect(conn)
+                    check_result(self._on_connect, self._on_connect(conn))
             case Gap(conn, channel, lost):
                 if self._on_gap:
-                    self._on_gap(conn, channel, lost)
+                    check_result(self._on_gap, self._on_gap(conn, channel, lost))
             case Disconnected(conn, reason):
                 if self._on_disconnect:
-                    self._on_disconnect(conn, reason)
+                    check_result(self._on_disconnect, self._on_disconnect(conn, reason))
 
-    def _handler_failed(self, event: Event) -> None:
-        log.exception("handler failed; closing connection %d", event.conn.number)
+    def _handler_failed(self, event: Event, error: BaseException) -> None:
+        """Logs it, and closes the connection unless the error is about another one."""
+        number = event.conn.number
+        if isinstance(error, ConnectionClosed | LogFull) and error.number not in (None, number):
+            log.exception("handler of connection %d failed because of %d", number, error.number)
+            return
+        log.exception("handler failed; closing connection %d", number)
         self._close_failed(event.conn)
+
+    def _handler_raised(self, event: Event, error: BaseException) -> None:
+        """As _handler_failed, where what is meant to end the program does."""
+        if not isinstance(error, Exception):
+            raise error
+        self._handler_failed(event, error)
 
     # ---- Channels ----
 
@@ -173,16 +200,21 @@ class MultiServer(Closing, Engine):
         given = {key: value for key, value in options.items() if value is not None}
         if not isinstance(name, str) or not name:
             raise ValueError(f"name must be a str that is not empty, not {name!r}")
-        if name in self._channels:
-            if given:
-                raise ValueError(f"channel {name!r} exists; its options cannot be changed")
-            return self._channels[name]
-        if len(self._channels) == CHANNELS_MAX:
-            raise ValueError(f"a server has at most {CHANNELS_MAX} channels; {name!r} is one more")
         merged = self._options | given
         _check_options(merged)
+        with self._lock:
+            channel = self._channels.get(name)
+            if channel is None:
+                channel = self._make_channel(name, merged)
+            elif given:
+                raise ValueError(f"channel {name!r} exists; its options cannot be changed")
+            return channel
+
+    def _make_channel(self, name: str, options: dict[str, Any]) -> Channel:
+        if len(self._channels) == CHANNELS_MAX:
+            raise ValueError(f"a server has at most {CHANNELS_MAX} channels; {name!r} is one more")
         channel = self._add_channel(
-            name, merged["log_bytes"], merged["slow_policy"], merged["slow_grace"]
+            name, options["log_bytes"], options["slow_policy"], options["slow_grace"]
         )
         self._channels[name] = channel
         return channel
@@ -192,43 +224,53 @@ class MultiServer(Closing, Engine):
     def serve_forever(self) -> None:
         """Runs the handlers in this thread until ``close()`` is called, by a handler or a thread.
 
-        An exception in a handler is logged to the ``fastsock`` logger and closes that connection.
-        Raises RuntimeError where another thread drives the server.
+        KeyboardInterrupt, SystemExit and what else is no Exception close the server, as ``close()``
+        does, and are raised then; events that no handler has seen are kept for a loop over the
+        server, or another ``serve_forever()``. Raises RuntimeError if another thread drives the
+        server.
         """
         self._claim()
         try:
-            self._serve()
+            self._serve(self._handler_raised)
         finally:
             self._release()
+            self.close()
 
-    def _serve(self) -> None:
+    def _serve(self, failed: Callable[[Event, BaseException], None]) -> None:
         self._report_messages(self._on_message is not None)
         while not self._closed:
-            self._serve_turn(self._on_message, self._handle_other, self._handler_failed)
+            self._serve_turn(self._on_message, self._handle_other, failed)
 
     def start(self) -> Self:
         """Runs the server in a thread of its own; returns the server.
 
-        Raises RuntimeError where it is driven already.
+        Whatever a handler raises there, SystemExit included, is logged; the thread goes on. Raises
+        RuntimeError if the server is driven already, or no thread can be started.
         """
-        if self._thread or self._driven:
-            raise RuntimeError("the server is driven already; start() it instead, or once")
-        begun = threading.Event()
-        thread = threading.Thread(target=self._run, args=(begun,), name="fastsock", daemon=True)
-        thread.start()
-        self._thread = thread
-        begun.wait()
+        with self._lock:
+            if self._thread is not None:
+                raise RuntimeError("the server is started already; start() it once")
+            begun: Future[None] = Future()
+            thread = threading.Thread(target=self._run, args=(begun,), name="fastsock", daemon=True)
+            thread.start()
+            begun.result()
+            self._thread = thread
         return self
 
-    def _run(self, begun: threading.Event) -> None:
+    def _run(self, begun: "Future[None]") -> None:
         try:
             self._claim()
-        finally:
-            begun.set()
+        except RuntimeError as error:
+            begun.set_exception(error)
+            return
+        begun.set_result(None)
         try:
-            self._serve()
+            self._serve(self._handler_failed)
+        except BaseException:
+            log.critical("the thread of %r has failed; it closes the server", self, exc_info=True)
         finally:
             self._release()
+            self.close()
 
     def close(self) -> None:
         """Stops listening and closes every connection in an orderly way. Idempotent.
@@ -247,7 +289,7 @@ class MultiServer(Closing, Engine):
         if self._drives:
             return
         self._wait_closed(self._linger + CLOSE_MARGIN)
-        if self._thread:
+        if self._thread and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_MARGIN)
 
     stop = close
@@ -291,7 +333,7 @@ def _check_options(options: dict[str, Any]) -> None:
     _check_relay_except(options["relay_except"], options["relay"])
     check_choice("slow_policy", options["slow_policy"], SLOW_POLICIES)
     check_seconds("slow_grace", options["slow_grace"])
-    for name in ("idle_timeout", "heartbeat"):
+    for name in ("idle_timeout", "heartbeat", "handler_timeout"):
         if options[name] is not None:
             check_period(name, options[name])
     check_count("connections_max", options["connections_max"], 1 << 24)

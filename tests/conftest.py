@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -109,3 +110,12 @@ def read_exactly(peer: socket.socket, size: int) -> bytes:
 def read_to_end(peer: socket.socket) -> bytes:
     """All bytes to the end of the stream."""
     return b"".join(iter(lambda: peer.recv(1 << 16), b""))
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads take turns as often as they can, so that what is not atomic shows."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)

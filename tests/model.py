@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 
 import fastsock.server
-from fastsock import Connected, ConnectionClosed, Disconnected, Gap, LogFull, MultiServer
+from fastsock import Connected, Disconnected, Gap, LogFull, MultiServer
 
 MESSAGE_BYTES_MAX = 1000
 CHANNELS = ("a", "b")
@@ -141,27 +141,25 @@ class Model:
             return
         message = self.make_message("m")
         try:
-            peer.conn.send(message, timeout=0)
+            queued = peer.conn.send(message, timeout=0)
         except LogFull:
             return
-        except ConnectionClosed:
+        if queued:
+            peer.expected["m"].append(message)
+        else:
             peer.gone = True
-            return
-        peer.expected["m"].append(message)
 
     def change_subscription(self):
         peer, name = self.pick(), self.random.choice(CHANNELS)
         if not peer:
             return
-        try:
-            if name in peer.channels:
-                self.channels[name].unsubscribe(peer.conn)
-                peer.channels.remove(name)
-            else:
-                self.channels[name].subscribe(peer.conn)
-                peer.channels.add(name)
-        except ConnectionClosed:
-            peer.gone = True
+        if name in peer.channels:
+            lives = self.channels[name].unsubscribe(peer.conn)
+            peer.channels.remove(name)
+        else:
+            lives = self.channels[name].subscribe(peer.conn)
+            peer.channels.add(name)
+        peer.gone = not lives
 
     def stall(self):
         if peer := self.pick():

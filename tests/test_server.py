@@ -370,7 +370,7 @@ def test_a_second_driver_is_refused(serve):
     server = serve().start()
     with pytest.raises(RuntimeError, match="another thread drives the server"):
         server.poll(timeout=0)
-    with pytest.raises(RuntimeError, match="driven already"):
+    with pytest.raises(RuntimeError, match="started already"):
         server.start()
     with pytest.raises(RuntimeError, match="another thread drives the server"):
         server.serve_forever()
@@ -520,16 +520,17 @@ def test_publishing_after_close_is_an_error(serve, start):
     assert server.poll() == []
 
 
-def test_sending_to_a_connection_that_has_ended_is_an_error(serve, dial):
+def test_sending_to_a_connection_that_has_ended_returns_false(serve, dial):
     server = serve()
     dial(server).close()
     conn = poll_for(server, Disconnected)[-1].conn
-    with pytest.raises(ConnectionClosed, match="connection 1 has ended: closed by peer") as caught:
-        conn.send(b"late")
-    assert (conn.reason, caught.value.by) == (Reason.PEER, "peer")
+    assert conn.send(b"late") is False
+    assert server.send(conn, b"late") is False
+    assert server.send(7, b"nobody") is False
     with pytest.raises(ConnectionClosed, match="no connection has the number 7"):
-        server.send(7, b"nobody")
-    with pytest.raises(ConnectionClosed):
+        server.connection(7)
+    with pytest.raises(ConnectionClosed, match="connection 1 has ended: closed by peer") as caught:
         conn.stats()
+    assert (conn.reason, caught.value.by, caught.value.number) == (Reason.PEER, "peer", 1)
     conn.close()
     server.broadcast(b"for the others", exclude=conn)

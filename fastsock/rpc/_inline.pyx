@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t
 
 from fastsock._connection cimport Connection
 from fastsock._lock cimport Lock
-from fastsock.errors import ConnectionClosed, LogFull
+from fastsock.errors import LogFull
 from fastsock.rpc import wire
 
 from fastsock.rpc._frames cimport *
@@ -89,9 +89,11 @@ cdef class OutgoingCore:
     cpdef send(self, bytes frame):
         """One frame; nobody waits for a client that does not read. The lock is held."""
         try:
-            self.conn.engine.send_to(self.conn, frame, 0)
-        except (LogFull, ConnectionClosed):
-            self.give_up()
+            if self.conn.engine.send_to(self.conn, frame, 0):
+                return
+        except LogFull:
+            pass
+        self.give_up()
 
 
 cdef class SessionCore:
