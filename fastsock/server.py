@@ -123,7 +123,7 @@ class MultiServer(Closing, Engine):
         self._on_gap: Callable[[Connection, str, int], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
         self._options = options | {"flush_bytes": FLUSH_BYTES}
-        self._path = listen(address, self._bind)
+        self._file = listen(address, self._bind)
 
     def _bind(self, family: int, sockaddr: addresses.Sockaddr) -> None:
         self._open(family, sockaddr, self._options)
@@ -282,10 +282,9 @@ class MultiServer(Closing, Engine):
         """
         if self._abandoned:
             return
+        if self._file is not None:
+            self._file.remove()
         self._close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
         if self._drives:
             return
         self._wait_closed(self._linger + CLOSE_MARGIN)

@@ -69,7 +69,7 @@ class SingleServer(Closing):
         self._conn: Endpoint | None = None
         self._refuser: _Refuser | None = None
         self._listener: Listener
-        self._path = listen(address, lambda family, at: self._listen(family, at, backlog))
+        self._file = listen(address, lambda family, at: self._listen(family, at, backlog))
 
     def _listen(self, family: int, sockaddr: addresses.Sockaddr, backlog: int) -> None:
         self._listener = Listener(family, sockaddr, backlog)
@@ -110,13 +110,12 @@ class SingleServer(Closing):
         """
         if os.getpid() != self._pid:
             return
+        if self._file is not None:
+            self._file.remove()
         self._listener.shut()
         with self._serving:
             self._end()
             self._listener.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
 
     def __repr__(self) -> str:
         return f"<SingleServer {addresses.show(self.address)}>"
