@@ -1,19 +1,23 @@
 """What the command lines of this package share: how they begin, how they end, what they show."""
 
 import importlib.util
+import io
 import os
 import re
+import select
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     import click
+    from typing_extensions import Buffer
 
 __all__ = ["SIGNALS", "UNSAFE", "Stopped", "need", "run", "shown"]
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends the program in an orderly way."""
@@ -42,15 +46,17 @@ def need(program: str, extra: str, packages: tuple[str, ...]) -> None:
 
 def run(program: str, cli: "click.Group", failures: tuple[type[Exception], ...]) -> int:
     """Runs a command line; returns the exit status: 2 for wrong usage, 1 for OSError and the
-    ``failures``, whose texts are one line on stderr."""
+    ``failures``, whose texts are one line on stderr. stdout is flushed, and its failure told."""
     import click
 
-    _fill_standard_descriptors()
+    _open_streams()
     for signum in SIGNALS:
         if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup(1) leaves it
             signal.signal(signum, _stop)
     try:
-        return cli.main(prog_name=program, standalone_mode=False) or 0
+        status = cli.main(prog_name=program, standalone_mode=False) or 0
+        sys.stdout.flush()
+        return status
     except Stopped as stopped:
         return stopped.status
     except click.UsageError as error:
@@ -60,6 +66,8 @@ def run(program: str, cli: "click.Group", failures: tuple[type[Exception], ...])
         return _fail(program, str(error), 1)
     except OSError as error:
         return _fail(program, error.strerror or str(error), 1)
+    finally:
+        _drop_unwritten()
 
 
 def shown(text: str) -> str:
@@ -68,7 +76,8 @@ def shown(text: str) -> str:
 
 
 def _fail(program: str, message: str, status: int) -> int:
-    print(f"{program}: {shown(' '.join(message.split()))}", file=sys.stderr)
+    with suppress(OSError):  # If nobody can be told, the status still says it.
+        print(f"{program}: {shown(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 
@@ -76,8 +85,48 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     raise Stopped(signum)
 
 
-def _fill_standard_descriptors() -> None:
-    """Whatever of 0, 1 and 2 is closed becomes /dev/null, lest a socket gets its number."""
+class _Output(io.FileIO):
+    """A descriptor to write to. Waits where another program has made it non-blocking."""
+
+    def write(self, data: "Buffer") -> int:
+        try:
+            while (size := super().write(data)) is None:
+                poll = select.poll()
+                poll.register(self, select.POLLOUT)
+                poll.poll()
+        except BrokenPipeError as error:
+            # Without an errno: click and rich end the process without a word at EPIPE.
+            raise OSError(error.strerror) from None
+        return size
+
+
+def _open_streams() -> None:
+    """Makes stdout and stderr what ``_stream`` says. Whatever of 0, 1 and 2 is closed becomes
+    /dev/null, or a socket would get its number."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         continue
     os.close(fd)
+    sys.stdout = _stream(STDOUT, sys.stdout)
+    sys.stderr = _stream(STDERR, sys.stderr)
+
+
+def _stream(fd: int, former: TextIO | None) -> io.TextIOWrapper:
+    """A text stream that escapes what its encoding does not have."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(fd, "w", closefd=False)),
+        encoding=(former and former.encoding) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=fd == STDERR or os.isatty(fd),
+    )
+
+
+def _drop_unwritten() -> None:
+    """What a descriptor has refused goes to /dev/null, or the interpreter would try again at its
+    end, and say so in lines of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

@@ -37,6 +37,7 @@ __all__ = [
 
 INPUT_BYTES_MAX = 1 << 26
 MESSAGE_BYTES_MAX = 1 << 16
+STDIN = 0
 MESSAGES_DEFAULT = 6000
 """With 100 clients, what takes asyncio a few seconds."""
 SPARE_DESCRIPTORS = 64
@@ -105,7 +106,8 @@ def _read_at_most(path: str | None, size: int) -> bytes:
     if path is None:
         return files("fastsock.chat").joinpath("data/sonnets.txt").read_bytes()
     if path == "-":
-        return sys.stdin.buffer.read(size)
+        with open(STDIN, "rb", closefd=False) as file:
+            return file.read(size)
     with Path(path).open("rb") as file:
         return file.read(size)
 

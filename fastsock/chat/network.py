@@ -29,7 +29,7 @@ def port(host: str, udp: bool, ipv6: bool, as_json: bool) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     told = {"host": host, "port": found, "protocol": "udp" if udp else "tcp"}
-    click.echo(json.dumps(told) if as_json else found)
+    print(json.dumps(told) if as_json else found)
 
 
 @click.command()
@@ -38,10 +38,10 @@ def interfaces(as_json: bool) -> None:
     """Print each address of each network interface."""
     found = net.interfaces()
     if as_json:
-        click.echo(json.dumps([_plain(interface) for interface in found], indent=2))
+        print(json.dumps([_plain(interface) for interface in found], indent=2))
         return
     for interface in found:
-        click.echo(interface)
+        print(interface)
 
 
 def _plain(interface: Interface) -> dict[str, object]:

@@ -126,7 +126,7 @@ def matchmaker(host: str, port: int, lease: float, token_file: str | None) -> No
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with served as server, suppress(program.Stopped):  # Being stopped is how it ends well.
-        click.echo(f"listening on {show(server.address)}")
+        print(f"listening on {show(server.address)}")
         sys.stdout.flush()
         server.wait()
 
@@ -170,7 +170,7 @@ def stub(address: Plain, token_file: str | None) -> None:
 
     The module that is printed needs fastsock, and holds the types that the methods use.
     """
-    click.echo(stub_text(_describe(address, _token(token_file))), nl=False)
+    sys.stdout.write(stub_text(_describe(address, _token(token_file))))
 
 
 @cli.command()
@@ -238,9 +238,9 @@ def ping(address: Plain, count: int, token_file: str | None) -> None:
             server.rpc_ping()
             seconds.append(perf_counter() - begun)
     seconds.sort()
-    click.echo(f"{count} round trips to {show(address)}, in microseconds")
+    print(f"{count} round trips to {show(address)}, in microseconds")
     for name, share in (("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
-        click.echo(f"{name} {1e6 * seconds[min(int(share * count), count - 1)]:.1f}")
+        print(f"{name} {1e6 * seconds[min(int(share * count), count - 1)]:.1f}")
 
 
 # ---- What the commands share ----
@@ -263,4 +263,4 @@ def _print_json(value: Any) -> None:
         text = as_json(value)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise CommandError(f"the result is no JSON: {error}") from None
-    click.echo(program.UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    print(program.UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
