@@ -239,6 +239,9 @@ int fs_reactor_reason(fs_reactor *reactor, uint64_t handle);
 /* The address of a connection's peer. FS_EGONE as above. */
 int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer);
 
+/* The address of our own side of a connection. FS_EGONE when it has ended; -errno. */
+int fs_reactor_local(fs_reactor *reactor, uint64_t handle, fs_addr *local);
+
 /* Over all channels and connections; queued_bytes wait in logs and outboxes. */
 typedef struct fs_totals {
   uint64_t deliveries, messages_published, bytes_published, queued_bytes;

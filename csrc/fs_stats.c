@@ -54,6 +54,14 @@ int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
   return conn ? 0 : FS_EGONE;
 }
 
+int fs_reactor_local(fs_reactor *r, uint64_t handle, fs_addr *local) {
+  pthread_mutex_lock(&r->lock);
+  const fs_conn *conn = fs_conns_find(&r->conns, handle);
+  int result = conn && conn->state != FS_DEAD ? fs_sys_local_addr(conn->fd, local) : FS_EGONE;
+  pthread_mutex_unlock(&r->lock);
+  return result;
+}
+
 int fs_reactor_reason(fs_reactor *r, uint64_t handle) {
   pthread_mutex_lock(&r->lock);
   const fs_conn *conn = fs_conns_find(&r->conns, handle);

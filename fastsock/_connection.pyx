@@ -24,6 +24,12 @@ cdef class Connection:
         # Kept from the end on only: many idle connections would keep many addresses.
         return self.engine.peer_of(self.handle) if self._peer is None else self._peer
 
+    @property
+    def address(self):
+        """The address of our own side, at which the client has connected: ``(host, port)`` or a
+        path. Raises ConnectionClosed when the connection has ended."""
+        return self.engine.local_of(self)
+
     def send(self, data, *, timeout=None):
         """Queues one message for this client, behind all that was published before.
 

@@ -39,4 +39,5 @@ cdef class Engine:
     cdef int close_one(self, Connection conn) except -1
     cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1
     cdef object peer_of(self, uint64_t handle)
+    cdef object local_of(self, Connection conn)
     cdef object connection_stats(self, Connection conn)

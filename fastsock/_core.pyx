@@ -626,6 +626,15 @@ cdef class Engine:
             return ""
         return addr_object(&peer)
 
+    cdef object local_of(self, Connection conn):
+        cdef fs_addr local
+        cdef int result = fs_reactor_local(self.live(), conn.handle, &local)
+        if result == FS_EGONE:
+            self.raise_ended(conn)
+        if result < 0:
+            raise_code(result, "getsockname")
+        return addr_object(&local)
+
     cdef object connection_stats(self, Connection conn):
         cdef fs_conn_stats stats
         cdef int result = fs_reactor_conn_stats(self.live(), conn.handle, &stats)

@@ -237,4 +237,5 @@ cdef extern from "fs_reactor.h" nogil:
                                      uint32_t max)
     int fs_reactor_reason(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
+    int fs_reactor_local(fs_reactor *reactor, uint64_t handle, fs_addr *local)
     void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals)

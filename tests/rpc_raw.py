@@ -98,7 +98,7 @@ class RawClient(Peer):
             "version": "",
             "session": self.session,
             "resume": False,
-            "token": "",
+            "proof": b"",
             "metadata": {},
         }
         return pack(list((fields | changes).values()))

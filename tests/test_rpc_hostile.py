@@ -97,9 +97,9 @@ def test_strangers_need_the_token(start, stub, token, says):
 
 def test_nothing_is_called_before_the_hello(start):
     server = start(token="secret")
-    with RawClient(server.address, token="wrong") as client:
+    with RawClient(server.address, proof=b"wrong") as client:
         client.say(frame(raw.CALL, 1, pack(["x"]), method=1))
-        client.say(frame(raw.HELLO, payload=client.hello_payload(token="secret")))
+        client.say(frame(raw.HELLO, payload=client.hello_payload(proof=b"secret")))
         assert client.hear() is None
     assert server.service.begun == []
 

@@ -17,7 +17,14 @@ from peers.teller import Teller
 from fastsock import net, rpc
 from fastsock.rpc import finding, places
 from fastsock.rpc.finding import MatchmakerRoute
-from fastsock.rpc.matchmaker import Instance, Location, Matchmaker, MatchmakerFull
+from fastsock.rpc.matchmaker import (
+    Instance,
+    Location,
+    Matchmaker,
+    MatchmakerFull,
+    Unusable,
+)
+from fastsock.rpc.registry import Registry, incarnation_of
 
 pytest_plugins = ["peers.fixtures"]
 
@@ -30,6 +37,12 @@ LEASE = 2.0
 def closing():
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def nothing_has_failed(monkeypatch):
+    """What did not answer in one test is not passed over in the next."""
+    monkeypatch.setattr(finding, "failures", finding._Failures())
 
 
 @pytest.fixture
@@ -97,81 +110,140 @@ def run_teller(programs, name, port, *listed):
 # ---- What the matchmaker knows ----
 
 
-def test_those_who_register_are_found_in_turns():
-    known = Matchmaker()
+class Known:
+    """A registry whose clock the test sets."""
+
+    def __init__(self, lease=4.0, instances_max=1000, per_registrant_max=64):
+        self.registry = Registry(lease, instances_max, per_registrant_max)
+        self.now = 0.0
+
+    def take(self, instance, registrant="somebody"):
+        self.registry.check_room(instance.incarnation, registrant, self.now)
+        self.registry.take(instance, instance.locations, registrant, self.now)
+
+    def renew(self, instance, registrant="somebody", untried=1e9):
+        return self.registry.renew(instance, registrant, self.now, untried)
+
+    def find(self, service="S", version="1"):
+        found = self.registry.find(service, version, self.now)
+        return [int(each.incarnation, 16) for each in found]
+
+
+@pytest.fixture
+def known():
+    return Known()
+
+
+def numbered(number, **changes):
+    """An instance at an address that no other one has."""
+    return instance(number, locations=[Location("192.0.2.1", number)], **changes)
+
+
+def test_those_who_register_are_found_in_turns(known):
     for number in (1, 2, 3):
-        assert known.register(instance(number)) == 4.0
-    found = [[int(each.incarnation, 16) for each in known.find("S", "1")] for _ in range(4)]
-    assert found == [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]]
+        known.take(numbered(number))
+    assert [known.find() for _ in range(4)] == [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]]
 
 
-def test_service_and_version_are_both_asked_for():
-    known = Matchmaker()
-    known.register(instance(1))
-    known.register(instance(2, version="2"))
-    known.register(instance(3, service="T"))
-    assert [each.incarnation for each in known.find("S", "2")] == [f"{2:032x}"]
+def test_service_and_version_are_both_asked_for(known):
+    known.take(numbered(1))
+    known.take(numbered(2, version="2"))
+    known.take(numbered(3, service="T"))
+    assert known.find("S", "2") == [2]
     assert known.find("T", "2") == []
 
 
-def test_an_answer_has_at_most_32_servers_and_all_have_their_turn():
-    known = Matchmaker()
-    for number in range(100):
-        known.register(instance(number))
-    first = [known.find("S", "1")[0].incarnation for _ in range(100)]
-    assert len(set(first)) == 100
-    assert len(known.find("S", "1")) == 32
+def test_an_answer_has_at_most_32_servers_and_all_have_their_turn(known):
+    for number in range(1, 101):
+        known.take(numbered(number), number)
+    assert len({known.find()[0] for _ in range(100)}) == 100
+    assert len(known.find()) == 32
 
 
-def test_registering_again_renews_and_does_not_jump_the_queue():
-    known = Matchmaker()
-    for number in (1, 2, 1):
-        known.register(instance(number))
-    assert [int(each.incarnation, 16) for each in known.find("S", "1")] == [1, 2]
+def test_registering_again_renews_and_does_not_jump_the_queue(known):
+    known.take(numbered(1))
+    known.take(numbered(2))
+    assert known.renew(numbered(1))
+    assert known.find() == [1, 2]
+    known.take(numbered(1))
+    assert known.find() == [2, 1], "the turn of 1 has passed"
 
 
-def test_a_server_can_register_with_other_facts():
-    known = Matchmaker()
-    known.register(instance(1))
-    known.register(instance(1, service="T"))
-    assert known.find("S", "1") == []
-    assert len(known.find("T", "1")) == 1
-    assert [each.instance.service for each in known.instances()] == ["T"]
+def test_only_what_was_tried_is_renewed(known):
+    assert not known.renew(numbered(1))
+    known.take(numbered(1))
+    assert not known.renew(numbered(1, service="T"))
+    assert known.renew(numbered(1), untried=1.0)
+    known.now = 1.0
+    assert not known.renew(numbered(1), untried=1.0), "the trial is too old"
 
 
-def test_unregistering_is_idempotent():
-    known = Matchmaker()
-    known.register(instance(1))
-    known.unregister(f"{1:032x}")
-    known.unregister(f"{1:032x}")
-    assert known.find("S", "1") == []
+def test_a_server_can_register_with_other_facts(known):
+    known.take(numbered(1))
+    known.take(numbered(1, service="T"))
+    assert known.find() == []
+    assert known.find("T") == [1]
+    assert [each.instance.service for each in known.registry.listed(0)] == ["T"]
 
 
-def test_a_lease_ends_and_a_renewed_one_does_not():
-    known = Matchmaker(lease=0.5)
-    known.register(instance(1))
-    known.register(instance(2))
+def test_forgetting_is_idempotent(known):
+    known.take(numbered(1))
+    known.registry.forget(f"{1:032x}")
+    known.registry.forget(f"{1:032x}")
+    assert known.find() == []
 
-    def only_the_second():
-        known.register(instance(2))
-        return [int(each.incarnation, 16) for each in known.find("S", "1")] == [2]
 
-    wait_until(only_the_second, "the lease of the first ends")
-    known.register(instance(2))
-    (listed,) = known.instances()
-    assert listed.age >= 0.5 and 0 < listed.left <= 0.5
-    wait_until(lambda: not list(known.instances()), "the other ends as well")
+def test_a_lease_ends_and_a_renewed_one_does_not(known):
+    known.take(numbered(1))
+    known.take(numbered(2))
+    known.now = 3.0
+    assert known.renew(numbered(2))
+    known.now = 4.0
+    assert known.find() == [2]
+    (listed,) = known.registry.listed(known.now)
+    assert (listed.age, listed.left) == (4.0, 3.0)
+    known.now = 7.0
+    assert known.registry.listed(known.now) == []
 
 
 def test_there_is_room_for_so_many_and_again_when_leases_end():
-    known = Matchmaker(lease=0.5, instances_max=2)
-    known.register(instance(1))
-    known.register(instance(2))
-    known.register(instance(2))
+    known = Known(instances_max=2)
+    known.take(numbered(1), "a")
+    known.take(numbered(2), "b")
+    known.take(numbered(2), "b")
     with pytest.raises(MatchmakerFull, match="2 servers are registered already"):
-        known.register(instance(3))
-    wait_until(lambda: not known.find("S", "1"), "leases end")
-    known.register(instance(3))
+        known.take(numbered(3), "c")
+    known.now = 4.0
+    known.take(numbered(3), "c")
+    assert known.find() == [3]
+
+
+def test_one_client_registers_so_many_and_no_more():
+    known = Known(per_registrant_max=3)
+    for number in range(1, 4):
+        known.take(numbered(number), "a")
+    with pytest.raises(MatchmakerFull, match="this client has registered 3 servers already"):
+        known.take(numbered(4), "a")
+    known.take(numbered(4), "b")
+    assert known.renew(numbered(1), "b"), "it has connected anew"
+    known.take(numbered(5), "a")
+
+
+def test_a_full_matchmaker_takes_a_newcomer_for_one_of_a_client_that_has_several():
+    known = Known(instances_max=3)
+    known.take(numbered(1), "single")
+    known.take(numbered(2), "greedy")
+    known.take(numbered(3), "greedy")
+    known.take(numbered(4), "new")
+    assert known.find() == [1, 3, 4]
+    with pytest.raises(MatchmakerFull):
+        known.take(numbered(5), "late")
+
+
+def test_a_server_that_is_proved_to_be_at_an_address_takes_the_place_of_an_older_one(known):
+    known.take(numbered(1))
+    known.take(instance(2, locations=[Location("192.0.2.1", 1)]))
+    assert known.find() == [2]
 
 
 @pytest.mark.parametrize(
@@ -180,6 +252,7 @@ def test_there_is_room_for_so_many_and_again_when_leases_end():
         ({"lease": 0}, "lease must be more than 0 and at most 3600 s, not 0"),
         ({"lease": float("nan")}, "not nan"),
         ({"instances_max": 0}, "instances_max must be from 1 to 1000000, not 0"),
+        ({"per_registrant_max": 0}, "per_registrant_max must be from 1 to 1000000, not 0"),
     ],
 )
 def test_limits_that_cannot_be(options, message):
@@ -243,24 +316,31 @@ def test_a_unix_socket_that_refuses_is_passed_over(matchmaker, start, find, tmp_
 
 def test_the_same_path_elsewhere_is_another_socket(matchmaker, start, find, tmp_path):
     path = str(tmp_path / "socket")
-    start("here", matchmaker, path, advertise=path)
+    server = start("here", matchmaker, path, advertise=path)
     with rpc.connect(Matchmaker, matchmaker.address) as asked:
         here = next(iter(asked.instances())).instance
         assert find(matchmaker).who() == "here"
         place = here.locations[0].place.replace("file", "file 9")
         there = [msgspec.structs.replace(here.locations[0], place=place)]
-        asked.register(msgspec.structs.replace(here, locations=there))
+        server._registrar.stop()
+        _register(asked, server, locations=there)
         with pytest.raises(rpc.Unavailable, match="no server of Teller"):
             find(matchmaker)
 
 
 def test_another_service_at_the_address_of_a_dead_server_is_passed_over(matchmaker, start, find):
     """Ports are used again."""
-    with rpc.connect(Matchmaker, matchmaker.address) as asked:
-        wrong = [Location(*matchmaker.address)]
-        asked.register(instance(1, "Teller", locations=wrong))
-        start("right", matchmaker)
-        assert [find(matchmaker).who() for _ in range(3)] == ["right"] * 3
+    dead = start("dead", matchmaker)
+    port = dead.address[1]
+    dead._registrar.stop = lambda: None  # It dies without a word.
+    dead.close()
+    registrar, dead._registrar = dead._registrar, None
+    try:
+        with rpc.serve(Matchmaker(), ("127.0.0.1", port), linger=0.2):
+            start("right", matchmaker)
+            assert [find(matchmaker).who() for _ in range(3)] == ["right"] * 3
+    finally:
+        type(registrar).stop(registrar)
 
 
 def test_a_drained_server_is_not_found_and_its_clients_go_elsewhere(matchmaker, start, find):
@@ -368,10 +448,12 @@ def test_addresses_that_cannot_be_advertised(matchmaker, start, advertise, error
 
 
 def test_advertised_addresses_are_what_clients_get(matchmaker, start):
-    start("a", matchmaker, advertise=[("teller.example", 80), ("192.0.2.7", 81)])
+    port = net.free_port()
+    advertise = [("localhost", port), ("127.0.0.1", port)]
+    start("a", matchmaker, ("127.0.0.1", port), advertise=advertise)
     with rpc.connect(Matchmaker, matchmaker.address) as asked:
         (found,) = asked.find("Teller", "1")
-    assert [each.address for each in found.locations] == [("teller.example", 80), ("192.0.2.7", 81)]
+    assert [each.address for each in found.locations] == advertise
     assert (found.hostname, found.pid) == (socket.gethostname(), os.getpid())
 
 
@@ -417,7 +499,7 @@ def test_a_loopback_address_leads_nowhere_from_another_host():
 def test_registrations_that_are_too_much_are_refused(matchmaker, changes):
     with rpc.connect(Matchmaker, matchmaker.address) as asked:
         with pytest.raises(rpc.WrongArguments, match="register"):
-            asked.register(msgspec.structs.replace(instance(), **changes))
+            asked.register(msgspec.structs.replace(instance(), **changes), "0" * 64)
         assert list(asked.instances()) == []
 
 
@@ -439,13 +521,103 @@ def _received(peer):
         return b""
 
 
-def test_addresses_that_are_none_are_passed_over(matchmaker, find):
-    hosts = [("a\0b", 80), ("", 80), ("no-slash", 0), ("/x" * 90, 0), ("/nowhere", 0)]
-    with rpc.connect(Matchmaker, matchmaker.address) as asked:
-        lies = [Location(host or " ", port) for host, port in hosts]
-        asked.register(instance(1, "Teller", locations=lies))
-        with pytest.raises(rpc.Unavailable):
-            find(matchmaker, connect_timeout=1.0)
+# ---- Clients of the matchmaker that mean harm ----
+
+
+def _register(asked, server, **changes):
+    """Registers a running server as its registrar does, but for the changes."""
+    (told,) = (each for each in [_instance_of(server)])
+    return asked.register(msgspec.structs.replace(told, **changes), server._secret.hex())
+
+
+def _instance_of(server, **changes):
+    locations = places.announced(server.addresses, None, ("127.0.0.1", 1))
+    return Instance("Teller", "1", server.incarnation.hex(), locations)
+
+
+def _fake(*locations, service="Teller"):
+    """An instance that nobody serves, and its secret."""
+    secret = os.urandom(32)
+    return Instance(service, "1", incarnation_of(secret).hex(), list(locations)), secret.hex()
+
+
+@pytest.fixture
+def asked(closing, matchmaker):
+    return closing.enter_context(rpc.connect(Matchmaker, matchmaker.address, timeout=WAIT))
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *(Location(host, 80) for host in ("a..b", "x" * 64, "a\0b", " ", "-a", "0.0.0.0", "::")),
+        *(Location(host, 0) for host in ("no-slash", "relative/path", "/a\0b")),
+    ],
+)
+def test_what_is_no_address_is_refused(matchmaker, asked, start, find, location):
+    start("a", matchmaker)
+    with pytest.raises(Unusable, match="is no"):
+        asked.register(*_fake(location))
+    assert [find(matchmaker).who() for _ in range(4)] == ["a"] * 4
+
+
+@pytest.mark.parametrize(
+    "location", [Location("/nowhere", 0), Location("/x" * 90, 0), Location("127.0.0.1", 1)]
+)
+def test_where_nobody_answers_is_not_told(asked, location):
+    with pytest.raises(Unusable, match="answers at any of its locations"):
+        asked.register(*_fake(location))
+    assert list(asked.instances()) == []
+
+
+def test_only_the_server_itself_changes_its_registration(matchmaker, asked, start, find):
+    honest = start("honest", matchmaker)
+    other = start("other", matchmaker)
+    _, wrong = _fake(Location("127.0.0.1", 1))
+    theirs = msgspec.structs.replace(_instance_of(other), incarnation=honest.incarnation.hex())
+    with pytest.raises(Unusable, match="secret"):
+        asked.register(theirs, wrong)
+    with pytest.raises(Unusable, match="secret"):
+        asked.register(theirs, other._secret.hex())
+    with pytest.raises(Unusable, match="secret"):
+        asked.unregister(honest.incarnation.hex(), wrong)
+    assert sorted(find(matchmaker).who() for _ in range(2)) == ["honest", "other"]
+
+
+def test_a_server_is_not_told_at_an_address_where_another_one_answers(matchmaker, asked, start):
+    honest = start("honest", matchmaker)
+    fake, secret = _fake(*_instance_of(honest).locations)
+    with pytest.raises(Unusable, match="answers at any"):
+        asked.register(fake, secret)
+    assert [each.instance.incarnation for each in asked.instances()] == [honest.incarnation.hex()]
+
+
+def test_a_listener_that_says_nothing_is_not_told_and_delays_nobody(matchmaker, asked, start, find):
+    with ExitStack() as stack:
+        mute = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        calls = [asked.register.begin(*_fake(Location(*mute.getsockname()))) for _ in range(4)]
+        start("a", matchmaker)
+        assert find(matchmaker).who() == "a"
+        for call in calls:
+            with pytest.raises(Unusable):
+                call.result(WAIT)
+
+
+def test_one_client_has_only_so_many_registrations_tried_at_a_time(asked):
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as mute:
+        calls = [asked.register.begin(*_fake(Location(*mute.getsockname()))) for _ in range(12)]
+        errors = [call.exception(WAIT) for call in calls]
+    assert {type(each) for each in errors} == {Unusable, MatchmakerFull}
+    assert sum(type(each) is Unusable for each in errors) >= 4
+
+
+def test_fakes_fill_no_place(closing, start, find):
+    small = closing.enter_context(rpc.serve(Matchmaker(lease=LEASE, instances_max=8), linger=0.2))
+    asked = closing.enter_context(rpc.connect(Matchmaker, small.address, timeout=WAIT))
+    for _ in range(20):
+        with pytest.raises(Unusable):
+            asked.register(*_fake(Location("127.0.0.1", 1)))
+    start("a", small)
+    assert find(small).who() == "a"
 
 
 # ---- The route of a stub ----

@@ -18,10 +18,11 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from fastsock.address import show
+from fastsock.address import Address, show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc._calling import ConnectorCore
+from fastsock.rpc.attempts import Attempts
 from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
 from fastsock.rpc.context import METADATA_BYTES_MAX
 from fastsock.rpc.errors import (
@@ -255,16 +256,9 @@ class Connector(ConnectorCore):
         deadline = inf if call is None or call.deadline is None else call.deadline
         until = min(until, deadline)
         while True:
-            failure: Exception | None = None
-            for address in self._route.addresses():
-                left = max(deadline - monotonic(), 0.001)
-                try:
-                    same = resumes is not None and resumes.address == address
-                    timeout = min(self.settings.connect_timeout, left)
-                    return Link(self, address, timeout, resumes if same else None)
-                except (OSError, RpcError) as error:
-                    self._route.failed(address)
-                    failure = error
+            failure = self._connect_any(resumes, deadline)
+            if isinstance(failure, Link):
+                return failure
             given_up = self._closed or (call is not None and call.finished)
             if resumes is None or given_up or monotonic() + pause > until:
                 if isinstance(failure, RpcError):
@@ -273,6 +267,21 @@ class Connector(ConnectorCore):
                 raise Unavailable(why) from failure
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, PAUSE_MOST)
+
+    def _connect_any(self, resumes: Link | None, deadline: float) -> Link | Exception | None:
+        """A link to one of the route's addresses; else the last error, None without an address."""
+
+        def connect(address: Address) -> Link:
+            left = max(deadline - monotonic(), 0.001)
+            same = resumes is not None and resumes.address == address
+            timeout = min(self.settings.connect_timeout, left)
+            return Link(self, address, timeout, resumes if same else None)
+
+        attempts = Attempts(connect, Link.close, self._route.failed, (OSError, ValueError, RpcError))
+        link = attempts.first(self._route.addresses())
+        if isinstance(link, Link):
+            self._route.worked(link.address)
+        return link
 
     def _relink(self, old: Link, call: Call[Any]) -> Link:
         """The link that new calls go to, since the old one is dead or draining."""

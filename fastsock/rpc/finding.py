@@ -1,13 +1,15 @@
 """The route of a stub that asks a matchmaker where its servers are."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 
 from fastsock.address import Address
 from fastsock.rpc.errors import RpcError
-from fastsock.rpc.matchmaker import Instance
 from fastsock.rpc.places import is_here
+from fastsock.rpc.registry import Instance
 
 __all__ = ["MatchmakerRoute"]
 
@@ -20,6 +22,34 @@ and a server takes longer than that to begin."""
 
 FAILED_SECONDS = 5.0
 """For so long an address where nobody answered is tried last: about a lease."""
+
+FAILED_MAX = 1000
+
+
+class _Failures:
+    """The addresses where nobody answered in the last seconds, to any stub of this process."""
+
+    def __init__(self) -> None:
+        self._at: OrderedDict[Address, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, address: Address) -> None:
+        with self._lock:
+            self._at[address] = monotonic()
+            self._at.move_to_end(address)
+            if len(self._at) > FAILED_MAX:
+                self._at.popitem(last=False)
+
+    def discard(self, address: Address) -> None:
+        with self._lock:
+            self._at.pop(address, None)
+
+    def __contains__(self, address: Address) -> bool:
+        at = self._at.get(address)
+        return at is not None and at > monotonic() - FAILED_SECONDS
+
+
+failures = _Failures()
 
 
 class MatchmakerRoute:
@@ -35,7 +65,6 @@ class MatchmakerRoute:
         self._wanted = wanted
         self._known: list[list[Address]] | None = None
         self._asked_at = -inf
-        self._failed: dict[Address, float] = {}
         self._why = ""
 
     def addresses(self) -> Sequence[Address]:
@@ -43,7 +72,7 @@ class MatchmakerRoute:
         known = sorted(self._known or (), key=lambda each: not isinstance(each[0], str))
         first = [each[0] for each in known]
         others = [address for each in known for address in each[1:]]
-        return sorted([*first, *others], key=self._failed.__contains__)
+        return sorted([*first, *others], key=failures.__contains__)
 
     def has_others(self, address: Address) -> bool:
         age = monotonic() - self._asked_at
@@ -53,17 +82,18 @@ class MatchmakerRoute:
 
     def _knows_others(self, address: Address) -> bool:
         others = [each for each in self._known or () if address not in each]
-        return any(each not in self._failed for other in others for each in other)
+        return any(each not in failures for other in others for each in other)
 
     def failed(self, address: Address) -> None:
-        self._failed[address] = monotonic()
+        failures.add(address)
+
+    def worked(self, address: Address) -> None:
+        failures.discard(address)
 
     def __str__(self) -> str:
         return f"no server of {self._wanted} is registered{self._why}"
 
     def _refresh(self) -> None:
-        before = monotonic() - FAILED_SECONDS
-        self._failed = {where: at for where, at in self._failed.items() if at > before}
         try:
             found = self._ask()
         except (OSError, RpcError) as error:

@@ -1,18 +1,23 @@
 """A client's hello: what it says first, and whether the server is the one that it wants."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
-from fastsock.address import Address, show
+from fastsock.address import Address, check, show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.errors import (
     CODES,
     BadRequest,
+    Forbidden,
     InterfaceMismatch,
     RpcError,
     Unavailable,
     VersionMismatch,
 )
+from fastsock.rpc.handshake import Challenger, tcp_name
+from fastsock.rpc.places import place_of
 
 if TYPE_CHECKING:
     from fastsock.rpc.interface import Interface
@@ -20,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:
-    """Says hello and returns the server's. Unavailable if there is none, or what it refuses for."""
+    """Say hello, within ``timeout`` seconds, and return the server's hello.
+
+    With a token, server and client prove to each other first that they know it. Unavailable if
+    nobody answers; Forbidden, or what else the server refuses with.
+    """
+    until = monotonic() + timeout
     interface, settings = link.connector.interface, link.settings
     hello = wire.ClientHello(
         wire.PROTOCOL,
@@ -28,36 +38,65 @@ def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:
         interface.version,
         link.session,
         resume,
-        settings.token,
+        wire.NO_PROOF,
         dict(settings.metadata),
     )
+    if settings.token:
+        names = names_of(link.address, link.client.peer)
+        challenger = Challenger(settings.token, interface.name, interface.version, names)
+        asked = wire.frame(wire.CHALLENGE, payload=wire.encode(challenger.challenge))
+        answer = _ask(link, asked, until)
+        try:
+            challenger.check(read_proof(answer, show(link.address)))
+        except Forbidden as error:
+            raise Forbidden(f"{show(link.address)}: {error}") from None
+        challenger.prove(hello)
+    answer = _ask(link, wire.frame(wire.HELLO, payload=wire.encode(hello)), until)
+    server: wire.ServerHello = _read(answer, wire.HELLO, wire.read_server_hello, show(link.address))
+    return server
+
+
+def names_of(address: Address, peer: Sequence[Any]) -> list[str]:
+    """What a client that has connected to the address may call it: by the other end's numbers
+    ``peer``, or as the user named it."""
+    plain = check(address)
+    if isinstance(plain, str):
+        return [place_of(plain)]
+    return list(dict.fromkeys([tcp_name(*peer[:2]), tcp_name(*plain)]))
+
+
+def _ask(link: "Link", frame: bytes, until: float) -> bytes:
     try:
-        link.client.send(wire.frame(wire.HELLO, payload=wire.encode(hello)), timeout=timeout)
-        answer = link.client.recv(timeout=timeout)
+        link.client.send(frame, timeout=max(0.0, until - monotonic()))
+        return link.client.recv(timeout=max(0.0, until - monotonic()))
     except TimeoutError:
         raise Unavailable(f"{show(link.address)} accepts but does not answer") from None
     except FastsockError as error:
         raise Unavailable(f"{show(link.address)}: no fastsock.rpc server: {error}") from None
-    return _read_hello(link.address, answer)
 
 
-def _read_hello(address: Address, answer: bytes) -> wire.ServerHello:
+def read_proof(answer: bytes, where: str) -> wire.Proof:
+    """The server's proof. What it refuses with, or BadRequest for what is none; ``where`` names
+    the server."""
+    proof: wire.Proof = _read(answer, wire.PROOF, wire.read_proof, where)
+    return proof
+
+
+def _read(answer: bytes, expected: int, decode: Any, where: str) -> Any:
     try:
         kind = answer[0] if len(answer) >= wire.HEADER_BYTES else 0
         payload = memoryview(answer)[wire.HEADER_BYTES :]
         if kind == wire.REFUSED:
             failure = wire.read_failure(payload)
-            raise CODES.get(failure.code, RpcError)(f"{show(address)}: {failure.message}")
-        if kind != wire.HELLO:
-            raise BadRequest(f"{show(address)} is no fastsock.rpc server: its hello is wrong")
-        hello = wire.read_server_hello(payload)
+            raise CODES.get(failure.code, RpcError)(f"{where}: {failure.message}")
+        if kind != expected:
+            raise BadRequest(f"{where} is no fastsock.rpc server: its hello is wrong")
+        said = decode(payload)
     except wire.Malformed as error:
-        raise BadRequest(f"{show(address)}: its hello cannot be read: {error}") from None
-    if hello.protocol != wire.PROTOCOL:
-        raise VersionMismatch(
-            f"{show(address)} speaks protocol {hello.protocol}; this is {wire.PROTOCOL}"
-        )
-    return hello
+        raise BadRequest(f"{where}: its hello cannot be read: {error}") from None
+    if said.protocol != wire.PROTOCOL:
+        raise VersionMismatch(f"{where} speaks protocol {said.protocol}; this is {wire.PROTOCOL}")
+    return said
 
 
 def numbers_of(hello: wire.ServerHello, interface: "Interface", address: Address) -> dict[str, int]:

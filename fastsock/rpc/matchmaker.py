@@ -3,179 +3,148 @@
 A registration is a lease: the server renews it by registering again, and once it ends the server
 is forgotten. So a matchmaker needs no memory of its own: one that is started anew has learnt of all
 servers within a lease. All time is monotonic, and everything is bounded.
+
+Whoever may talk to a matchmaker may register servers. So a registration needs the server's secret
+(registry.py), it is tried before clients are told of it (trial.py), and there are only so many of
+one client.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from time import monotonic
-from typing import Annotated
-
-import msgspec
 
 from fastsock.options import check_count, check_seconds
+from fastsock.rpc.context import current
 from fastsock.rpc.interface import Service, method
+from fastsock.rpc.registry import (
+    Incarnation,
+    Instance,
+    Listed,
+    Location,
+    MatchmakerFull,
+    Name,
+    Registry,
+    Secret,
+    Unusable,
+    check_location,
+    incarnation_of,
+)
+from fastsock.rpc.trial import Trials
 
-__all__ = ["DEFAULT_PORT", "Instance", "Listed", "Location", "Matchmaker", "MatchmakerFull"]
+__all__ = [
+    "DEFAULT_PORT",
+    "Instance",
+    "Listed",
+    "Location",
+    "Matchmaker",
+    "MatchmakerFull",
+    "Unusable",
+]
 
 DEFAULT_PORT = 7411
-
-FOUND_MAX = 32
-"""Instances of one answer: enough to find one that lives."""
-
-LOCATIONS_MAX = 8
 LEASE_MAX = 3600
 INSTANCES_MAX = 1_000_000
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Text = Annotated[str, msgspec.Meta(max_length=255)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+TRY_AGAIN_LEASES = 10
+"""So many leases may pass before a server that renews is tried again."""
 
-
-class Location(msgspec.Struct, frozen=True):
-    """A host with a port, or the path of a UNIX socket with 0; and the place from which alone it
-    leads there: see places.py. "" is anywhere."""
-
-    host: Name
-    port: Port
-    place: Text = ""
-
-    @classmethod
-    def of(cls, address: tuple[str, int] | str, place: str = "") -> "Location":
-        """That of an address in its plain form."""
-        return cls(address, 0, place) if isinstance(address, str) else cls(*address, place)
-
-    @property
-    def address(self) -> tuple[str, int] | str:
-        return (self.host, self.port) if self.port else self.host
-
-
-class Instance(msgspec.Struct, frozen=True):
-    """A server that lives. ``incarnation`` is 16 random bytes in hexadecimal, of this run alone;
-    ``hostname`` and ``pid`` are for people."""
-
-    service: Name
-    version: Name
-    incarnation: Incarnation
-    locations: Annotated[list[Location], msgspec.Meta(min_length=1, max_length=LOCATIONS_MAX)]
-    hostname: Text = ""
-    pid: int = 0
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """An instance, the seconds since it first registered, and those until its lease ends."""
-
-    instance: Instance
-    age: float
-    left: float
-
-
-class MatchmakerFull(Exception):
-    """``instances_max`` servers are registered; more are not taken."""
-
-
-class _Lease:
-    """A registration. ``ends`` grows with each renewal."""
-
-    __slots__ = ("begun", "ends", "instance")
-
-    def __init__(self, instance: Instance, begun: float, ends: float) -> None:
-        self.instance = instance
-        self.begun = begun
-        self.ends = ends
+SHARE_OF_TRIALS = 4
+"""Registrations of one client that are tried at a time."""
 
 
 class Matchmaker(Service):
     """Tells clients where the servers of a service are. Serve it with :func:`serve`, or run
     ``fastsock-rpc matchmaker``.
 
-    lease          seconds for which a registration holds
-    instances_max  servers that may be registered at a time
+    lease               seconds for which a registration holds
+    instances_max       servers that may be registered at a time
+    per_registrant_max  servers that one client, by its address, may have registered at a time;
+                        clients of a UNIX socket have no address and share ``instances_max``
     """
 
     rpc_name = "fastsock.Matchmaker"
 
-    def __init__(self, *, lease: float = 4.0, instances_max: int = 10_000) -> None:
+    def __init__(
+        self, *, lease: float = 4.0, instances_max: int = 10_000, per_registrant_max: int = 64
+    ) -> None:
         check_seconds("lease", lease)
         if not 0 < lease <= LEASE_MAX:
             raise ValueError(f"lease must be more than 0 and at most {LEASE_MAX} s, not {lease!r}")
         check_count("instances_max", instances_max, INSTANCES_MAX)
+        check_count("per_registrant_max", per_registrant_max, INSTANCES_MAX)
         self._lease = lease
-        self._instances_max = instances_max
+        self._registry = Registry(lease, instances_max, per_registrant_max)
         self._lock = threading.Lock()
-        self._leases: OrderedDict[str, _Lease] = OrderedDict()
-        """By incarnation, in the order in which they end: all leases are of one length."""
-        self._services: dict[tuple[str, str], dict[str, None]] = {}
-        """The incarnations of each service and version, in the order of their turns."""
+        self._trials = Trials()
+        self._tried: dict[object, int] = {}
+        """How many registrations of each client are being tried."""
 
-    @method(inline=True, idempotent=True, raises=[MatchmakerFull])
-    def register(self, instance: Instance) -> float:
-        """Takes in a server, or renews its lease; returns the seconds for which that holds.
+    def expect_token(self, token: str) -> None:
+        """Register only servers that prove that they know this token. ``rpc.serve(token=)`` calls
+        it with its own."""
+        self._trials.token = token
 
-        Raises MatchmakerFull where there is no room.
+    @method(idempotent=True, raises=[MatchmakerFull, Unusable])
+    async def register(self, instance: Instance, secret: Secret) -> float:
+        """Take in a server, or renew its lease; return the seconds for which that holds.
+
+        ``secret`` is what the server's incarnation is made of. Raises Unusable if it is not, or if
+        the server answers at none of its locations; MatchmakerFull if there is no room.
         """
-        now = monotonic()
+        _check_secret(instance.incarnation, secret)
+        registrant = current().peer or None
         with self._lock:
-            self._expire(now)
-            known = self._leases.get(instance.incarnation)
-            if known is None and len(self._leases) >= self._instances_max:
-                raise MatchmakerFull(f"{self._instances_max} servers are registered already")
-            begun = now if known is None else known.begun
-            if known is not None and known.instance != instance:
-                self._forget(instance.incarnation)
-            self._leases[instance.incarnation] = _Lease(instance, begun, now + self._lease)
-            self._leases.move_to_end(instance.incarnation)
-            key = instance.service, instance.version
-            self._services.setdefault(key, {}).setdefault(instance.incarnation)
+            if self._registry.renew(
+                instance, registrant, monotonic(), TRY_AGAIN_LEASES * self._lease
+            ):
+                return self._lease
+            self._registry.check_room(instance.incarnation, registrant, monotonic())
+        for location in instance.locations:
+            check_location(location)
+        usable = await self._try(instance, registrant)
+        if not usable:
+            raise Unusable(
+                f"no server of {instance.service} version {instance.version} with that incarnation"
+                " answers at any of its locations"
+            )
+        with self._lock:
+            self._registry.take(instance, usable, registrant, monotonic())
         return self._lease
 
-    @method(inline=True, idempotent=True)
-    def unregister(self, incarnation: Incarnation) -> None:
-        """Forgets a server, if it is known: it drains or ends."""
+    async def _try(self, instance: Instance, registrant: object) -> list[Location]:
+        under_way = self._tried.get(registrant, 0)
+        if registrant is not None and under_way >= SHARE_OF_TRIALS:
+            raise MatchmakerFull(f"{under_way} registrations of this client are being tried")
+        self._tried[registrant] = under_way + 1
+        try:
+            return await self._trials.usable(instance)
+        finally:
+            self._tried[registrant] -= 1
+            if not self._tried[registrant]:
+                del self._tried[registrant]
+
+    @method(inline=True, idempotent=True, raises=[Unusable])
+    def unregister(self, incarnation: Incarnation, secret: Secret) -> None:
+        """Forget a server, if it is known: it drains or ends. Unusable if the secret is not its."""
+        _check_secret(incarnation, secret)
         with self._lock:
-            self._forget(incarnation)
+            self._registry.forget(incarnation)
 
     @method(inline=True, idempotent=True)
     def find(self, service: Name, version: Name) -> list[Instance]:
         """Servers of that service, in the order to try them; at most 32, and none if there are
-        none. Who asks next begins with the next one: so they take turns."""
+        none. The next call begins with the next server: so they take turns."""
         with self._lock:
-            self._expire(monotonic())
-            turns = self._services.get((service, version), {})
-            found = [
-                self._leases[incarnation].instance
-                for incarnation, _ in zip(turns, range(FOUND_MAX), strict=False)
-            ]
-            if found:
-                first = found[0].incarnation
-                turns[first] = turns.pop(first)
-        return found
+            return self._registry.find(service, version, monotonic())
 
     @method
     def instances(self) -> Iterator[Listed]:
         """All servers, by service and version, the one that lives longest first."""
-        now = monotonic()
         with self._lock:
-            self._expire(now)
-            leases = list(self._leases.values())
-        leases.sort(key=lambda each: (each.instance.service, each.instance.version, each.begun))
-        for each in leases:
-            yield Listed(each.instance, now - each.begun, each.ends - now)
+            listed = self._registry.listed(monotonic())
+        yield from listed
 
-    def _expire(self, now: float) -> None:
-        while self._leases:
-            incarnation, oldest = next(iter(self._leases.items()))
-            if oldest.ends > now:
-                return
-            self._forget(incarnation)
 
-    def _forget(self, incarnation: str) -> None:
-        lease = self._leases.pop(incarnation, None)
-        if lease is None:
-            return
-        key = lease.instance.service, lease.instance.version
-        turns = self._services[key]
-        del turns[incarnation]
-        if not turns:
-            del self._services[key]
+def _check_secret(incarnation: str, secret: str) -> None:
+    if incarnation_of(bytes.fromhex(secret)).hex() != incarnation:
+        raise Unusable("the secret is not that of the incarnation")

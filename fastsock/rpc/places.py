@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path
 
 from fastsock.address import Address, check, resolve
-from fastsock.rpc.matchmaker import Location
+from fastsock.rpc.handshake import tcp_name
+from fastsock.rpc.registry import Location
 
-__all__ = ["announced", "is_here", "place_of"]
+__all__ = ["announced", "is_here", "names_of", "place_of"]
 
 
 @cache
@@ -42,6 +43,14 @@ def is_here(location: Location) -> bool:
         return not location.place or place_of(address) == location.place
     except (OSError, ValueError):
         return False
+
+
+def names_of(listed: Address | Sequence[Address] | None) -> set[str]:
+    """What the two ends of a connection call these addresses when they prove to each other where
+    they have met: ``host:port``, or the place of the file of a UNIX socket."""
+    several = listed if isinstance(listed, list) else [] if listed is None else [listed]
+    plain = map(check, several)
+    return {place_of(_absolute(e)) if isinstance(e, str) else tcp_name(*e) for e in plain}
 
 
 def announced(

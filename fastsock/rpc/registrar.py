@@ -6,7 +6,8 @@ import threading
 
 from fastsock.address import Address, show
 from fastsock.rpc.errors import RpcError, Unavailable
-from fastsock.rpc.matchmaker import Instance, Matchmaker, MatchmakerFull
+from fastsock.rpc.matchmaker import Matchmaker
+from fastsock.rpc.registry import Instance, MatchmakerFull, Unusable
 from fastsock.rpc.stub import connect
 
 __all__ = ["Registrar"]
@@ -27,8 +28,11 @@ PAUSE_MOST = 2.0
 class Registrar:
     """Registers at once, then renews on a thread of its own until ``stop``."""
 
-    def __init__(self, instance: Instance, matchmaker: Address, token: str) -> None:
+    def __init__(
+        self, instance: Instance, secret: bytes, matchmaker: Address, token: str
+    ) -> None:
         self._instance = instance
+        self._secret = secret.hex()
         self._matchmaker = matchmaker
         self._token = token
         self._stub: Matchmaker | None = None
@@ -45,7 +49,7 @@ class Registrar:
         """
         try:
             self._pause = self._register()
-        except (Unavailable, OSError, MatchmakerFull) as error:
+        except (Unavailable, OSError, MatchmakerFull, Unusable) as error:
             self._failed(error)
         self._thread.start()
 
@@ -60,7 +64,7 @@ class Registrar:
         while not self._stopping.wait(self._pause):
             try:
                 self._pause, failures = self._register(), 0
-            except (RpcError, OSError, MatchmakerFull) as error:
+            except (RpcError, OSError, MatchmakerFull, Unusable) as error:
                 self._failed(error)
                 failures = min(failures + 1, 10)
                 longest = min(PAUSE_FIRST * 2**failures, PAUSE_MOST)
@@ -77,7 +81,7 @@ class Registrar:
                 timeout=CALL_SECONDS,
                 connect_timeout=CALL_SECONDS,
             )
-        lease = self._stub.register(self._instance)
+        lease = self._stub.register(self._instance, self._secret)
         if self._failing:
             log.info("matchmaker %s: registered again", show(self._matchmaker))
         self._failing = False
@@ -93,8 +97,8 @@ class Registrar:
     def _unregister(self) -> None:
         try:
             if self._stub is not None:
-                self._stub.unregister(self._instance.incarnation)
-        except (RpcError, OSError) as error:
+                self._stub.unregister(self._instance.incarnation, self._secret)
+        except (RpcError, OSError, Unusable) as error:
             log.info("matchmaker %s: not unregistered: %s", show(self._matchmaker), error)
         self._close()
 

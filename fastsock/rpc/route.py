@@ -21,6 +21,10 @@ class Route(Protocol):
         """Nobody answers there now."""
         ...
 
+    def worked(self, address: Address) -> None:
+        """A server has answered there."""
+        ...
+
 
 class FixedRoute:
     """One server, whose address the user knows."""
@@ -35,4 +39,7 @@ class FixedRoute:
         return False
 
     def failed(self, address: Address) -> None:
+        pass
+
+    def worked(self, address: Address) -> None:
         pass

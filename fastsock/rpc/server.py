@@ -1,6 +1,5 @@
 """Serving: greets clients, keeps their sessions, and hands their calls to the skeleton."""
 
-import hmac
 import logging
 import os
 import secrets
@@ -33,10 +32,12 @@ from fastsock.rpc.errors import (
     UnknownMethod,
     VersionMismatch,
 )
+from fastsock.rpc.handshake import Challenged, tcp_name
 from fastsock.rpc.interface import Interface
-from fastsock.rpc.matchmaker import Instance
-from fastsock.rpc.places import announced
+from fastsock.rpc.matchmaker import Matchmaker
+from fastsock.rpc.places import announced, names_of
 from fastsock.rpc.registrar import Registrar
+from fastsock.rpc.registry import Instance, incarnation_of
 from fastsock.rpc.session import Assembly, Session
 from fastsock.rpc.skeleton import Interceptor, Methods, Running, Skeleton, failure_of
 from fastsock.server import MultiServer
@@ -53,6 +54,8 @@ TEXT_MAX = 200
 
 OUTBOX_BYTES_MAX = 1 << 23
 LOG_BYTES = 1 << 21
+
+_CHALLENGE = bytes([wire.CHALLENGE])
 
 _unpack = wire.HEADER.unpack_from
 
@@ -85,8 +88,12 @@ def serve(
     matchmaker       address of a matchmaker that tells clients of this server while it lives and
                      does not drain; if it does not answer, it is asked until it does
     advertise        the address, or list of addresses, at which clients find the server: by default
-                     ``address``, where 0.0.0.0 and :: become this machine's towards the matchmaker
-    token            clients must know it; the matchmaker gets the same one
+                     ``address``, where 0.0.0.0 and :: become this machine's towards the matchmaker.
+                     With a token, clients that come by another address than that of the
+                     connection, as through NAT, need it even without a matchmaker
+    token            clients must prove that they know it, and this server proves it to them first;
+                     the matchmaker has the same one. It never crosses the wire, but a short one can
+                     be guessed from what does: take ``secrets.token_urlsafe(32)``
     threads_max      threads of the pool that runs methods
     calls_max        calls of one client that run at a time; more are refused
     body_bytes_max   the longest arguments or result; arguments that arrive take four times that,
@@ -133,7 +140,7 @@ def serve(
     listed: Any = address if several else [address]
     server = Server(service, interface or type(service), skeleton, options)
     try:
-        server._listen(listed, listening)
+        server._listen(listed, listening, advertise)
         if matchmaker is not None:
             server._register(matchmaker, advertise, token)
     except BaseException:
@@ -149,7 +156,10 @@ class Server:
         self, service: object, interface: type, skeleton: Skeleton, options: dict[str, Any]
     ) -> None:
         self.interface = Interface.of(interface)
-        self.incarnation = secrets.token_bytes(16)
+        self._secret = secrets.token_bytes(32)
+        self.incarnation = incarnation_of(self._secret)
+        self._names: set[str] = set()
+        """By which clients may call the addresses at which they meet this server."""
         self._skeleton = skeleton
         self._options = options
         self._lock = threading.Lock()
@@ -166,6 +176,8 @@ class Server:
         self._begun = monotonic()
         self._add(self.interface, service, 0)
         self._add(BUILTINS, Builtins(self), 1 << 15)
+        if isinstance(service, Matchmaker):
+            service.expect_token(options["token"])
         self._inline = InlineCalls(
             skeleton.inline_methods(self._methods),
             options["calls_max"],
@@ -185,7 +197,7 @@ class Server:
             text = signature.text[:TEXT_MAX]
             self._infos[name] = wire.MethodInfo(number, signature.digest, text)
 
-    def _listen(self, listed: Sequence[Address], options: dict[str, Any]) -> None:
+    def _listen(self, listed: Sequence[Address], options: dict[str, Any], advertise: Any) -> None:
         self._linger = options["linger"]
         for address in listed:
             engine = MultiServer(
@@ -200,6 +212,8 @@ class Server:
             engine.on_message(self._inline)
             engine.on_disconnect(self._disconnected)
             self._engines.append(engine)
+        files = [each for each in self.addresses if isinstance(each, str)]
+        self._names = names_of(files) | names_of(advertise)
         for engine in self._engines:
             engine.start()
 
@@ -212,7 +226,7 @@ class Server:
             socket.gethostname(),
             os.getpid(),
         )
-        self._registrar = Registrar(instance, matchmaker, token)
+        self._registrar = Registrar(instance, self._secret, matchmaker, token)
         self._registrar.start()
 
     def _unregister(self) -> None:
@@ -318,7 +332,7 @@ class Server:
     def _received(self, conn: Connection, frame: bytes) -> None:
         session = conn.context
         if session.__class__ is not Session:
-            if session is None:
+            if session is None or session.__class__ is Challenged:
                 self._greet(conn, frame)
             return
         if len(frame) < wire.HEADER_BYTES:
@@ -360,8 +374,8 @@ class Server:
             self._refuse(conn, BadRequest(f"a frame of unknown kind {kind}"))
 
     def _refuse(self, conn: Connection, error: RpcError) -> None:
-        """Says why, and closes the connection. Who is refused a hello has no second one."""
-        if conn.context is None:
+        """Says why, and closes the connection. A client that is refused has no second hello."""
+        if not isinstance(conn.context, Session):
             conn.context = False
         with suppress(ConnectionClosed):  # It has ended meanwhile.
             conn.send(wire.frame(wire.REFUSED, payload=failure_of(error)))
@@ -404,7 +418,10 @@ class Server:
 
     def _greet(self, conn: Connection, frame: bytes) -> None:
         try:
-            hello = self._read_hello(frame)
+            if frame[:1] == _CHALLENGE and conn.context is None:
+                self._answer_challenge(conn, frame)
+                return
+            hello = self._read_hello(frame, conn.context)
         except RpcError as error:
             self._refuse(conn, error)
             return
@@ -440,24 +457,63 @@ class Server:
             if self._draining:
                 conn.send(wire.frame(wire.DRAIN, session.highest))
 
-    def _read_hello(self, frame: bytes) -> wire.ClientHello:
-        """The client's hello; an error where it must not be let in."""
+    def _answer_challenge(self, conn: Connection, frame: bytes) -> None:
+        """Proves that this server knows the token, before the client says anything of itself."""
+        try:
+            challenge = wire.read_challenge(memoryview(frame)[wire.HEADER_BYTES :])
+        except wire.Malformed as error:
+            raise BadRequest(f"the challenge cannot be read: {error}") from None
+        self._check_protocol(challenge)
+        self._check_wanted(challenge)
+        with suppress(ConnectionClosed):
+            where = conn.address
+            here = self._names if isinstance(where, str) else self._names | {tcp_name(*where)}
+            ours = self.interface
+            conn.context = Challenged(
+                self._options["token"], challenge, ours.name, ours.version, self.incarnation, here
+            )
+            proof = wire.encode(conn.context.proof)
+            conn.send(wire.frame(wire.PROOF, payload=proof))
+
+    def _check_protocol(self, said: wire.Challenge | wire.ClientHello) -> None:
+        if said.protocol != wire.PROTOCOL:
+            raise VersionMismatch(f"protocol {said.protocol}; this server speaks {wire.PROTOCOL}")
+
+    def _check_wanted(self, said: wire.Challenge | wire.ClientHello) -> None:
+        """VersionMismatch unless the client wants what is served here."""
+        ours = self.interface
+        if said.service and (said.service, said.version) != (ours.name, ours.version):
+            raise VersionMismatch(
+                f"it serves {ours.name} version {ours.version}, not {said.service[:100]} version"
+                f" {said.version[:100]}"
+            )
+
+    def _check_token(self, hello: wire.ClientHello, challenged: Challenged | None) -> None:
+        try:
+            proof = wire.proof_of(hello)
+        except wire.Malformed:
+            raise BadRequest("the proof in the hello is no bytes") from None
+        except wire.ClearToken:
+            raise VersionMismatch(
+                "the client sends its token in clear, as old ones did: it needs a newer fastsock"
+            ) from None
+        if challenged is not None:
+            if not challenged.proves(hello, proof):
+                raise Forbidden("the token is wrong")
+        elif self._options["token"]:
+            raise Forbidden("a token is needed, with a challenge first")
+
+    def _read_hello(self, frame: bytes, challenged: Challenged | None) -> wire.ClientHello:
+        """The client's hello; an error if it must not be let in."""
         if len(frame) < wire.HEADER_BYTES or frame[0] != wire.HELLO:
             raise BadRequest("the first frame is not a hello of fastsock.rpc")
         try:
             hello = wire.read_client_hello(memoryview(frame)[wire.HEADER_BYTES :])
         except wire.Malformed as error:
             raise BadRequest(f"the hello cannot be read: {error}") from None
-        if hello.protocol != wire.PROTOCOL:
-            raise VersionMismatch(f"protocol {hello.protocol}; this server speaks {wire.PROTOCOL}")
-        if not hmac.compare_digest(hello.token.encode(), self._options["token"].encode()):
-            raise Forbidden("the token is wrong" if hello.token else "a token is needed")
-        ours = self.interface
-        if hello.service and (hello.service, hello.version) != (ours.name, ours.version):
-            raise VersionMismatch(
-                f"it serves {ours.name} version {ours.version}, not {hello.service[:100]} version"
-                f" {hello.version[:100]}"
-            )
+        self._check_protocol(hello)
+        self._check_token(hello, challenged)
+        self._check_wanted(hello)
         if not 8 <= len(hello.session) <= 64:
             raise BadRequest(f"a session of {len(hello.session)} bytes; it must be of 8 to 64")
         return hello

@@ -37,6 +37,8 @@ PING = 12  # to the server
 PONG = 13  # to the client
 DRAIN = 14  # to the client: calls above that number do not begin here, send them elsewhere
 BYE = 15  # to the server: the client ends, nobody waits for anything
+CHALLENGE = 16  # to the server, before a hello: Challenge; see handshake.py
+PROOF = 17  # to the client, in answer: Proof
 
 MORE = 1
 """Flag of a body that goes on in CHUNK frames; u64, how long it is in all, comes before it."""
@@ -57,15 +59,40 @@ STREAM_BYTES = 1 << 18
 """What a stream may send that its reader has not yet taken."""
 
 
+class Challenge(msgspec.Struct, array_like=True):
+    """The first frame of a client that has a token. ``service`` "" asks for whatever the server
+    serves; ``names`` are what the client calls the address that it has connected to."""
+
+    protocol: int
+    service: str
+    version: str
+    nonce: bytes
+    names: Annotated[list[str], msgspec.Meta(max_length=4)]
+
+
+class Proof(msgspec.Struct, array_like=True):
+    """The server's answer to a challenge: who it is, and that it knows the token. ``name`` is the
+    one of the client's names that it knows itself by; ``proof`` is empty if it has no token."""
+
+    protocol: int
+    service: str
+    version: str
+    incarnation: bytes
+    nonce: bytes
+    name: str
+    proof: bytes = b""
+
+
 class ClientHello(msgspec.Struct, array_like=True):
-    """The client's first frame. ``service`` "" asks for whatever the server serves."""
+    """The client's hello. ``service`` "" asks for whatever the server serves. ``proof`` is a
+    bytes that shows that the client knows the token, else an empty one; see :func:`proof_of`."""
 
     protocol: int
     service: str
     version: str
     session: bytes
     resume: bool
-    token: str = ""
+    proof: msgspec.Raw
     metadata: dict[str, str] = {}
 
 
@@ -135,6 +162,26 @@ read_client_hello = checked(msgspec.msgpack.Decoder(ClientHello).decode)
 read_server_hello = checked(msgspec.msgpack.Decoder(ServerHello).decode)
 read_failure = checked(msgspec.msgpack.Decoder(Failure).decode)
 read_metadata = checked(msgspec.msgpack.Decoder(dict[str, str]).decode)
+read_challenge = checked(msgspec.msgpack.Decoder(Challenge).decode)
+read_proof = checked(msgspec.msgpack.Decoder(Proof).decode)
+_read_bytes = checked(msgspec.msgpack.Decoder(bytes).decode)
+_read_text = checked(msgspec.msgpack.Decoder(str).decode)
+
+NO_PROOF = msgspec.Raw(encode(b""))
+
+
+class ClearToken(Exception):
+    """The client sends its token in clear, as clients did before there were challenges."""
+
+
+def proof_of(hello: ClientHello) -> bytes:
+    """The client's proof, empty if it has none. Raises Malformed or ClearToken."""
+    try:
+        return _read_bytes(hello.proof)
+    except Malformed:
+        if _read_text(hello.proof):
+            raise ClearToken from None
+        return b""
 
 
 def frame(kind: int, call: int = 0, amount: int = 0, payload: bytes = b"") -> bytes:
