@@ -128,9 +128,9 @@ def test_a_listener_without_the_token_hears_nothing_of_the_client():
 
 
 def test_somebody_in_between_is_found_out(server):
-    with Proxy(server.address) as proxy:
-        with pytest.raises(rpc.Forbidden, match="is no address of this server.*advertise="):
-            connect(proxy.address)
+    refused = pytest.raises(rpc.Forbidden, match="is no address of this server.*advertise=")
+    with Proxy(server.address) as proxy, refused:
+        connect(proxy.address)
 
 
 def test_somebody_in_between_who_changes_the_address_is_found_out(server):

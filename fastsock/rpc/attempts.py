@@ -1,5 +1,5 @@
-"""Several addresses tried at once, each a little after the one before it (as RFC 8305 does), so that
-one that says nothing costs its delay and not its time-out."""
+"""Several addresses tried at once, each a little after the one before it, as RFC 8305 does: one
+that says nothing costs its delay and not its time-out."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +21,9 @@ T = TypeVar("T")
 class Attempts(Generic[T]):
     """Connects to the first address that answers.
 
-    ``connect(address)`` returns what is wanted, or raises one of ``errors``; ``discard(result)`` ends
-    one that came second; ``failed(address)`` is told of those that did not answer before another
-    one did, though they had begun earlier.
+    ``connect(address)`` returns what is wanted, or raises one of ``errors``; ``discard(result)``
+    ends one that came second; ``failed(address)`` is told of those that did not answer before
+    another one did, though they had begun earlier.
     """
 
     def __init__(

@@ -277,7 +277,9 @@ class Connector(ConnectorCore):
             timeout = min(self.settings.connect_timeout, left)
             return Link(self, address, timeout, resumes if same else None)
 
-        attempts = Attempts(connect, Link.close, self._route.failed, (OSError, ValueError, RpcError))
+        attempts = Attempts(
+            connect, Link.close, self._route.failed, (OSError, ValueError, RpcError)
+        )
         link = attempts.first(self._route.addresses())
         if isinstance(link, Link):
             self._route.worked(link.address)

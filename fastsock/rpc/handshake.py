@@ -110,5 +110,5 @@ def _unproven(hello: wire.ClientHello) -> bytes:
 
 
 def _proof(key: bytes, end: bytes, *said: bytes) -> bytes:
-    """Each part goes in as MessagePack, with its length, so that none can pass for another's end."""
+    """Each part goes in as MessagePack, with its length, so that no two texts are alike."""
     return hmac.digest(key, wire.encode([b"fastsock.rpc", end, *said]), "sha256")

@@ -28,9 +28,7 @@ PAUSE_MOST = 2.0
 class Registrar:
     """Registers at once, then renews on a thread of its own until ``stop``."""
 
-    def __init__(
-        self, instance: Instance, secret: bytes, matchmaker: Address, token: str
-    ) -> None:
+    def __init__(self, instance: Instance, secret: bytes, matchmaker: Address, token: str) -> None:
         self._instance = instance
         self._secret = secret.hex()
         self._matchmaker = matchmaker

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -201,7 +202,7 @@ class Registry:
         self.expire(now)
         turns = self._services.get((service, version), {})
         first = next(iter(turns), None)
-        found = [self._leases[each].usable for each, _ in zip(turns, range(FOUND_MAX), strict=False)]
+        found = [self._leases[each].usable for each in islice(turns, FOUND_MAX)]
         if first is not None:
             turns[first] = turns.pop(first)
         return found
