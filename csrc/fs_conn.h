@@ -75,6 +75,7 @@ typedef struct fs_conn {
   fs_sub *current;      /* the one that is being sent; left at the end of a message only */
   fs_inbox *inbox;
   uint64_t opened_ns;
+  _Atomic size_t received_bytes_max; /* the longest message it may send; 0: as all others */
   uint64_t settled_count; /* messages that went to the kernel by subscriptions that ended */
   fs_counter bytes_sent, bytes_received, messages_received, dropped, last_sent_ns, last_received_ns;
   fs_addr peer; /* the last, since the record ends where the address does: most are short */

@@ -134,6 +134,14 @@ int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
   return open ? 0 : FS_EGONE;
 }
 
+int fs_reactor_trust(fs_reactor *r, uint64_t handle) {
+  pthread_mutex_lock(&r->lock);
+  fs_conn *conn = fs_conns_find(&r->conns, handle);
+  if (conn) atomic_store(&conn->received_bytes_max, 0);
+  pthread_mutex_unlock(&r->lock);
+  return conn ? 0 : FS_EGONE;
+}
+
 void fs_reactor_close(fs_reactor *r) {
   pthread_mutex_lock(&r->lock);
   atomic_store(&r->closing, true);

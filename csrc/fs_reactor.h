@@ -6,8 +6,8 @@
  * Threading: whoever holds the turn lock is the reactor; there is one at a time. The functions
  *            under "Any thread" take the short lock instead and may be called at any time.
  * Limits:    those of fs_config; beside them, per turn, FS_EVENTS_MAX events, FS_ARENA_BYTES read,
- *            FS_READ_BYTES (or FS_RELAY_BYTES) read and config.flush_bytes sent per connection, so
- *            that no peer can keep the others waiting.
+ *            FS_READ_BYTES (or FS_RELAY_BYTES) read, config.turn_messages_max messages reported and
+ *            config.flush_bytes sent per connection, so that no peer can keep the others waiting.
  *
  * Two locks, always taken in this order: turn (long: held while waiting and while sending), then
  * lock (short: never held over a system call that can take long). Everything in this struct says
@@ -49,6 +49,8 @@ typedef struct fs_config {
   uint64_t slow_grace_ns, linger_ns;
   uint64_t idle_timeout_ns, heartbeat_ns; /* 0: none */
   uint64_t busy_poll_ns;                  /* how long to spin before sleeping */
+  size_t first_bytes_max;     /* the longest message until fs_reactor_trust; 0: message_bytes_max */
+  uint32_t turn_messages_max; /* events of one connection in a turn; 0: FS_EVENTS_MAX */
   uint32_t connections_max;
   int backlog;
 } fs_config;
@@ -128,6 +130,7 @@ typedef struct fs_reactor {
   fs_inbox *retired;
   fs_event *events;
   uint32_t event_count;
+  uint32_t turn_messages; /* of the connection that is being read, in this turn */
 
   atomic_uint turn_wanted;  /* drivers that wait for a publisher's turn to end */
   atomic_bool flush_wanted; /* somebody asked for a flush while a turn was under way */
@@ -200,6 +203,9 @@ int fs_reactor_flush(fs_reactor *reactor);
  * ever. 0 or -ETIMEDOUT, -EINTR. It is also over when there is nothing to wait for any more. */
 int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
                          int64_t timeout_ns);
+
+/* From now on the connection may send messages of message_bytes_max. FS_EGONE. */
+int fs_reactor_trust(fs_reactor *reactor, uint64_t handle);
 
 /* Closes one connection in an orderly way. FS_EGONE when it has ended already. */
 int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason);

@@ -19,6 +19,7 @@ static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
     fs_list_push(&r->channels[0]->subs, &conn->main.channel_link);
     conn->current = &conn->main;
     conn->opened_ns = r->now_ns;
+    atomic_store(&conn->received_bytes_max, r->config.first_bytes_max);
     atomic_store(&conn->last_sent_ns, r->now_ns);
     atomic_store(&conn->last_received_ns, r->now_ns);
     r->open_count++;
@@ -61,10 +62,22 @@ static bool is_excepted(const fs_reactor *r, fs_slice message) {
   return memcmp(message.data, except.data, except.len) == 0;
 }
 
+/* The longest message that it may send. */
+static size_t longest(const fs_reactor *r, const fs_conn *conn) {
+  size_t own = atomic_load_explicit(&conn->received_bytes_max, memory_order_relaxed);
+  return own ? own : r->config.message_bytes_max;
+}
+
+/* Whether this turn makes no more events of what the connection says: it is the others' turn. */
+static bool had_its_turn(const fs_reactor *r) {
+  uint32_t most = r->config.turn_messages_max;
+  return r->event_count == FS_EVENTS_MAX || (most && r->turn_messages >= most);
+}
+
 /* 1, or 0: no room for it now, or -ENOMEM; then nothing was done. */
 static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed) {
   bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
-  if (report && r->event_count == FS_EVENTS_MAX) return 0;
+  if (report && had_its_turn(r)) return 0;
   if (relayed) {
     size_t framed = (size_t)r->config.codec->measure(message.data, message.len);
     uint64_t seq;
@@ -75,7 +88,10 @@ static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed)
     if (result == -ENOMEM) return result;
     if (result < 0 && result != FS_ECLOSED) return 0;
   }
-  if (report) fs_reactor_report(r, FS_MESSAGE, conn)->message = message;
+  if (report) {
+    fs_reactor_report(r, FS_MESSAGE, conn)->message = message;
+    r->turn_messages++;
+  }
   fs_count(&conn->messages_received, 1);
   fs_count(&r->counters.messages_received, 1);
   return 1;
@@ -88,7 +104,7 @@ static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t le
   while (taken < len) {
     fs_slice message;
     ssize_t frame_len =
-        r->config.codec->decode(buf + taken, len - taken, r->config.message_bytes_max, &message);
+        r->config.codec->decode(buf + taken, len - taken, longest(r, conn), &message);
     if (frame_len < 0) return frame_len;
     if (frame_len == 0) break;
     bool excepted = is_excepted(r, message);
@@ -120,8 +136,7 @@ static int take(fs_reactor *r, fs_conn *conn, const uint8_t *data, size_t len) {
   if (conn->inbox) {
     fs_slice kept = {conn->inbox->data, conn->inbox->len};
     bool whole;
-    ssize_t rest =
-        r->config.codec->rest(kept, (fs_slice){data, len}, r->config.message_bytes_max, &whole);
+    ssize_t rest = r->config.codec->rest(kept, (fs_slice){data, len}, longest(r, conn), &whole);
     if (rest < 0) return (int)rest;
     int result = fs_inbox_push(&conn->inbox, data, (size_t)rest);
     if (result < 0) return result;
@@ -172,7 +187,7 @@ static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
  * had room for some stands behind those who had none. */
 static void set_aside(fs_reactor *r, fs_conn *conn, bool had_room) {
   fs_list *line = had_room ? &r->served : &r->stalled;
-  if (conn->paused || r->event_count == FS_EVENTS_MAX) line = &r->ready;
+  if (conn->paused || had_its_turn(r)) line = &r->ready;
   fs_reactor_enlist(line, &conn->ready_link);
 }
 
@@ -199,6 +214,7 @@ static size_t read_bytes_max(const fs_reactor *r) {
 
 static void read_one(fs_reactor *r, fs_conn *conn) {
   uint64_t before = atomic_load(&conn->messages_received);
+  r->turn_messages = 0;
   int result = conn->stalled ? route_kept(r, conn) : 0;
   if (result == 0 && conn->stalled) {
     set_aside(r, conn, atomic_load(&conn->messages_received) != before);

@@ -48,6 +48,10 @@ cdef class Connection:
         """
         self.engine.close_one(self)
 
+    def _trust(self):
+        """From now on it may send messages of ``message_bytes_max``: see Engine._trust."""
+        self.engine._trust(self)
+
     def stats(self):
         """Figures of this connection, as :class:`fastsock.ConnectionStats`; raises
         ConnectionClosed after its end."""

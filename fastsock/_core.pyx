@@ -529,6 +529,10 @@ cdef class Engine:
         fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_LOCAL)
         return 0
 
+    def _trust(self, Connection conn not None):
+        """From now on the connection may send messages of message_bytes_max."""
+        fs_reactor_trust(self.live(), conn.handle)
+
     def _close_failed(self, Connection conn not None):
         """Closes a connection whose handler has raised."""
         conn.closing = True

@@ -137,6 +137,8 @@ cdef extern from "fs_reactor.h" nogil:
         uint64_t idle_timeout_ns
         uint64_t heartbeat_ns
         uint64_t busy_poll_ns
+        size_t first_bytes_max
+        uint32_t turn_messages_max
         uint32_t connections_max
         int backlog
 
@@ -224,6 +226,7 @@ cdef extern from "fs_reactor.h" nogil:
     int fs_reactor_flush(fs_reactor *reactor)
     int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
                              int64_t timeout_ns)
+    int fs_reactor_trust(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
     void fs_reactor_close(fs_reactor *reactor)
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)

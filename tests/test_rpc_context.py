@@ -32,7 +32,7 @@ def test_metadata_of_connection_and_call(start, stub):
     "wrong, error, says",
     [
         ({"a": 1}, TypeError, "str to str, not 'a': 1"),
-        ({"a": "x" * 10_000}, ValueError, "10001 bytes; at most 8192"),
+        ({"a": "x" * 10_000}, ValueError, "10033 bytes; at most 8192"),
     ],
 )
 def test_metadata_that_cannot_be_sent(start, stub, wrong, error, says):

@@ -14,6 +14,7 @@ _deadline: ContextVar[float | None] = ContextVar("fastsock.rpc.deadline", defaul
 _metadata: ContextVar[Mapping[str, str] | None] = ContextVar("fastsock.rpc.metadata", default=None)
 
 METADATA_BYTES_MAX = 1 << 13
+"""See ``metadata_size``."""
 
 _lock = threading.Lock()
 """Guards the cancelling of all contexts; held for moments."""
@@ -106,12 +107,18 @@ def metadata(**entries: str) -> Iterator[None]:
         _metadata.reset(token)
 
 
+def metadata_size(entries: Mapping[str, str]) -> int:
+    """What counts of them: the bytes of all texts, and 32 for each entry (as in RFC 9113)."""
+    texts = sum(len(key.encode()) + len(value.encode()) for key, value in entries.items())
+    return texts + 32 * len(entries)
+
+
 def check_metadata(entries: Mapping[str, str]) -> dict[str, str]:
     """A copy; TypeError or ValueError where it is not a small map of str to str."""
     for key, value in entries.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"metadata is a map of str to str, not {key!r}: {value!r}")
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in entries.items())
+    size = metadata_size(entries)
     if size > METADATA_BYTES_MAX:
         raise ValueError(f"metadata of {size} bytes; at most {METADATA_BYTES_MAX} are sent")
     return dict(entries)

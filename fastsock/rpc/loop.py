@@ -1,9 +1,12 @@
 """An event loop on a thread of its own, for methods that are coroutines."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+log = logging.getLogger("fastsock.rpc")
 
 
 class LoopThread:
@@ -14,28 +17,37 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """work() runs as a task. Any thread may call it."""
+        """work() runs as a task. Any thread may call it. RuntimeError if no thread can be
+        started."""
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._loop,), name="fastsock.rpc loop", daemon=True
-                )
-                self._thread.start()
-        self._loop.call_soon_threadsafe(self._spawn, work)
+            loop = self._loop or self._begin()
+        loop.call_soon_threadsafe(self._spawn, work)
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(
+            target=self._run, args=(loop,), name="fastsock.rpc loop", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
+        return loop
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        assert self._loop is not None
-        task = self._loop.create_task(work())
+        task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            self._run_on(loop)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -43,9 +55,17 @@ class LoopThread:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
+    def _run_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._closing:
+            try:
+                loop.run_forever()
+            except BaseException:  # SystemExit in a task that a method has left running.
+                log.exception("a task of the event loop failed")
+
     def close(self, timeout: float) -> None:
         """Cancels what runs, and ends the thread; waits at most timeout seconds."""
         if self._loop is None or self._thread is None:
             return
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout)

@@ -5,23 +5,25 @@ import os
 import secrets
 import socket
 import threading
-from collections import OrderedDict, deque
+from collections import ChainMap, OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from resource import RLIMIT_NOFILE, getrlimit
 from time import monotonic
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from fastsock import address as addresses
 from fastsock._connection import Connection
-from fastsock.address import Address
+from fastsock.address import Address, Sockaddr
 from fastsock.errors import ConnectionClosed
 from fastsock.options import check_count, check_period
 from fastsock.rpc import wire
 from fastsock.rpc._inline import InlineCalls, deadline_of
+from fastsock.rpc.budget import Budget
 from fastsock.rpc.builtin import BUILTINS, Builtins
 from fastsock.rpc.calls import too_large
-from fastsock.rpc.context import Context, _current
+from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current, metadata_size
 from fastsock.rpc.errors import (
     BadRequest,
     Forbidden,
@@ -34,6 +36,7 @@ from fastsock.rpc.errors import (
 )
 from fastsock.rpc.handshake import Challenged, tcp_name
 from fastsock.rpc.interface import Interface
+from fastsock.rpc.keeper import Keeper
 from fastsock.rpc.matchmaker import Matchmaker
 from fastsock.rpc.places import announced, names_of
 from fastsock.rpc.registrar import Registrar
@@ -44,10 +47,17 @@ from fastsock.server import MultiServer
 
 __all__ = ["Server", "serve"]
 
-log = logging.getLogger("fastsock")
+log = logging.getLogger("fastsock.rpc")
 
-HELLO_SECONDS = 10.0
-"""After that, a connection that has not said hello makes room for one that may."""
+HELLO_BYTES_MAX = 1 << 14
+"""The longest frame of a client that has not been greeted."""
+
+TURN_MESSAGES_MAX = 64
+"""Frames of one client after which it is the others' turn."""
+
+CROWDED = 10
+"""The time for a hello is so many times shorter while silent connections take half of what is
+left."""
 
 TEXT_MAX = 200
 """Characters of a signature that a hello shows."""
@@ -74,6 +84,9 @@ def serve(
     connections_max: int = 10_000,
     session_seconds: float = 30.0,
     sessions_max: int = 1000,
+    greeting_seconds: float = 10.0,
+    held_bytes_max: int | None = None,
+    metadata_bytes_max: int = METADATA_BYTES_MAX,
     tracebacks: bool = False,
     interceptors: Sequence[Interceptor] = (),
     idle_timeout: float | None = None,
@@ -96,11 +109,16 @@ def serve(
                      be guessed from what does: take ``secrets.token_urlsafe(32)``
     threads_max      threads of the pool that runs methods
     calls_max        calls of one client that run at a time; more are refused
-    body_bytes_max   the longest arguments or result; arguments that arrive take four times that,
-                     for one client
+    body_bytes_max   the longest arguments or result
     connections_max  clients at a time
     session_seconds  for so long a client that lost its connection can come back to its calls
     sessions_max     clients that may be away at a time; the longest away are forgotten
+    greeting_seconds for so long a connection may be without a hello; a tenth of that while such
+                     connections take half of the places that are left
+    held_bytes_max   what unfinished arguments and calls that wait or run take, for all clients
+                     together, of which each may have as much as is left; None: four times
+                     body_bytes_max. More is refused with Overloaded
+    metadata_bytes_max  the longest metadata of a client and of a call; an entry counts 32 more
     tracebacks       whether callers see the traceback of an exception
     interceptors     each is called around each method: ``interceptor(context, proceed)`` returns
                      ``proceed()``, of which a coroutine method makes an awaitable
@@ -112,13 +130,22 @@ def serve(
     be, OSError where the address cannot be listened on, Forbidden or another RpcError where the
     matchmaker refuses.
     """
+    if isinstance(service, type):
+        raise TypeError(f"serve {service.__name__}(), an object, not the class {service.__name__}")
     options = {
         "token": token,
         "calls_max": calls_max,
         "body_bytes_max": body_bytes_max,
         "session_seconds": session_seconds,
         "sessions_max": sessions_max,
+        "greeting_seconds": greeting_seconds,
+        "metadata_bytes_max": metadata_bytes_max,
+        "connections_max": connections_max,
     }
+    check_period("greeting_seconds", greeting_seconds)
+    check_count("metadata_bytes_max", metadata_bytes_max, METADATA_BYTES_MAX)
+    if held_bytes_max is not None:
+        check_count("held_bytes_max", held_bytes_max, 1 << 48)
     check_period("session_seconds", session_seconds)
     check_count("threads_max", threads_max, 1 << 12)
     check_count("calls_max", calls_max, 1 << 20)
@@ -129,6 +156,7 @@ def serve(
         body_bytes_max=body_bytes_max,
         tracebacks=tracebacks,
         interceptors=interceptors,
+        budget=Budget(4 * body_bytes_max if held_bytes_max is None else held_bytes_max),
     )
     listening = {
         "connections_max": connections_max,
@@ -149,6 +177,17 @@ def serve(
     return server
 
 
+class Engine(MultiServer):
+    """One that lets strangers send little, and each client a few frames before the next one."""
+
+    def _bind(self, family: int, sockaddr: Sockaddr) -> None:
+        self._options |= {
+            "first_bytes_max": HELLO_BYTES_MAX,
+            "turn_messages_max": TURN_MESSAGES_MAX,
+        }
+        super()._bind(family, sockaddr)
+
+
 class Server:
     """A running server of one service. Made by :func:`serve`. ``with`` closes it."""
 
@@ -166,7 +205,8 @@ class Server:
         self._sessions: dict[bytes, Session] = {}
         self._away: OrderedDict[bytes, Session] = OrderedDict()
         self._silent: deque[tuple[float, Connection]] = deque()
-        self._engines: list[MultiServer] = []
+        self._keeper = Keeper(self._tend)
+        self._engines: list[Engine] = []
         self._draining = False
         self._registrar: Registrar | None = None
         self._closed = threading.Event()
@@ -175,6 +215,7 @@ class Server:
         self._infos: dict[str, wire.MethodInfo] = {}
         self._begun = monotonic()
         self._add(self.interface, service, 0)
+        skeleton.check_interceptors(self._methods)
         self._add(BUILTINS, Builtins(self), 1 << 15)
         if isinstance(service, Matchmaker):
             service.expect_token(options["token"])
@@ -200,7 +241,7 @@ class Server:
     def _listen(self, listed: Sequence[Address], options: dict[str, Any], advertise: Any) -> None:
         self._linger = options["linger"]
         for address in listed:
-            engine = MultiServer(
+            engine = Engine(
                 address,
                 framing="length",
                 message_bytes_max=wire.FRAME_BYTES_MAX,
@@ -214,6 +255,7 @@ class Server:
             self._engines.append(engine)
         files = [each for each in self.addresses if isinstance(each, str)]
         self._names = names_of(files) | names_of(advertise)
+        self._keeper.start()
         for engine in self._engines:
             engine.start()
 
@@ -273,6 +315,7 @@ class Server:
         for engine in self._engines:
             engine.close()
         self._skeleton.close(self._linger)
+        self._keeper.close()
         self._closed.set()
 
     def _refuse_calls(self) -> list[Session]:
@@ -319,15 +362,38 @@ class Server:
     # ---- Connections ----
 
     def _connected(self, conn: Connection) -> None:
-        now = monotonic()
-        silent = self._silent
-        silent.append((now, conn))
-        while silent and silent[0][0] < now - HELLO_SECONDS:
-            _, oldest = silent.popleft()
-            if oldest.context is None:
-                oldest.close()
-        while silent and silent[0][1].context is not None:
-            silent.popleft()
+        self._silent.append((monotonic(), conn))
+        if len(self._silent) == 1:
+            self._keeper.look()
+
+    def _tend(self) -> float | None:
+        """Does what is due by time; in how many seconds it is needed again."""
+        with self._lock:
+            forgotten = self._forget_sessions()
+            first = next(iter(self._away.values()), None)
+        for session in forgotten:
+            session.cancel_all()
+        due = self._hang_up_on_silent()
+        if first is not None and first.left_at is not None:
+            left = max(0.01, first.left_at + self._options["session_seconds"] - monotonic())
+            due = left if due is None else min(due, left)
+        return due
+
+    def _hang_up_on_silent(self) -> float | None:
+        """Closes the connections that have had their time to say hello; when to look again."""
+        silent, now = self._silent, monotonic()
+        for _ in range(len(silent)):  # Others may come at the end.
+            begun, conn = silent.popleft()
+            greeted = conn.context is False or isinstance(conn.context, Session)
+            if not greeted and conn.reason is None:
+                silent.append((begun, conn))
+        limit = self._options["greeting_seconds"]
+        places = min(self._options["connections_max"], getrlimit(RLIMIT_NOFILE)[0])
+        if 2 * len(silent) > places - sum(len(engine.connections) for engine in self._engines):
+            limit /= CROWDED
+        while silent and silent[0][0] <= now - limit:
+            silent.popleft()[1].close()
+        return min(0.5, limit / CROWDED) if silent else None
 
     def _received(self, conn: Connection, frame: bytes) -> None:
         session = conn.context
@@ -389,19 +455,21 @@ class Server:
         with self._lock:
             if self._sessions.get(session.token) is session:
                 self._away[session.token] = session
-            self._forget_sessions()
+        self._keeper.look()
 
-    def _forget_sessions(self) -> None:
-        """Those that are away for too long, or too many."""
+    def _forget_sessions(self) -> list[Session]:
+        """Those that are away for too long, or too many. The lock is held."""
+        forgotten: list[Session] = []
         before = monotonic() - self._options["session_seconds"]
         while self._away:
             token, session = next(iter(self._away.items()))
             recent = session.left_at is None or session.left_at > before
             if recent and len(self._away) <= self._options["sessions_max"]:
-                return
+                break
             del self._away[token]
             self._sessions.pop(token, None)
-            session.cancel_all()
+            forgotten.append(session)
+        return forgotten
 
     def _end(self, session: Session) -> None:
         """The client has said goodbye. What its calls return, now that they are cancelled, is no
@@ -426,11 +494,11 @@ class Server:
             self._refuse(conn, error)
             return
         with self._lock:
-            self._forget_sessions()
             session = self._sessions.get(hello.session) if hello.resume else None
             resumed = session is not None
             if session is None:
-                session = Session(hello.session, hello.metadata)
+                budget, drop = self._skeleton.budget, self._skeleton.drop
+                session = Session(hello.session, hello.metadata, budget, drop)
             self._sessions[hello.session] = session
             self._away.pop(hello.session, None)
         if session.conn is not None:
@@ -440,6 +508,7 @@ class Server:
         limits = self._options
         session.attach(conn, 2 * limits["calls_max"], 4 * limits["body_bytes_max"])
         conn.context = session
+        conn._trust()
         answer = wire.ServerHello(
             wire.PROTOCOL,
             self.interface.name,
@@ -514,6 +583,9 @@ class Server:
         self._check_protocol(hello)
         self._check_token(hello, challenged)
         self._check_wanted(hello)
+        size, most = metadata_size(hello.metadata), self._options["metadata_bytes_max"]
+        if size > most:
+            raise BadRequest(f"metadata of {size} bytes; metadata_bytes_max is {most}")
         if not 8 <= len(hello.session) <= 64:
             raise BadRequest(f"a session of {len(hello.session)} bytes; it must be of 8 to 64")
         return hello
@@ -540,8 +612,7 @@ class Server:
             self._answer_error(session, number, BadRequest(f"call {number} begins twice"))
             return
         if number > session.highest:
-            session.highest = number
-            session.incomplete.add(number)
+            session.note_incomplete(number, self._options["calls_max"])
         flags &= ~wire.MORE
         session.assembling[number] = Assembly(method, flags, remaining_us, total)
         self._assemble(session, number, frame, at)
@@ -552,17 +623,21 @@ class Server:
         body = session.assembling.get(number)
         if body is None:
             return
+        budget = self._skeleton.budget
+        over = not budget.take(session, len(frame) - at)
         before = len(body.data)
-        missing = body.data.add(frame, at)
-        session.assembling_bytes += len(body.data) - before
-        over = session.assembling_bytes > 4 * self._options["body_bytes_max"]
-        if missing > 0 and not over:
+        missing = -1 if over else body.data.add(frame, at)
+        if not over:
+            budget.give(session, len(frame) - at - (len(body.data) - before))
+        if missing > 0:
             return
         del session.assembling[number]
-        session.assembling_bytes -= len(body.data)
-        if over or missing < 0:
+        budget.give(session, len(body.data))
+        if missing < 0:
             session.seen(number)
-            error = self._overloaded() if over else BadRequest(f"call {number} is too long")
+            error: RpcError = BadRequest(f"call {number} is too long")
+            if over:
+                error = Overloaded(f"no room for its body: held_bytes_max = {budget.bytes_max}")
             self._answer_error(session, number, error)
             return
         whole = memoryview(body.data)
@@ -596,12 +671,15 @@ class Server:
         if flags & wire.METADATA:
             try:
                 size = int.from_bytes(body[:2])
-                metadata = {**metadata, **wire.read_metadata(body[2 : 2 + size])}
+                own = wire.read_metadata(body[2 : 2 + size])
+                if metadata_size(own) > self._options["metadata_bytes_max"]:
+                    raise wire.Malformed("it is too long")
+                metadata = MappingProxyType(ChainMap(own, session.shared))
                 body = body[2 + size :]
                 if flags & wire.SEGMENTS:  # Arrays are aligned within a body of their own.
                     body = memoryview(bytearray(body))
-            except wire.Malformed:
-                bad = BadRequest("the metadata is no map of str to str")
+            except wire.Malformed as error:
+                bad = BadRequest(f"the metadata is no map of str to str: {error}")
                 self._answer_error(session, number, bad)
                 return
         context = Context(session.peer, signature.name, metadata, deadline_of(remaining_us))

@@ -6,15 +6,18 @@ above the highest, does not run and is not kept has been here, and its outcome i
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fastsock._connection import Connection
 from fastsock.rpc import wire
 from fastsock.rpc._body import Body
 from fastsock.rpc._inline import SessionCore, answer_frame
+from fastsock.rpc.budget import Budget
 from fastsock.rpc.outgoing import Lane, Outgoing
+from fastsock.rpc.pool import Line
 
 if TYPE_CHECKING:
     from fastsock.rpc.skeleton import Running
@@ -40,12 +43,23 @@ class Session(SessionCore):
     outgoing: Outgoing | None
     running: "dict[int, Running]"
 
-    def __init__(self, token: bytes, metadata: Mapping[str, str]) -> None:
-        super().__init__(metadata)
+    def __init__(
+        self,
+        token: bytes,
+        metadata: dict[str, str],
+        budget: Budget,
+        drop: "Callable[[Running], object]",
+    ) -> None:
+        """``drop(call)`` ends a call that is cancelled and has not begun."""
+        super().__init__(MappingProxyType(metadata))
+        self.shared = metadata
         self.token = token
+        self.line = Line()
+        self._budget = budget
+        self._drop = drop
         self.conn: Connection | None = None
         self.assembling: dict[int, Assembly] = {}
-        self.assembling_bytes = 0
+        self.held_bytes = 0
         self.left_at: float | None = None
 
     def attach(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
@@ -62,8 +76,9 @@ class Session(SessionCore):
             self.conn = None
             self.outgoing = None
             self.left_at = monotonic()
+            unfinished = sum(len(body.data) for body in self.assembling.values())
             self.assembling.clear()
-            self.assembling_bytes = 0
+        self._budget.give(self, unfinished)
         for call in list(self.running.values()):
             if call.signature.stream:
                 call.context._cancel()
@@ -72,16 +87,28 @@ class Session(SessionCore):
         """Nobody waits for the call any more."""
         call = self.running.get(number)
         if call is not None:
-            call.context._cancel()
+            self._cancel(call)
         unfinished = self.assembling.pop(number, None)
         if unfinished is not None:
-            self.assembling_bytes -= len(unfinished.data)
+            self._budget.give(self, len(unfinished.data))
             self.incomplete.discard(number)
 
     def cancel_all(self) -> None:
         """The client waits for nothing any more."""
         for call in list(self.running.values()):
-            call.context._cancel()
+            self._cancel(call)
+
+    def _cancel(self, call: "Running") -> None:
+        call.context._cancel()
+        self._drop(call)
+
+    def note_incomplete(self, number: int, most: int) -> None:
+        """A call has arrived whose body has not. Of more than ``most`` such calls the oldest are
+        no longer expected: a client that is back has sent them again, or never will."""
+        self.highest = number
+        self.incomplete.add(number)
+        while len(self.incomplete) > most:
+            self.incomplete.discard(min(self.incomplete - self.assembling.keys()))
 
     def answer(
         self,

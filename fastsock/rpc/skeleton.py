@@ -7,7 +7,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from time import monotonic
 from typing import Any
 
@@ -16,12 +16,14 @@ import msgspec
 from fastsock.rpc import wire
 from fastsock.rpc._body import call_method
 from fastsock.rpc._inline import InlineMethod
+from fastsock.rpc.budget import Budget
 from fastsock.rpc.calls import too_large
 from fastsock.rpc.context import Context, _current
 from fastsock.rpc.errors import (
     CODE_OF,
     Cancelled,
     DeadlineExceeded,
+    Overloaded,
     RpcError,
     WrongArguments,
     WrongResult,
@@ -33,13 +35,16 @@ from fastsock.rpc.outgoing import Lane
 from fastsock.rpc.pool import Pool
 from fastsock.rpc.session import Encoded, Session, size_of
 
-log = logging.getLogger("fastsock")
+log = logging.getLogger("fastsock.rpc")
 
 Interceptor = Callable[[Context, Callable[[], Any]], Any]
 Methods = dict[int, tuple[Signature, Callable[..., Any]]]
 """By their numbers on the wire."""
 
 NIL = b"\xc0"
+
+CALL_BYTES = 1024
+"""About what a call that waits takes beside its arguments."""
 
 STREAM_TURN_ITEMS = 64
 """Items of a stream after which its thread looks at other work first."""
@@ -64,6 +69,7 @@ class Running:
         "context",
         "flags",
         "function",
+        "held",
         "lane",
         "number",
         "session",
@@ -87,6 +93,7 @@ class Running:
         self.context = context
         self.flags = flags
         self.arguments = arguments
+        self.held = 0
         self.lane = Lane() if signature.stream else None
 
 
@@ -100,7 +107,9 @@ class Skeleton:
         body_bytes_max: int,
         tracebacks: bool,
         interceptors: Sequence[Interceptor],
+        budget: Budget,
     ) -> None:
+        self.budget = budget
         self._pool = Pool(threads_max)
         self._loop = LoopThread()
         self._body_bytes_max = body_bytes_max
@@ -119,6 +128,19 @@ class Skeleton:
             if signature.options.inline and not signature.options.oneway
         }
 
+    def check_interceptors(self, methods: Methods) -> None:
+        """TypeError for a coroutine function that nobody would await."""
+        for intercept in self._interceptors:
+            if not callable(intercept):
+                raise TypeError(f"an interceptor is a function, not {intercept!r}")
+            for signature, _ in methods.values():
+                blocking = signature.stream or not signature.asynchronous
+                if blocking and inspect.iscoroutinefunction(intercept):
+                    raise TypeError(
+                        f"{intercept.__qualname__}() is async, and nobody awaits it around"
+                        f" {signature.name}(); declare it with def"
+                    )
+
     def run(self, call: Running) -> None:
         """Begins the call, on the thread that its method asks for."""
         signature = call.signature
@@ -129,10 +151,24 @@ class Skeleton:
         with self._idle:
             self.running_count += 1
         call.session.running[call.number] = call
-        if not signature.asynchronous:
-            self._pool.submit(lambda: self._run_in_pool(call))
-        else:
-            self._loop.start(lambda: self._run_async(call))
+        held = CALL_BYTES + len(call.arguments)
+        if not self.budget.take(call.session, held):
+            why = f"{signature.name} did not start: held_bytes_max = {self.budget.bytes_max}"
+            self._fail(call, _Refusal(Overloaded(why)))
+            return
+        call.held = held
+        try:
+            if not signature.asynchronous:
+                self._pool.submit(call.session.line, call, lambda: self._run_in_pool(call))
+            else:
+                self._loop.start(lambda: self._run_async(call))
+        except RuntimeError as error:
+            self._fail(call, _Refusal(Overloaded(f"{signature.name} did not start: {error}")))
+
+    def drop(self, call: Running) -> None:
+        """Ends a cancelled call if it has not begun."""
+        if self._pool.remove(call.session.line, call):
+            self._is_over(call)
 
     def wait_idle(self, timeout: float | None) -> bool:
         """Waits until nothing runs; False after timeout seconds."""
@@ -176,7 +212,7 @@ class Skeleton:
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
-        call.context._on_cancel(lambda: loop.call_soon_threadsafe(task.cancel))
+        call.context._on_cancel(lambda: _call_in(loop, task.cancel))
         try:
             function, arguments = call.function, self._arguments(call)
             result = self._intercepted(call.context, lambda: function(*arguments))
@@ -260,17 +296,19 @@ class Skeleton:
 
     def failure(self, call: Running, error: BaseException) -> bytes:
         """The body of an ERROR frame."""
-        if call.signature.options.oneway:
-            log.error("oneway method %s failed", call.signature.name, exc_info=error)
         if isinstance(error, _Refusal):
+            if call.signature.options.oneway and not isinstance(error.error, Cancelled):
+                self._log(call, error.error)
             return failure_of(error.error)
+        if not isinstance(error, (*call.signature.options.raises, RpcError)):
+            self._log(call, error)
         if isinstance(error, DeadlineExceeded):
             return failure_of(DeadlineExceeded(str(error)))
         name = _name(call.signature, error)
         try:
             text = "".join(traceback.format_exception(error)) if self._tracebacks else ""
             shown = wire.Failure(0, name, _clean(str(error)), _clean(text, 1 << 15))
-        except Exception as failed:
+        except BaseException as failed:
             shown = wire.Failure(0, name, f"(its text cannot be made: {type(failed).__name__})")
         if isinstance(error, call.signature.options.raises):
             shown.values = list(error.args)
@@ -280,6 +318,19 @@ class Skeleton:
             shown.values = None
             return _encode_failure(shown)
 
+    def _log(self, call: Running, error: BaseException) -> None:
+        """The caller may not tell anybody that the method has failed, so the server does."""
+        try:
+            log.error(
+                "%s failed, call %d of %s",
+                call.signature.name,
+                call.number,
+                call.context.peer,
+                exc_info=error,
+            )
+        except BaseException:  # Its text cannot be made.
+            log.error("%s failed with %s", call.signature.name, type(error).__name__)
+
     def end(self, call: Running, kind: int, flags: int, body: Encoded) -> None:
         """Sends the last frame of a call and forgets the call."""
         session, options = call.session, call.signature.options
@@ -288,6 +339,7 @@ class Skeleton:
         keep = not options.idempotent and not call.signature.stream
         session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
         if not options.inline:
+            self.budget.give(session, call.held)
             with self._idle:
                 self.running_count -= 1
                 if not self.running_count:
@@ -378,7 +430,10 @@ class StreamRun:
         with self._credit.lock:
             parked, self._parked = self._parked, False
         if parked:
-            self._skeleton._pool.submit(self.step)
+            self._submit()
+
+    def _submit(self) -> None:
+        self._skeleton._pool.submit(self._call.session.line, self, self.step)
 
     def step(self) -> None:
         """Sends items until credit, turn or items are over."""
@@ -390,7 +445,7 @@ class StreamRun:
                     return
             if not self._send_next():
                 return
-        self._skeleton._pool.submit(self.step)
+        self._submit()
 
     def _send_next(self) -> bool:
         """One item; False at the end, which it sends."""
@@ -417,6 +472,11 @@ def _close(iterator: Any) -> None:
         iterator.close()
 
 
+def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # The loop has ended, and its tasks with it.
+        loop.call_soon_threadsafe(callback)
+
+
 def _closing(items: Any) -> AbstractAsyncContextManager[Any]:
     """Lets an asynchronous generator clean up when its reader has gone."""
     return aclosing(items) if hasattr(items, "aclose") else nullcontext()
@@ -437,7 +497,7 @@ class AsyncStreamRun:
     def credit(self, items: int, size: int) -> None:
         """The reader took some."""
         self._credit.give(items, size)
-        self._loop.call_soon_threadsafe(self._more.set)
+        _call_in(self._loop, self._more.set)
 
     async def run(self) -> None:
         """Sends all items and the end."""

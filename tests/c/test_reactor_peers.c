@@ -482,6 +482,46 @@ static void a_loud_speaker_leaves_room_for_others(void) {
   client_close(&quiet);
 }
 
+static void a_turn_reports_a_few_messages_of_each(void) {
+  struct rig rig = {0};
+  struct client loud, quiet;
+  fs_config config = rig_config();
+  config.turn_messages_max = 2;
+  rig_open(&rig, &config, AF_INET);
+  rig_join(&rig, &loud);
+  rig_join(&rig, &quiet);
+  client_say(&loud, "1\n2\n3\n4\n5\n");
+  client_say(&quiet, "quiet\n");
+  RIG_UNTIL(&rig, rig_count(&rig, FS_MESSAGE) == 6);
+  size_t at = 0;
+  while (strcmp(said(&rig, at), "quiet") != 0) at++;
+  CHECK(at <= 4);
+  CHECK(!strcmp(said(&rig, 5), "5"));
+  rig_close(&rig);
+  client_close(&loud);
+  client_close(&quiet);
+}
+
+static void strangers_send_little(void) {
+  struct rig rig = {0};
+  struct client stranger, friend;
+  fs_config config = rig_config();
+  config.first_bytes_max = 4;
+  rig_open(&rig, &config, AF_INET);
+  rig_join(&rig, &stranger);
+  rig_join(&rig, &friend);
+  CHECK_INT(fs_reactor_trust(rig.reactor, friend.handle), 0);
+  CHECK_INT(fs_reactor_trust(rig.reactor, friend.handle + 100), FS_EGONE);
+  client_say(&friend, "more than four\n");
+  client_say(&stranger, "more than four\n");
+  RIG_UNTIL(&rig, rig_count(&rig, FS_MESSAGE) == 1);
+  client_close(&stranger);
+  RIG_UNTIL(&rig, rig_reason(&rig, stranger.handle) == FS_REASON_TOO_BIG);
+  CHECK_INT(rig_count(&rig, FS_MESSAGE), 1);
+  rig_close(&rig);
+  client_close(&friend);
+}
+
 CHECK_UNIT(TEST(half_closed_peer_still_hears), TEST(reset_in_the_middle_of_a_frame),
            TEST(reset_of_a_blocked_peer), TEST(last_words_before_a_reset),
            TEST(callers_that_hang_up_at_once), TEST(who_is_cut_off_is_reset),
@@ -491,4 +531,5 @@ CHECK_UNIT(TEST(half_closed_peer_still_hears), TEST(reset_in_the_middle_of_a_fra
            TEST(more_messages_than_a_turn_reports), TEST(pieces_that_are_read),
            TEST(more_bytes_than_the_arena_holds), TEST(relay_stalls_and_resumes),
            TEST(a_loud_client_silences_nobody), TEST(loud_clients_silence_nobody),
-           TEST(a_loud_client_hides_no_end), TEST(a_loud_speaker_leaves_room_for_others))
+           TEST(a_loud_client_hides_no_end), TEST(a_loud_speaker_leaves_room_for_others),
+           TEST(a_turn_reports_a_few_messages_of_each), TEST(strangers_send_little))

@@ -1,0 +1,250 @@
+"""fastsock.rpc: no client costs the others more than its share, and nothing stays for ever."""
+
+import asyncio
+import logging
+import secrets
+import socket
+import struct
+import threading
+
+import pytest
+import rpc_raw as raw
+from conftest import WAIT, read_to_end, wait_until
+from rpc_ends import wait_running
+from rpc_raw import RawClient, frame, pack
+
+from fastsock import rpc
+
+pytest_plugins = ("rpc_fixtures",)
+
+OVERLOADED, BAD_REQUEST = 8, 5
+
+
+# ---- Who says nothing ----
+
+
+def test_silent_connections_make_room(start, stub, closing):
+    server = start(connections_max=4, greeting_seconds=1.0)
+    for _ in range(8):
+        closing.enter_context(socket.create_connection(server.address))
+    assert stub(server, connect_timeout=WAIT).add(1, 2) == 3
+
+
+def test_a_silent_connection_ends_on_a_quiet_server(start, closing):
+    server = start(greeting_seconds=0.2)
+    silent = closing.enter_context(socket.create_connection(server.address, timeout=WAIT))
+    assert read_to_end(silent) == b""
+
+
+def test_a_stranger_sends_little(start, closing):
+    """A frame that a greeted client may send is refused by its length."""
+    server = start()
+    stranger = closing.enter_context(socket.create_connection(server.address, timeout=WAIT))
+    stranger.sendall(struct.pack(">I", 1 << 16) + b"x")
+    assert read_to_end(stranger) == b""
+    with RawClient(server.address) as client:
+        client.call(1, "echo", bytes(60_000))
+        assert client.result(1) == bytes(60_000)
+
+
+# ---- Who has gone ----
+
+
+def test_calls_of_a_client_that_has_gone_end_on_a_quiet_server(start):
+    server = start(session_seconds=0.2)
+    with RawClient(server.address) as client:
+        client.call(1, "wait", "gone")
+        wait_running(server, 1)
+    wait_until(lambda: server.service.ended == ["gone cancelled"], "it is cancelled")
+    wait_until(lambda: server.health()["sessions"] == 0, "the session is forgotten")
+    wait_running(server, 0)
+
+
+def test_calls_that_wait_do_not_begin_after_a_goodbye(start):
+    server = start(threads_max=1)
+    with RawClient(server.address) as other, RawClient(server.address) as client:
+        other.call(1, "wait", "takes the only thread")
+        wait_running(server, 1)
+        for number in range(1, 11):
+            client.call(number, "pooled", number)
+        wait_running(server, 11)
+        client.say(frame(raw.BYE))
+        wait_running(server, 1)
+        server.service.gate.set()
+        other.result(1)
+    assert server.service.begun == ["takes the only thread"]
+
+
+def test_calls_without_their_bodies_are_not_remembered_without_end(start):
+    """They are sent again when the client is back; the oldest of too many are not expected."""
+    server = start(calls_max=4)
+    session, number = secrets.token_bytes(16), 0
+    for turn in range(20):
+        with RawClient(server.address, session=session, resume=turn > 0) as client:
+            assert client.hello.kind == raw.HELLO
+            assert len(client.hello.value[6]) <= 4
+            for _ in range(4):
+                number += 1
+                start_of_body = struct.pack(">Q", 1000)
+                method = client.methods["echo"][0]
+                client.say(frame(raw.CALL, number, start_of_body, flags=raw.MORE, method=method))
+            client.say(frame(raw.PING))
+            assert client.hear().kind == raw.PONG
+    with RawClient(server.address, session=session, resume=True) as client:
+        assert client.hello.value[4] is True
+        assert len(client.hello.value[6]) <= 4
+
+
+# ---- Who asks much ----
+
+
+def test_clients_take_turns_in_the_pool(start):
+    """One that comes behind a hundred calls of another is served after a few of them."""
+
+    class Steps(rpc.Service):
+        def __init__(self):
+            self.order: list[str] = []
+            self.gate = threading.Semaphore(0)
+
+        @rpc.method
+        def step(self, name: str) -> int:
+            self.gate.acquire(timeout=WAIT)
+            self.order.append(name)
+            return 1
+
+    steps = Steps()
+    server = start(steps, threads_max=1)
+    with RawClient(server.address) as loud, RawClient(server.address) as quiet:
+        for number in range(1, 101):
+            loud.call(number, "step", "loud")
+        wait_running(server, 100)
+        quiet.call(1, "step", "quiet")
+        wait_running(server, 101)
+        for _ in range(101):
+            steps.gate.release()
+        wait_running(server, 0)
+    assert steps.order.index("quiet") <= 2
+
+
+def test_what_all_clients_hold_is_bounded(start, closing, caplog):
+    server = start(body_bytes_max=1 << 20, held_bytes_max=2 << 20)
+    clients = [closing.enter_context(RawClient(server.address)) for _ in range(8)]
+    with caplog.at_level(logging.WARNING, "fastsock.rpc"):
+        for client in clients:
+            first = struct.pack(">Q", 1 << 20) + bytes(60_000)
+            client.say(frame(raw.CALL, 1, first, flags=raw.MORE, method=client.methods["echo"][0]))
+            client.say(*(frame(raw.CHUNK, 1, bytes(60_000)) for _ in range(15)))
+            client.say(frame(raw.PING))
+            while client.hear().kind != raw.PONG:
+                pass
+        assert server._skeleton.budget.held_bytes <= 2 << 20
+        assert "held_bytes_max is 2097152" in caplog.text
+    with RawClient(server.address) as friend:
+        friend.call(1, "pooled", 5)
+        assert friend.result(1) == 5
+    for client in clients:
+        client.say(frame(raw.BYE))
+    wait_until(lambda: server._skeleton.budget.held_bytes == 0, "all is given back")
+
+
+@pytest.mark.parametrize("metadata", [{"k": "x" * 9000}, {str(n): "" for n in range(400)}])
+def test_metadata_is_bounded(start, metadata):
+    server = start()
+    with RawClient(server.address, metadata=metadata) as client:
+        assert client.hello.kind == raw.REFUSED
+        assert "metadata_bytes_max is 8192" in client.hello.value[2]
+    with RawClient(server.address, metadata={"user": "ann"}) as client:
+        own = pack(metadata)
+        body = struct.pack(">H", len(own)) + own + pack([])
+        told = client.methods["told"][0]
+        client.say(frame(raw.CALL, 1, body, flags=raw.METADATA, method=told))
+        assert client.hear_answer(1).value[0] == BAD_REQUEST
+        own = pack({"trace": "1"})
+        body = struct.pack(">H", len(own)) + own + pack([])
+        client.say(frame(raw.CALL, 2, body, flags=raw.METADATA, method=told))
+        assert client.result(2) == {"user": "ann", "trace": "1"}
+
+
+def test_a_flood_of_frames_leaves_others_their_turn(start):
+    """A few of its frames are handled before another client's, not all that have arrived."""
+    order: list[str] = []
+
+    class Notes(rpc.Service):
+        def __init__(self):
+            self.gate = threading.Event()
+
+        @rpc.method(inline=True)
+        def note(self, name: str) -> int:
+            self.gate.wait(WAIT)  # Until both clients have said what they have to say.
+            order.append(name)
+            return 1
+
+    notes = Notes()
+    server = start(notes)
+    with RawClient(server.address) as loud, RawClient(server.address) as quiet:
+        for number in range(1, 1001):
+            loud.call(number, "note", "loud")
+        quiet.call(1, "note", "quiet")
+        notes.gate.set()
+        quiet.result(1)
+        loud.result(1000)
+    assert order.index("quiet") <= 200
+
+
+# ---- Threads that cannot be had, and methods that go too far ----
+
+
+def test_a_server_that_can_start_no_thread_answers_later(start, monkeypatch):
+    server = start()
+    with RawClient(server.address) as client:
+
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            client.call(1, "pooled", 1)
+            assert client.hear_answer(1).value[0] == OVERLOADED
+            client.call(2, "sleep", 0.0, "x")
+            assert client.hear_answer(2).value[0] == OVERLOADED
+        client.call(3, "pooled", 3)
+        assert client.result(3) == 3
+        client.call(4, "sleep", 0.0, "x")
+        assert client.result(4) == "x"
+    server.close()
+
+
+def test_the_server_logs_what_a_method_did_not_expect(start, stub, caplog):
+    shop = stub(start())
+    with caplog.at_level(logging.ERROR, "fastsock.rpc"), pytest.raises(rpc.RemoteError):
+        shop.take(1)
+    [record] = [record for record in caplog.records if "take failed" in record.getMessage()]
+    assert record.name == "fastsock.rpc"
+    assert record.exc_info[0] is KeyError
+
+
+def test_a_task_that_exits_leaves_the_event_loop_running(start, stub):
+    class Exits(rpc.Service):
+        @rpc.method
+        async def leave(self) -> int:
+            asyncio.get_running_loop().call_soon(lambda: (_ for _ in ()).throw(SystemExit(1)))
+            return 1
+
+    server = start(Exits())
+    exits = stub(server, Exits, timeout=WAIT)
+    assert [exits.leave() for _ in range(3)] == [1, 1, 1]
+
+
+def test_first_mistakes_get_the_right_words():
+    class One(rpc.Service):
+        @rpc.method
+        def one(self) -> int:
+            return 1
+
+    async def intercept(context, proceed):
+        return proceed()
+
+    with pytest.raises(TypeError, match=r"serve One\(\), an object"):
+        rpc.serve(One)
+    with pytest.raises(TypeError, match=r"intercept\(\) is async, and nobody awaits it.* one\(\)"):
+        rpc.serve(One(), interceptors=[intercept])
