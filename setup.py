@@ -26,7 +26,7 @@ link_args = [flag for flag in FLAGS[build] if flag.startswith(("-fsanitize", "--
 BATCH = "csrc/fs_batch.c"  # for _batch alone
 PLAIN = (
     *("_address", "_call", "_config", "_connection", "_events", "_gathered", "_hot", "_lock"),
-    *("_message", "_posix", "rpc._body", "rpc._calling", "rpc._inline"),
+    *("_message", "_posix", "rpc._body", "rpc._calling", "rpc._inline", "rpc._values"),
 )
 
 

@@ -51,6 +51,14 @@ class Reader(rpc.Service):
         return float(value.sum())
 
     @rpc.method
+    def table(self, value: dict[tuple[int, int], int]) -> int:
+        return len(value)
+
+    @rpc.method
+    def numbers(self, value: dict[float, int]) -> dict[float, int]:
+        return value
+
+    @rpc.method
     def anything(self, value: Any) -> int:
         return 1
 
@@ -169,6 +177,83 @@ def test_sides_of_an_array_are_counted_before_they_are_multiplied(server, method
 def test_an_array_of_as_many_sides_as_numpy_has(server):
     with rpc.connect(Reader, server.address, timeout=WAIT) as stub:
         assert stub.total(np.ones((1,) * 64)) == 1.0
+
+
+# ---- Keys that collide ----
+
+
+def colliding_pairs(count: int) -> list[tuple[int, int]]:
+    """Pairs of integers whose tuples have one hash: that of a tuple has no secret."""
+    odd, other, start = 11400714785074694791, 14029467366897019727, 2870177450012600261
+    mask, inverse = (1 << 64) - 1, pow(14029467366897019727, -1, 1 << 64)
+    made: list[tuple[int, int]] = []
+    first = 1 << 32
+    while len(made) < count:
+        first += 1
+        summed = start + first * other & mask
+        turned = (summed << 31 | summed >> 33) * odd & mask
+        second = (12345 - turned) * inverse & mask
+        if second < (1 << 61) - 1:
+            made.append((first, second))
+    return made
+
+
+def packed_map(pairs: list[tuple[int, int]]) -> bytes:
+    head = b"\xdf" + struct.pack(">I", len(pairs))
+    return head + b"".join(pack(pair) + b"\x01" for pair in pairs)
+
+
+def test_the_pairs_collide():
+    assert len({hash(pair) for pair in colliding_pairs(1000)}) == 1
+
+
+@pytest.mark.parametrize("method", ["table", "anything"])
+def test_a_map_whose_keys_collide_is_refused(server, method):
+    """60,000 such keys took half a minute, in which nobody else was served."""
+    body = b"\x91" + packed_map(colliding_pairs(60_000))
+    with RawClient(server.address) as client:
+        pieces = [body[at : at + 65536] for at in range(0, len(body), 65536)]
+        number, head = client.methods[method][0], struct.pack(">Q", len(body))
+        client.say(
+            frame(raw.CALL, 1, head, method=number, flags=raw.MORE),
+            *(frame(raw.CHUNK, 1, piece) for piece in pieces),
+        )
+        answer = client.hear_answer(1)
+        assert (answer.kind, answer.value[0]) == (raw.ERROR, ARGUMENTS)
+        assert "60000 keys that collide" in answer.value[2]
+
+
+def test_an_error_whose_values_hold_such_a_map(server):
+    with RawClient(server.address) as client:
+        infos = client.methods
+    failure = b"\x95\x00\xa1E\xa1m\xa0\x91" + packed_map(colliding_pairs(3000))
+
+    def script(peer: Peer, turn: int) -> None:
+        peer.hear()
+        peer.say(server_hello(infos, service="Reader"))
+        while (heard := peer.hear()) is not None:
+            if heard.kind == raw.CALL:
+                peer.say(frame(raw.ERROR, heard.call, failure))
+
+    refused = pytest.raises(rpc.WrongResult, match="3000 keys that collide")
+    with (
+        LyingServer(script) as liar,
+        rpc.connect(Reader, liar.address, timeout=WAIT) as stub,
+        refused,
+    ):
+        stub.text("x")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{float(number << shift): number for number in range(2000)} for shift in (0, 10, 20, 32, 45)]
+    + [{-number / 8: 1 for number in range(5000)}, {number / 10: 1 for number in range(5000)}],
+    ids=range(7),
+)
+def test_maps_of_many_numbers_arrive(server, value):
+    with rpc.connect(Reader, server.address, timeout=WAIT) as stub:
+        assert stub.numbers(value) == value
+        assert stub.table({(number, number * 7): 1 for number in range(5000)}) == 5000
 
 
 def test_malformed_is_all_that_reading_raises():

@@ -102,7 +102,28 @@ def owned(parts: list[memoryview]) -> list[memoryview]:
 def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryview], Any]:
     """msgspec's decode for a tuple of these types, or for the only one."""
     whole: Any = tuple[items] if of_tuple else items[0]  # type: ignore[valid-type]
-    return msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
+    decode = msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
+    return wire.with_cheap_maps(decode) if _takes_any_map(whole) else decode
+
+
+def _takes_any_map(whole: Any) -> bool:
+    """Whether there is a place in the type for a map with keys that are no text."""
+    inspect, seen = msgspec.inspect, set[int]()
+    waiting: list[Any] = [inspect.type_info(whole)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, inspect.AnyType | inspect.CustomType | inspect.RawType):
+            return True
+        if isinstance(node, inspect.DictType) and not isinstance(node.key_type, inspect.StrType):
+            return True
+        for name in getattr(node, "__struct_fields__", ()):
+            each = getattr(node, name)
+            inside = each if isinstance(each, tuple) else (each,)
+            waiting += [one for one in inside if isinstance(one, inspect.Type | inspect.Field)]
+    return False
 
 
 class _NeedsSegments(Exception):

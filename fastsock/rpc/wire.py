@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from fastsock.rpc._values import check_maps
+
 PROTOCOL = 1
 
 HEADER = struct.Struct(">BBHIQQ")
@@ -48,6 +50,9 @@ SEGMENTS = 2
 
 METADATA = 4
 """Flag of a CALL whose body begins with a u16 length and a MessagePack map of str to str."""
+
+MAPS_UNCHECKED_BYTES = 512
+"""So short a body cannot hold so many keys that a dict of them is slow."""
 
 TOTAL = struct.Struct(">Q")
 
@@ -157,10 +162,21 @@ def checked(decode: Callable[..., T]) -> Callable[..., T]:
     return checked_decode
 
 
+def with_cheap_maps(decode: Callable[[Any], T]) -> Callable[[Any], T]:
+    """``decode``, which refuses maps whose keys are chosen so that a dict of them is slow."""
+
+    def decode_cheap_maps(data: Any) -> T:
+        if len(data) > MAPS_UNCHECKED_BYTES:
+            check_maps(data)
+        return decode(data)
+
+    return decode_cheap_maps
+
+
 encode = msgspec.msgpack.Encoder().encode
 read_client_hello = checked(msgspec.msgpack.Decoder(ClientHello).decode)
 read_server_hello = checked(msgspec.msgpack.Decoder(ServerHello).decode)
-read_failure = checked(msgspec.msgpack.Decoder(Failure).decode)
+read_failure = checked(with_cheap_maps(msgspec.msgpack.Decoder(Failure).decode))
 read_metadata = checked(msgspec.msgpack.Decoder(dict[str, str]).decode)
 read_challenge = checked(msgspec.msgpack.Decoder(Challenge).decode)
 read_proof = checked(msgspec.msgpack.Decoder(Proof).decode)
