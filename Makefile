@@ -95,7 +95,7 @@ check: build
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
 	  fastsock._core fastsock._connection fastsock._client fastsock._listener fastsock._events \
 	  fastsock._posix fastsock._batch fastsock._message fastsock._hot fastsock._address fastsock._lock \
-	  fastsock.rpc._body fastsock.rpc._calling fastsock.rpc._inline
+	  fastsock.rpc._body fastsock.rpc._calling fastsock.rpc._inline fastsock.rpc._values
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
 
 wheel: .venv/ready
