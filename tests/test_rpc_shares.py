@@ -235,6 +235,51 @@ def test_a_task_that_exits_leaves_the_event_loop_running(start, stub):
     assert [exits.leave() for _ in range(3)] == [1, 1, 1]
 
 
+class Ends(rpc.Service):
+    """Ends its own server."""
+
+    server: rpc.Server
+
+    @rpc.method
+    def stop(self) -> str:
+        self.server.close()
+        return "stopped"
+
+    @rpc.method
+    async def stop_async(self) -> str:
+        self.server.close()
+        return "stopped"
+
+    @rpc.method(inline=True)
+    def stop_inline(self) -> str:
+        self.server.close()
+        return "stopped"
+
+    @rpc.method
+    def drain(self) -> str:
+        self.server.drain(WAIT)
+        return "drained"
+
+
+@pytest.mark.parametrize("form", ["stop", "stop_async"])
+def test_a_method_may_close_its_server(start, stub, form):
+    ends = Ends()
+    ends.server = server = start(ends)
+    assert getattr(stub(server, Ends, timeout=WAIT), form)() == "stopped"
+    assert server.wait(WAIT)
+    server.close()
+
+
+def test_a_method_may_drain_its_server(start, stub):
+    ends = Ends()
+    ends.server = server = start(ends)
+    shop = stub(server, Ends, timeout=WAIT)
+    with pytest.raises(rpc.RemoteError, match="inline method runs in the thread"):
+        shop.stop_inline()
+    assert shop.drain() == "drained"
+    assert server.draining
+
+
 def test_first_mistakes_get_the_right_words():
     class One(rpc.Service):
         @rpc.method

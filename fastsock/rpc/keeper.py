@@ -15,6 +15,7 @@ class Keeper:
         self._work = work
         self._asked = threading.Event()
         self._closed = False
+        self._last: Callable[[], object] | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -37,6 +38,14 @@ class Keeper:
                 due = 1.0
             if not self._closed:
                 self._asked.wait(due)
+        if self._last is not None:
+            self._last()
+
+    def finish(self, last: Callable[[], object]) -> None:
+        """Ends the thread with this work, and does not wait for it."""
+        self._last = last
+        self._closed = True
+        self._asked.set()
 
     def close(self) -> None:
         """Ends the thread, and waits for it."""

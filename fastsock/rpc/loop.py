@@ -19,6 +19,11 @@ class LoopThread:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is the loop's."""
+        return self._thread is threading.current_thread()
+
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """work() runs as a task. Any thread may call it. RuntimeError if no thread can be
         started."""

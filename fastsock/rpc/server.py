@@ -295,10 +295,17 @@ class Server:
     def drain(self, timeout: float | None = None) -> None:
         """Finishes the calls that run and refuses new ones, which clients send elsewhere.
 
-        Raises TimeoutError if calls still run after ``timeout`` seconds.
+        A method of this server may call it: its own call is not waited for. Raises TimeoutError if
+        calls still run after ``timeout`` seconds, RuntimeError in a coroutine, which would hold up
+        the others.
         """
+        if self._skeleton.on_loop:
+            raise RuntimeError(
+                "drain() would hold up the event loop: await asyncio.to_thread(server.drain)"
+            )
+        own = self._own_call()
         self._refuse_calls()
-        if not self._skeleton.wait_idle(timeout):
+        if not self._skeleton.wait_idle(timeout, 0 if own is None else 1):
             raise TimeoutError(f"{self._skeleton.running_count} calls still run after {timeout} s")
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -307,11 +314,41 @@ class Server:
 
     def close(self) -> None:
         """Cancels what runs, and closes all connections. Idempotent; in a forked child it does
-        nothing."""
+        nothing.
+
+        In a method of this server it returns at once, and the server closes when the method's call
+        has ended; ``wait`` tells when. RuntimeError in an inline method.
+        """
         if self._closed.is_set() or any(engine._abandoned for engine in self._engines):
             return
+        if any(engine._drives for engine in self._engines):
+            raise RuntimeError(
+                "an inline method runs in the thread that would have to close: declare it without"
+                " inline=True"
+            )
+        own = self._own_call()
         for session in self._refuse_calls():
-            session.cancel_all()
+            session.cancel_all(own)
+        if own is not None or self._skeleton.on_loop:
+            self._keeper.finish(self._shut_later)
+        else:
+            self._shut()
+
+    def _own_call(self) -> Running | None:
+        """The call of this server that the calling thread or task runs."""
+        context = _current.get(None)
+        if context is None:
+            return None
+        with self._lock:
+            sessions = list(self._sessions.values())
+        running = (call for session in sessions for call in list(session.running.values()))
+        return next((call for call in running if call.context is context), None)
+
+    def _shut_later(self) -> None:
+        self._skeleton.wait_idle(self._linger)
+        self._shut()
+
+    def _shut(self) -> None:
         for engine in self._engines:
             engine.close()
         self._skeleton.close(self._linger)

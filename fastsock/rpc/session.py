@@ -93,10 +93,11 @@ class Session(SessionCore):
             self._budget.give(self, len(unfinished.data))
             self.incomplete.discard(number)
 
-    def cancel_all(self) -> None:
-        """The client waits for nothing any more."""
+    def cancel_all(self, but: "Running | None" = None) -> None:
+        """The client waits for nothing any more, unless for the call ``but``."""
         for call in list(self.running.values()):
-            self._cancel(call)
+            if call is not but:
+                self._cancel(call)
 
     def _cancel(self, call: "Running") -> None:
         call.context._cancel()

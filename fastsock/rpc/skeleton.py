@@ -117,6 +117,7 @@ class Skeleton:
         self._interceptors = tuple(interceptors)
         self._idle = threading.Condition()
         self.running_count = 0
+        self._waiting_count = 0
 
     def inline_methods(self, methods: Methods) -> dict[int, InlineMethod]:
         """Those whose calls InlineCalls may run."""
@@ -170,10 +171,24 @@ class Skeleton:
         if self._pool.remove(call.session.line, call):
             self._is_over(call)
 
-    def wait_idle(self, timeout: float | None) -> bool:
-        """Waits until nothing runs; False after timeout seconds."""
+    def wait_idle(self, timeout: float | None, own: int = 0) -> bool:
+        """Waits until nothing runs but calls that wait for this, ``own`` of which is the caller's;
+        False after timeout seconds."""
         with self._idle:
-            return self._idle.wait_for(lambda: self.running_count == 0, timeout)
+            self._waiting_count += own
+            self._idle.notify_all()
+            try:
+                return self._idle.wait_for(self._is_idle, timeout)
+            finally:
+                self._waiting_count -= own
+
+    def _is_idle(self) -> bool:
+        return self.running_count <= self._waiting_count
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether the calling thread is that of the event loop."""
+        return self._loop.is_current
 
     def close(self, timeout: float) -> None:
         """Ends the threads, after the calls that run."""
@@ -342,7 +357,7 @@ class Skeleton:
             self.budget.give(session, call.held)
             with self._idle:
                 self.running_count -= 1
-                if not self.running_count:
+                if self._is_idle():
                     self._idle.notify_all()
 
 
