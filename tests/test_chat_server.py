@@ -185,9 +185,38 @@ def test_end_of_stdin_does_not_end_the_server(programs):
 
 def test_a_stdin_that_cannot_be_read(programs, tmp_path):
     with (tmp_path / "file").open("wb") as write_only:
-        server, _ = programs.server(stdin=write_only)
-    assert server.wait() == 1
-    assert server.err == "fastsock-chat: cannot read stdin: Bad file descriptor\n"
+        server, port = programs.server(stdin=write_only)
+    server.expect("cannot read stdin: Bad file descriptor; the conversation goes on without it")
+    client = join(programs, server, port, 1)
+    client.type("anybody?\n")
+    server.expect("1: anybody?")
+    server.interrupt(signal.SIGTERM)
+    assert server.wait() == 143
+
+
+def test_a_last_line_without_a_newline_is_heard(programs):
+    server, port = programs.server()
+    with socket.create_connection(("127.0.0.1", int(port))) as client:
+        client.sendall(b"hello")
+    server.expect("1: hello")
+
+
+def test_the_interrupt_of_telnet_is_answered_and_not_shown(programs):
+    server, port = programs.server()
+    other = join(programs, server, port, 1)
+    with socket.create_connection(("127.0.0.1", int(port))) as telnet:
+        telnet.sendall(b"\xff\xf4\xff\xfd\x06after\r\n")
+        assert read_exactly(telnet, 4) == b"\xff\xfb\x06\n"
+        other.expect("2: after\n")
+        server.expect("2: after\n")
+
+
+def test_relayed_text_does_not_control_terminals(programs):
+    server, port = programs.server()
+    other = join(programs, server, port, 1)
+    with socket.create_connection(("127.0.0.1", int(port))) as client:
+        client.sendall(b"\x1b[2J \xffx gr\xc3\xbcn\n")
+        other.expect("2: \\x1b[2J \\xffx grün\n")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])

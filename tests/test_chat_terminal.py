@@ -93,6 +93,14 @@ def test_a_peer_does_not_control_the_terminal(server):
     assert b"\x1b[2J" not in server.raw
 
 
+def test_pasted_lines_are_messages_and_commands(server):
+    with connect(server) as client:
+        server.expect("client 1 joined")
+        server.type("\x1b[200~first\rsecond\r/who\x1b[201~\r")
+        assert read_exactly(client, 13) == b"first\nsecond\n"
+        server.expect("client 1 from 127.0.0.1:")
+
+
 def test_the_prompt_works_while_a_client_floods_it(server, programs, tmp_path):
     flood = tmp_path / "flood"
     flood.write_bytes(b"all work and no play makes for a dull chat\n" * 1_000_000)

@@ -13,7 +13,7 @@ from fastsock.address import show
 from fastsock.chat import network
 from fastsock.chat.conversation import Conversation
 from fastsock.chat.joining import ClientConversation
-from fastsock.chat.screen import LINGER, ChatError, PlainScreen, Screen
+from fastsock.chat.screen import LINGER, STDIN, ChatError, PlainScreen, Screen, in_background
 from fastsock.chat.serving import MESSAGE_BYTES_MAX, ServerConversation
 from fastsock.chat.single import SingleConversation
 from fastsock.chat.text import END, printable
@@ -166,7 +166,7 @@ def input_(path: str) -> int:
 
 def _screen(notes: int) -> Screen:
     """A prompt in a terminal, else plain lines, with notes on that descriptor."""
-    if not (os.isatty(0) and os.isatty(STDOUT)):
+    if not (os.isatty(STDIN) and os.isatty(STDOUT)) or in_background():
         return PlainScreen(notes)
     from fastsock.chat.terminal import TerminalScreen  # takes its time, and pipes do not need it
 
@@ -185,7 +185,13 @@ def _check_server_options(relay: str | None, verbatim: bool, single: bool, queue
 
 def _listen(address: tuple[str, int], kind: type[Server], **options: Any) -> Server:
     try:
-        return kind(address, message_bytes_max=MESSAGE_BYTES_MAX, linger=LINGER, **options)
+        return kind(
+            address,
+            message_bytes_max=MESSAGE_BYTES_MAX,
+            final_line=True,
+            linger=LINGER,
+            **options,
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -196,6 +202,7 @@ def _dial(host: str, port: int) -> Client:
             (host, port),
             timeout=CONNECT_TIMEOUT,
             message_bytes_max=MESSAGE_BYTES_MAX,
+            final_line=True,
             linger=LINGER,
         )
     except ValueError as error:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from fastsock import FastsockError
-from fastsock.chat.screen import ChatError, Screen
+from fastsock.chat.screen import ChatError, NoInput, Screen
 from fastsock.chat.text import TEXT_BYTES_MAX, command_of, is_end, printable
 from fastsock.fifo import FifoReader
 
@@ -51,7 +51,7 @@ class Conversation(ABC):
         if fifo is not None:
             self.in_thread(lambda: self._feed(fifo))
         try:
-            self.screen.converse(self.typed, self.commands)
+            self._hear_typist()
             if not self.screen.stopped:
                 self.input_ended()
             self.screen.wait()
@@ -67,9 +67,23 @@ class Conversation(ABC):
         if self.screen.failure:
             raise ChatError(self.screen.failure)
 
+    def _hear_typist(self) -> None:
+        try:
+            self.screen.converse(self.typed, self.commands)
+        except NoInput as error:  # as nohup(1) makes it
+            self.screen.note(f"{error}; the conversation goes on without it")
+
     def in_thread(self, work: Callable[[], None]) -> None:
-        """Runs work beside the conversation; hanging up has to end it."""
-        thread = threading.Thread(target=work, daemon=True)
+        """Runs work beside the conversation; hanging up has to end it. If it fails, the
+        conversation ends, and says why."""
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self.screen.stop(f"{type(error).__name__}: {error}")
+
+        thread = threading.Thread(target=run, daemon=True)
         self._threads.append(thread)
         thread.start()
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from fastsock import Interface, net
+from fastsock.program import shown
 
 __all__ = ["interfaces", "port"]
 
@@ -41,7 +42,7 @@ def interfaces(as_json: bool) -> None:
         print(json.dumps([_plain(interface) for interface in found], indent=2))
         return
     for interface in found:
-        print(interface)
+        print(shown(str(interface)))
 
 
 def _plain(interface: Interface) -> dict[str, object]:

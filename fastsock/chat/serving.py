@@ -3,11 +3,20 @@
 import re
 from contextlib import suppress
 
-from fastsock import Connection, MultiServer, ServerClosed
+from fastsock import Connection, ConnectionClosed, MultiServer, ServerClosed
 from fastsock.address import show
 from fastsock.chat.conversation import Command, Conversation
 from fastsock.chat.screen import LINGER, Screen
-from fastsock.chat.text import END, TEXT_BYTES_MAX, escaped, is_end, printable, says_end
+from fastsock.chat.telnet import without_commands
+from fastsock.chat.text import (
+    END,
+    TEXT_BYTES_MAX,
+    escaped,
+    is_end,
+    printable,
+    relayed,
+    says_end,
+)
 from fastsock.fifo import FifoReader
 
 __all__ = ["MESSAGE_BYTES_MAX", "ServerConversation"]
@@ -99,6 +108,14 @@ class ServerConversation(Conversation):
     def _heard(self, conn: Connection, data: bytes) -> None:
         if conn.context:  # it is being closed, and this was on its way
             return
+        text, answer = without_commands(data)
+        if answer:
+            with suppress(ConnectionClosed, ServerClosed):
+                conn.send(answer)
+        if text or not data:
+            self._said(conn, text)
+
+    def _said(self, conn: Connection, data: bytes) -> None:
         if says_end(data):
             conn.context = "said end"
             conn.close()
@@ -115,7 +132,7 @@ class ServerConversation(Conversation):
             return
         others_only = conn if self._relay == "others" else None
         if not self._verbatim:
-            self.server.broadcast(b"%d: %b" % (conn.number, data), exclude=others_only)
+            self.server.broadcast(b"%d: %b" % (conn.number, relayed(data)), exclude=others_only)
         elif data.startswith(END):  # The C relay leaves these to us.
             self.server.broadcast(escaped(data), exclude=others_only)
 

@@ -6,6 +6,7 @@ from fastsock import ConnectionClosed, Endpoint, ProtocolError, ServerClosed, Si
 from fastsock.address import show
 from fastsock.chat.conversation import Command, Conversation
 from fastsock.chat.screen import LINGER, Screen
+from fastsock.chat.telnet import without_commands
 from fastsock.chat.text import END, escaped, printable, says_end
 from fastsock.fifo import FifoReader
 
@@ -88,9 +89,15 @@ class SingleConversation(Conversation):
         """Shows what the client says until it leaves; returns why it has."""
         self._parting = ""
         try:
-            while not says_end(data := conn.recv()):
-                self.screen.said(f"{self._number}: {printable(data)}", self._number)
-            return "said end"
+            while True:
+                data = conn.recv()
+                text, answer = without_commands(data)
+                if answer:
+                    conn.send(answer)
+                if says_end(text):
+                    return "said end"
+                if text or not data:
+                    self.screen.said(f"{self._number}: {printable(text)}", self._number)
         except ConnectionClosed as error:
             return self._parting or error.reason
         except ProtocolError as error:

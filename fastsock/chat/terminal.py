@@ -7,6 +7,7 @@ asks for may block, so it runs in a thread, and the prompt comes back after it.
 
 import asyncio
 import errno
+import os
 import signal
 import termios
 import threading
@@ -14,21 +15,23 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.validation import ValidationError, Validator
 from rich.console import Console
 from rich.text import Text
 
-from fastsock.chat.screen import SIGNALS, Screen, Stopped
+from fastsock.chat.screen import SIGNALS, STDIN, Screen, Stopped
 from fastsock.chat.text import command_of
+from fastsock.program import shown
 
 __all__ = ["TerminalScreen"]
 
-STDIN = 0
 LOCAL_FLAGS = 3
 """Where tcgetattr(3) has them."""
 LINES_MAX = 1000
@@ -57,15 +60,15 @@ class TerminalScreen(Screen):
         self._show(Text(text, "" if speaker is None else COLOURS[speaker % len(COLOURS)]))
 
     def note(self, text: str) -> None:
-        self._show(Text(text, "dim"))
+        self._show(Text(shown(text), "dim"))
 
     def error(self, text: str) -> None:
-        self._show(Text(text, "bold red"))
+        self._show(Text(shown(text), "bold red"))
 
     def _show(self, line: Text) -> None:
-        """Above the prompt; waits where too many lines wait already."""
+        """Above the prompt; waits if too many lines wait already, until the conversation stops."""
         with self._changed:
-            while self._loop is not None and len(self._waiting) >= LINES_MAX:
+            while self._loop and len(self._waiting) >= LINES_MAX and not self.stopped:
                 self._changed.wait()
             self._waiting.append(line)
             if self._loop is None:
@@ -83,9 +86,14 @@ class TerminalScreen(Screen):
         if count:
             try:
                 self._console.print(lines, soft_wrap=True)
-            except OSError as error:
-                if not self._hung_up(error):
-                    self.stop(f"cannot write to the terminal: {error.strerror}")
+            except Exception as error:
+                self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        """Ends the conversation, since nothing can be shown any more."""
+        if not (isinstance(error, OSError) and self._hung_up(error)):
+            told = (isinstance(error, OSError) and error.strerror) or repr(error)
+            self.stop(f"cannot write to the terminal: {told}")
 
     async def _print_above(self, app: Application[str]) -> None:
         """The terminal stays in the prompt's mode, so that no key which is typed meanwhile is lost:
@@ -131,15 +139,16 @@ class TerminalScreen(Screen):
         session: PromptSession[str] = PromptSession(
             "> ",
             completer=WordCompleter([f"/{name}" for name in commands], sentence=True),
-            validator=_KnownCommand(commands),
+            validator=_KnownCommands(commands),
             validate_while_typing=False,
         )
         printing = loop.create_task(self._print_above(session.app))
+        printing.add_done_callback(self._printing_ended)
         with self._changed:
             self._loop = loop
         try:
             if not self.stopped:
-                with _keys_kept():
+                with _keys_kept() as modes, _suspended_by_key(session, modes):
                     await self._read(on_line, session)
         finally:
             with self._changed:
@@ -147,16 +156,21 @@ class TerminalScreen(Screen):
                 self._print()
             printing.cancel()
 
+    def _printing_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._failed(error)
+
     async def _read(self, on_line: Callable[[bytes], None], session: PromptSession[str]) -> None:
         while True:
             try:
-                line = await session.prompt_async(handle_sigint=False)
+                typed = await session.prompt_async(handle_sigint=False)
             except EOFError:
                 return
             except KeyboardInterrupt:
                 raise Stopped(signal.SIGINT) from None
-            if line.strip():
-                await asyncio.wrap_future(_in_thread(on_line, line.encode(errors="replace")))
+            for line in typed.split("\n"):  # Several have been pasted.
+                if line.strip() and not self.stopped:
+                    await asyncio.wrap_future(_in_thread(on_line, line.encode(errors="replace")))
 
     def _hung_up(self, error: OSError) -> bool:
         """Whether the terminal is gone; that ends the conversation as the signal for it does, which
@@ -173,6 +187,7 @@ class TerminalScreen(Screen):
     def stop(self, failure: str = "") -> None:
         super().stop(failure)
         with self._changed:
+            self._changed.notify_all()
             if self._loop is not None and self._conversing is not None:
                 self._loop.call_soon_threadsafe(self._conversing.cancel)
 
@@ -181,33 +196,66 @@ class TerminalScreen(Screen):
 
 
 @contextmanager
-def _keys_kept() -> Iterator[None]:
+def _keys_kept() -> Iterator[list[Any]]:
     """Between prompts the terminal keeps the keys for the next one, without an echo and without
-    taking a Ctrl-D for itself; Ctrl-C is a signal."""
+    taking a Ctrl-D for itself; Ctrl-C and Ctrl-Z are signals. Yields the modes from before."""
     before = termios.tcgetattr(STDIN)
     mode = list(before)
     mode[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON)
     termios.tcsetattr(STDIN, termios.TCSANOW, mode)
     try:
-        yield
+        yield before
     finally:
         with suppress(termios.error):  # it has hung up
             termios.tcsetattr(STDIN, termios.TCSANOW, before)
 
 
-class _KnownCommand(Validator):
+@contextmanager
+def _suspended_by_key(session: PromptSession[str], modes: list[Any]) -> Iterator[None]:
+    """Ctrl-Z suspends this job of the shell, at the prompt and between prompts. Meanwhile the
+    terminal has those modes; after it the prompt is drawn anew, with what was typed."""
+    if signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:  # as a shell without jobs leaves it
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    app = session.app
+
+    def suspend() -> None:
+        if app.is_running:
+            app.renderer.erase()
+        kept = termios.tcgetattr(STDIN)
+        termios.tcsetattr(STDIN, termios.TCSANOW, modes)
+        loop.remove_signal_handler(signal.SIGTSTP)
+        os.kill(0, signal.SIGTSTP)  # to the whole job, as the kernel does; returns when it goes on
+        loop.add_signal_handler(signal.SIGTSTP, suspend)
+        termios.tcsetattr(STDIN, termios.TCSANOW, kept)
+        if app.is_running:
+            app.renderer.request_absolute_cursor_position()
+            app.invalidate()
+
+    session.key_bindings = keys = KeyBindings()
+    keys.add("c-z")(lambda event: suspend())
+    loop.add_signal_handler(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTSTP)
+
+
+class _KnownCommands(Validator):
     """A mistyped command must not go out to everybody."""
 
     def __init__(self, commands: Collection[str]) -> None:
         self._commands = commands
 
     def validate(self, document: Document) -> None:
-        name, _ = command_of(document.text) or ("", "")
-        if name and name not in self._commands:
-            raise ValidationError(
-                len(document.text),
-                f"no command /{name}; to send it as text, put a space in front",
-            )
+        for line in document.text.split("\n"):
+            name, _ = command_of(line) or ("", "")
+            if name and name not in self._commands:
+                raise ValidationError(
+                    len(document.text),
+                    f"no command /{name}; to send it as text, put a space in front",
+                )
 
 
 def _in_thread(function: Callable[[bytes], None], line: bytes) -> Future[None]:

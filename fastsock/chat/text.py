@@ -11,6 +11,7 @@ __all__ = [
     "escaped",
     "is_end",
     "printable",
+    "relayed",
     "says_end",
     "speaker_of",
 ]
@@ -26,6 +27,13 @@ def printable(data: bytes) -> str:
     """Text of a peer as it may be shown: what is no UTF-8 becomes U+FFFD, and whatever could
     control the terminal its escape, as in ``\\x1b``."""
     return shown(data.decode("utf-8", errors="replace"))
+
+
+def relayed(data: bytes) -> bytes:
+    """Text of one peer as the others get it: with nothing that could control their terminals, nor
+    a byte that telnet takes for a command."""
+    text = shown(data.decode("utf-8", errors="surrogateescape"))
+    return text.encode("utf-8", errors="surrogateescape").replace(b"\xff", b"\\xff")
 
 
 def is_end(text: bytes) -> bool:
