@@ -3,8 +3,8 @@ reading them raises: text that is no UTF-8, nests, sides of arrays, classes that
 
 import logging
 import struct
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, make_dataclass
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -59,6 +59,26 @@ class Reader(rpc.Service):
         return value
 
     @rpc.method
+    def i64(self, value: np.int64) -> int:
+        return int(value)
+
+    @rpc.method
+    def u8(self, value: np.uint8) -> int:
+        return int(value)
+
+    @rpc.method
+    def f32(self, value: np.float32) -> float:
+        return float(value)
+
+    @rpc.method
+    def flag(self, value: np.bool_) -> bool:
+        return bool(value)
+
+    @rpc.method
+    def small(self) -> np.int8:
+        return 300  # type: ignore[return-value]
+
+    @rpc.method
     def anything(self, value: Any) -> int:
         return 1
 
@@ -90,7 +110,7 @@ def test_metadata_of_a_call(server):
 
 def test_a_client_s_hello(server):
     with RawClient(server.address, greet=False) as client:
-        hello = client.hello_payload(token="T").replace(b"\xa1T", BAD_TEXT)
+        hello = client.hello_payload(service="T").replace(b"\xa1T", BAD_TEXT)
         client.say(frame(raw.HELLO, payload=hello))
         answer = client.hear()
         assert (answer.kind, answer.value[0]) == (raw.REFUSED, BAD_REQUEST)
@@ -254,6 +274,68 @@ def test_maps_of_many_numbers_arrive(server, value):
     with rpc.connect(Reader, server.address, timeout=WAIT) as stub:
         assert stub.numbers(value) == value
         assert stub.table({(number, number * 7): 1 for number in range(5000)}) == 5000
+
+
+# ---- numpy's scalars ----
+
+
+@pytest.mark.parametrize(
+    "method, value",
+    [
+        ("i64", 2.7),
+        ("i64", "12"),
+        ("i64", True),
+        ("f32", "1.5"),
+        ("f32", 1e300),
+        ("flag", "no"),
+        ("flag", 1),
+        ("u8", 300),
+        ("u8", -1),
+    ],
+)
+def test_numpy_s_scalars_are_checked_as_python_s(server, method, value):
+    with rpc.connect(Reader, server.address, timeout=WAIT) as stub:
+        with pytest.raises(rpc.WrongArguments):
+            getattr(stub, method)(value)
+        with pytest.raises(rpc.WrongResult):
+            stub.small()
+        assert stub.i64(np.int64(-5)) == -5
+        assert stub.f32(np.float32(1.5)) == stub.f32(1.5) == 1.5
+        assert stub.flag(np.bool_(True)) is True
+
+
+# ---- Interfaces ----
+
+Item = TypeVar("Item")
+
+
+def paged(field: str) -> type[rpc.Service]:
+    page = make_dataclass("Page", [("x", int), (field, Item, 0)], bases=(Generic[Item],))
+
+    class Pages(rpc.Service):
+        @rpc.method
+        def get(self, page: Any) -> None: ...
+
+    Pages.get.function.__annotations__["page"] = page[int]
+    return Pages
+
+
+def test_fields_of_generic_records_are_compared(start):
+    server = start(paged("y")())
+    with rpc.connect(paged("y"), server.address, timeout=WAIT):
+        pass
+    with pytest.raises(rpc.InterfaceMismatch, match="other fields"):
+        rpc.connect(paged("z"), server.address, timeout=WAIT)
+
+
+@pytest.mark.parametrize("name", ["close", "rpc_version"])
+def test_names_that_a_stub_needs_are_refused(name):
+    def function(self) -> None: ...
+
+    function.__name__ = name
+    service = type("Account", (rpc.Service,), {name: rpc.method(function)})
+    with pytest.raises(TypeError, match=f"a stub needs {name}"):
+        rpc.serve(service(), ("127.0.0.1", 0))
 
 
 def test_malformed_is_all_that_reading_raises():

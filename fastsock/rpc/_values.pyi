@@ -1,4 +1,8 @@
-from typing import Any
+from typing import Any, final
+
+@final
+class Table:
+    def __init__(self, keys: list[Any]) -> None: ...
 
 def check_maps(data: bytes | memoryview) -> None: ...
 def check_keys(keys: list[Any]) -> None: ...

@@ -334,6 +334,8 @@ def _signature(owner: type, marked: Marked) -> Signature:
 def _check_types(where: str, signature: Signature) -> None:
     if keyword.iskeyword(signature.name) or signature.name.startswith("__"):
         raise TypeError(f"{where}: this name cannot be called from afar")
+    if signature.name in vars(Service):
+        raise TypeError(f"{where}: a stub needs {signature.name} for itself; choose another name")
     for part in ("arguments_codec", "result_codec"):
         try:
             getattr(signature, part)

@@ -74,6 +74,8 @@ class Codec:
             return 0, _encode_plain(value)
         except _NeedsSegments:
             return _encode_segments(value)
+        except OverflowError as error:
+            raise ValueError(str(error)) from None
 
     def _decode(self, flags: int, body: bytes | memoryview) -> Any:
         """The value that a peer's body holds. ``decode``, which others call, raises nothing but
@@ -271,13 +273,36 @@ def _fitted(wanted: Any, value: Any) -> Any:
     import numpy
 
     if isinstance(wanted, type) and issubclass(wanted, numpy.generic):
-        return wanted(value)
+        return _scalar(wanted, value)
     dtypes = typing.get_args((typing.get_args(wanted) or (None, None))[1])
     if dtypes and isinstance(value, numpy.ndarray) and dtypes[0] is not Any:
         dtype = typing.get_origin(dtypes[0]) or dtypes[0]
         if isinstance(dtype, type) and not numpy.issubdtype(value.dtype, dtype):
             raise ValueError(f"Expected an array of {dtype.__name__}, got {value.dtype}")
     return value
+
+
+def _scalar(wanted: Any, value: Any) -> Any:
+    """A numpy scalar, of what is as strictly checked as for Python's own type."""
+    import numpy
+
+    for kind, plain in (
+        (numpy.bool_, bool),
+        (numpy.integer, int),
+        (numpy.floating, (float, int)),
+        (numpy.str_, str),
+        (numpy.bytes_, bytes),
+    ):
+        if issubclass(wanted, kind) and not issubclass(wanted, numpy.timedelta64):
+            if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
+                got = type(value).__name__
+                raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
+            break
+    try:
+        with numpy.errstate(over="raise"):
+            return wanted(value)
+    except (OverflowError, FloatingPointError):
+        raise ValueError(f"{value} is out of the range of {wanted.__name__}") from None
 
 
 def _bytes_of(value: Any) -> Any:

@@ -43,7 +43,8 @@ def _spell(type: Any, seen: set[Any] | None) -> str:
     if origin is tuple and not arguments:
         return "tuple[()]"
     if origin is not None:
-        return f"{_name(origin)}[{', '.join(_spell(each, seen) for each in arguments)}]"
+        spelled = f"{_name(origin)}[{', '.join(_spell(each, seen) for each in arguments)}]"
+        return spelled + (_inside(origin, seen) if seen is not None else "")
     return _name(type) + (_inside(type, seen) if seen is not None else "")
 
 
