@@ -91,6 +91,7 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   fs_inbox_retire(&conn->inbox, &r->retired);
   fs_list_remove(&conn->ready_link);
   fs_list_remove(&conn->pending_link);
+  fs_list_remove(&conn->hold_link);
   fs_wheel_remove(&r->wheel, &conn->timer);
   fs_list_push(&r->dead, &conn->link);
 }

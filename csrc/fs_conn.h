@@ -15,6 +15,7 @@
 
 #include "fs_channel.h"
 #include "fs_inbox.h"
+#include "fs_pace.h"
 #include "fs_sys.h"
 #include "fs_timer.h"
 
@@ -69,10 +70,12 @@ typedef struct fs_conn {
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
   fs_list pending_link; /* those that can be flushed further */
   fs_list gap_link;     /* those that have lost messages, not yet reported */
+  fs_list hold_link;    /* those that held others up when fs_expire last looked */
   fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
   uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
-  fs_sub main;          /* the first of its subscriptions */
-  fs_sub *current;      /* the one that is being sent; left at the end of a message only */
+  fs_pace pace;
+  fs_sub main;     /* the first of its subscriptions */
+  fs_sub *current; /* the one that is being sent; left at the end of a message only */
   fs_inbox *inbox;
   uint64_t opened_ns;
   _Atomic size_t received_bytes_max; /* the longest message it may send; 0: as all others */

@@ -5,8 +5,12 @@
 /* Full outboxes that one turn looks at; others have their turn when these are dealt with. */
 enum { WANTED_MAX = 64 };
 
-/* So often those who are blocked are tried while somebody waits; see try_blocked. */
+/* So often those who are blocked are tried while somebody waits; see try_blocked. Who was the limit
+ * for less time than is between two of them has no speed yet. */
 enum { TRIES_PER_GRACE = 8 };
+
+/* A reader that takes less than one part in so many of what another one takes is slow. */
+enum { SLOWER_TIMES = 2 };
 
 /* ---- Timers ---- */
 
@@ -96,6 +100,55 @@ static void try_blocked(fs_reactor *r, fs_channel *channel) {
   r->deadline_ns = fs_min(r->deadline_ns, channel->try_at_ns);
 }
 
+/* ---- Who holds others up ---- */
+
+/* A byte that is taken now and then must not renew a grace for ever. So we note at each look who
+ * holds up others that are far ahead of it, and add up how long. Until the next look was due, no
+ * longer: where nobody looks, nobody need have waited. */
+static void add_up_holding(fs_reactor *r) {
+  uint64_t until_ns = fs_max(r->looked_ns, fs_min(r->now_ns, r->deadline_ns));
+  FS_LIST_EACH(link, &r->holding) {
+    fs_list_remove(link);
+    fs_pace_hold(&fs_container_of(link, fs_conn, hold_link)->pace, r->looked_ns, until_ns);
+  }
+}
+
+static uint64_t speed_of(const fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
+  fs_pace_age(&conn->pace, r->now_ns, FS_PACE_WINDOW * slow_grace_ns);
+  return fs_pace_speed(&conn->pace, r->now_ns, atomic_load(&conn->bytes_sent),
+                       slow_grace_ns / TRIES_PER_GRACE);
+}
+
+/* It holds up one that can take so much; ended, if it has done so for longer than its grace. */
+static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t slow_grace_ns) {
+  if (speed_of(r, conn, slow_grace_ns) >= others_speed / SLOWER_TIMES) return;
+  if (conn->pace.held_ns >= slow_grace_ns)
+    fs_close_kill(r, conn, FS_REASON_SLOW);
+  else
+    fs_reactor_enlist(&r->holding, &conn->hold_link);
+}
+
+/* Somebody waits for room in the channel's log, and some have had nearly all of it: who has had
+ * next to nothing? Among equals the limit of one is about that of the others, and alone a reader
+ * holds up nobody. */
+static void hold_readers(fs_reactor *r, fs_channel *channel) {
+  uint64_t head = atomic_load(&channel->log.head), tail = atomic_load(&channel->log.tail);
+  uint64_t quarter = (head - tail) / 4, fastest = 0;
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (sub->conn->blocked || sub->conn->state != FS_OPEN) continue;
+    if (sub->box.cursor + quarter < head) continue;
+    fastest = fs_max(fastest, speed_of(r, sub->conn, channel->slow_grace_ns));
+  }
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (sub->conn->blocked && sub->box.cursor <= tail + quarter)
+      hold(r, sub->conn, fastest, channel->slow_grace_ns);
+  }
+}
+
+/* ---- Whose grace is over ---- */
+
 static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
   if (conn->blocked_ns + slow_grace_ns <= r->now_ns && !takes_a_byte(r, conn)) {
     fs_close_kill(r, conn, FS_REASON_SLOW);
@@ -108,7 +161,10 @@ static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_gr
 static void press_readers(fs_reactor *r, fs_channel *channel) {
   uint64_t tail = atomic_load(&channel->log.tail);
   if (channel->policy == FS_POLICY_BLOCK) return;
-  if (channel->policy == FS_POLICY_DISCONNECT) try_blocked(r, channel);
+  if (channel->policy == FS_POLICY_DISCONNECT) {
+    try_blocked(r, channel);
+    hold_readers(r, channel);
+  }
   FS_LIST_EACH(link, &channel->subs) {
     fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
     if (!sub->conn->blocked || sub->box.cursor != tail) continue;
@@ -159,6 +215,8 @@ static void expire_slow(fs_reactor *r) {
 }
 
 void fs_expire(fs_reactor *r) {
+  add_up_holding(r);
+  r->looked_ns = r->now_ns;
   r->deadline_ns = UINT64_MAX;
   expire_timers(r);
   /* When the slowest has gone, the next one may be in the way. */

@@ -19,6 +19,7 @@ static void block(fs_reactor *r, fs_conn *conn, bool progress) {
   conn->blocked = true;
   r->blocked_count++;
   if (progress || conn->blocked_ns == 0) conn->blocked_ns = r->now_ns;
+  fs_pace_full(&conn->pace, r->now_ns, atomic_load(&conn->bytes_sent));
 }
 
 static ssize_t send_log(fs_conn *conn, fs_outbox *box, uint64_t limit, size_t max,
@@ -112,10 +113,12 @@ void fs_flush_one(fs_reactor *r, fs_conn *conn) {
                                 : flush_sub(r, conn, &conn->main, r->config.flush_bytes);
   if (result == FLOW_BLOCKED || result == FLOW_BROKEN) return;
   conn->blocked_ns = 0;
-  if (result == FLOW_MORE)
+  if (result == FLOW_MORE) {
     fs_reactor_enlist(&r->pending, &conn->pending_link);
-  else if (conn->state == FS_CLOSING)
-    fs_close_flushed(r, conn);
+    return;
+  }
+  fs_pace_drained(&conn->pace);
+  if (conn->state == FS_CLOSING) fs_close_flushed(r, conn);
 }
 
 /* ---- All of them ---- */

@@ -46,8 +46,8 @@ static void init_fields(fs_reactor *r, const fs_config *config) {
   r->config = *config;
   r->poll.fd = r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
-  fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,   &r->stalled,
-                      &r->pending, &r->gapped, &r->dead,    &r->reported};
+  fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,    &r->stalled,
+                      &r->pending, &r->gapped, &r->dead,    &r->reported, &r->holding};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) fs_list_init(lists[i]);
   fs_wheel_init(&r->wheel, fs_sys_now_ns());
   pthread_mutex_init(&r->turn, NULL);

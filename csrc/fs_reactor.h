@@ -119,6 +119,8 @@ typedef struct fs_reactor {
 
   /* Under turn. */
   fs_list ready, stalled, served, pending, gapped, dead, reported;
+  fs_list holding; /* who held others up when fs_expire last looked, which was then: */
+  uint64_t looked_ns;
   fs_wheel wheel;
   bool accept_ready; /* somebody may wait in the backlog */
   uint32_t blocked_count;
