@@ -63,6 +63,14 @@ class Reader(rpc.Service):
         return int(value)
 
     @rpc.method
+    def span(self, value: np.timedelta64) -> np.timedelta64:
+        return value
+
+    @rpc.method
+    def c128(self, value: np.complex128) -> np.complex128:
+        return value
+
+    @rpc.method
     def u8(self, value: np.uint8) -> int:
         return int(value)
 
@@ -302,6 +310,16 @@ def test_numpy_s_scalars_are_checked_as_python_s(server, method, value):
         assert stub.i64(np.int64(-5)) == -5
         assert stub.f32(np.float32(1.5)) == stub.f32(1.5) == 1.5
         assert stub.flag(np.bool_(True)) is True
+
+
+def test_scalars_with_units_arrive_as_they_were(server):
+    with rpc.connect(Reader, server.address, timeout=WAIT) as stub:
+        for unit in ("ns", "s", "Y"):
+            got = stub.span(np.timedelta64(5, unit))
+            assert (got, got.dtype) == (np.timedelta64(5, unit), np.dtype(f"m8[{unit}]"))
+        assert stub.c128(np.complex128(1 + 2j)) == 1 + 2j
+        with pytest.raises(TypeError, match="longdouble cannot be sent"):
+            stub.anything(np.longdouble("1.5"))
 
 
 # ---- Interfaces ----

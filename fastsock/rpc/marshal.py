@@ -133,7 +133,7 @@ class _NeedsSegments(Exception):
 
 
 def _refuse_array(value: Any) -> Any:
-    if isinstance(value, _Large) or _is_numpy(value, "ndarray"):
+    if isinstance(value, _Large) or _is_numpy(value, "ndarray") or _has_unit(value):
         raise _NeedsSegments
     return _plain(value)
 
@@ -141,8 +141,17 @@ def _refuse_array(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """A numpy scalar as Python's; TypeError for what cannot be sent."""
     if _is_numpy(value, "generic"):
-        return value.item()
+        plain = value.item()
+        if _is_numpy(plain, "generic"):
+            raise TypeError(f"a {type(value).__qualname__} cannot be sent; send a float64")
+        return plain
     raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
+
+
+def _has_unit(value: Any) -> bool:
+    """Whether it is one of numpy's scalars that Python's types cannot hold: it is sent as an array
+    without sides."""
+    return _is_numpy(value, "generic") and value.dtype.kind in "mMc" and value.itemsize <= 16
 
 
 def _is_numpy(value: Any, kind: str) -> bool:
@@ -191,7 +200,7 @@ def _mark(value: Any) -> Any:
     if isinstance(value, _Large):
         segments.append(memoryview(value.data))
         return msgspec.msgpack.Ext(BYTES, wire.encode(len(segments) - 1))
-    if not _is_numpy(value, "ndarray"):
+    if not _is_numpy(value, "ndarray") and not _has_unit(value):
         return _plain(value)
     import numpy
 
@@ -286,6 +295,12 @@ def _scalar(wanted: Any, value: Any) -> Any:
     """A numpy scalar, of what is as strictly checked as for Python's own type."""
     import numpy
 
+    if isinstance(value, numpy.ndarray) and value.shape == ():
+        value = value[()]
+        if not isinstance(value, wanted):
+            got = type(value).__name__
+            raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
+        return value
     for kind, plain in (
         (numpy.bool_, bool),
         (numpy.integer, int),
