@@ -130,6 +130,21 @@ def test_token_files_that_hold_none(run, tmp_path):
 # ---- describe, ping, call ----
 
 
+def test_a_result_is_json_in_any_encoding(run, serve_rpc):
+    class Echo(rpc.Service):
+        @rpc.method
+        def echo(self, text: str) -> str:
+            return text
+
+    where = address_of(serve_rpc(Echo()))
+    text = '["\\u2192 \\ud83d\\ude00"]'
+    out = good(run("call", where, "echo", text, PYTHONIOENCODING="latin-1"))
+    assert out == text[1:-1] + "\n"
+    bad(run("call", where, "echo", '["\\ud800"]'), 2, "surrogates not allowed")
+    bad(run("call", where, "echo", '["\udcff"]'), 2, "surrogates not allowed")
+    bad(run("call", where, "echo", f"[{1 << 70}]"), 2, "can't serialize ints")
+
+
 def test_a_service_is_described(run, serve_rpc):
     where = address_of(serve_rpc(Store()))
     out = good(run("describe", where))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from contextlib import suppress
 from time import perf_counter
@@ -39,6 +40,9 @@ BODY_BYTES_MAX = 1 << 20
 
 Plain = tuple[str, int] | str
 S = TypeVar("S", bound=Service)
+
+
+NOT_ASCII = re.compile("[^\x00-\x7f]")
 
 
 class CommandError(Exception):
@@ -85,7 +89,10 @@ json_option = click.option("--json", "plain_json", is_flag=True, help="Print JSO
 def _token(token_file: str | None) -> str:
     """The token of the file, without white space around it, or of the environment."""
     if token_file is None:
-        return os.environ.get(TOKEN_VARIABLE, "")
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        if any("\ud800" <= each <= "\udfff" for each in token):
+            raise CommandError(f"{TOKEN_VARIABLE} is not UTF-8")
+        return token
     try:
         with open(token_file, "rb") as opened:
             token = opened.read(TOKEN_BYTES_MAX + 1).decode().strip()
@@ -195,7 +202,8 @@ def call(
     try:
         described = DescribedMethod(description, method)
         values = described.arguments(given)
-    except ValueError as error:
+        msgspec.msgpack.encode(values, enc_hook=lambda value: None)
+    except (ValueError, OverflowError, RecursionError) as error:
         raise click.UsageError(str(error)) from None
     settings = Settings(timeout=timeout, connect_timeout=CONNECT_TIMEOUT, token=token)
     interface = described.interface(description)
@@ -263,4 +271,7 @@ def _print_json(value: Any) -> None:
         text = as_json(value)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise CommandError(f"the result is no JSON: {error}") from None
-    print(program.UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    text = program.UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    if "utf" not in sys.stdout.encoding.lower():
+        text = NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    print(text)
