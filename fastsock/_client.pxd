@@ -23,17 +23,23 @@ cdef class ClientCore:
     cdef Lock send_lock, recv_lock
     cdef str end_reason
 
+    cdef int require_connection(self) except -1
     cdef int configure(self, options) except -1
-    cdef int enter(self, Lock side) except -1
+    cdef int enter(self, Lock side, int64_t limit, uint64_t begun) except -1
+    cdef int enter_later(self, Lock side, int64_t limit, uint64_t begun) except -1
     cdef void leave(self, Lock side) noexcept
     cdef void let_go(self) noexcept
     cdef bint wait(self, short events, int64_t limit, uint64_t begun) except -1
     cdef bint looks(self, int64_t left) noexcept
     cdef bint spin(self, int64_t left) noexcept
-    cdef int send_all(self, messages, int64_t limit, timeout) except -1
+    cdef list checked(self, messages, size_t *framed)
+    cdef int send_all(self, messages, size_t framed, int64_t limit, timeout) except -1
     cdef int send_vector(self, Gathered gathered) except -1
+    cdef int keep_unsent(self, Gathered gathered) except -1
     cdef int make_room(self, int64_t limit, uint64_t begun) except -1
+    cdef ssize_t measure(self, const uint8_t *data, size_t size) except -1
     cdef int encode(self, data) except -1
+    cdef int flush_in_time(self, int64_t limit, uint64_t begun, timeout) except -1
     cdef bint flush(self, size_t keep, int64_t limit, uint64_t begun) except -1
     cdef int raise_ended(self, int error) except -1
     cdef int end_of_stream(self, size_t got) except -1

@@ -9,7 +9,12 @@ from cpython.buffer cimport (
     PyObject_CheckBuffer,
     PyObject_GetBuffer,
 )
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
 from libc.errno cimport EAGAIN, EPIPE
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
@@ -63,6 +68,20 @@ cdef int buffer_reserve(Buffer *buffer, size_t room) except -1:
     return 0
 
 
+cdef bytes bytes_of(data):
+    """A buffer's bytes at this moment."""
+    cdef Py_buffer view
+    if PyBytes_CheckExact(data):
+        return data
+    if not PyObject_CheckBuffer(data):
+        refuse_data(data)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
 cdef size_t READ_BYTES = 1 << 16
 
 
@@ -99,6 +118,7 @@ cdef class ClientCore:
 
     def __cinit__(self):
         self.fd = -1
+        self.closing = True  # until it is opened
         self.send_lock = Lock()
         self.recv_lock = Lock()
 
@@ -134,7 +154,15 @@ cdef class ClientCore:
         self.configure(options)
         self.fd = fd
 
+    cdef int require_connection(self) except -1:
+        if self.codec is NULL:
+            raise RuntimeError("this connection was never opened: use Client.connect(address), or"
+                               " SingleServer(address).accept()")
+        return 0
+
     cdef int configure(self, options) except -1:
+        if self.codec is not NULL:
+            raise RuntimeError("this connection was opened already")
         framing = options["framing"]
         self.codec = &fs_codec_line
         if framing != "line":
@@ -144,19 +172,31 @@ cdef class ClientCore:
         self.outbox_bytes_max = options["outbox_bytes_max"]
         self.adaptive = options["busy_poll_us"] is None
         self.pid = getpid()
+        self.closing = False
         self.busy_poll_ns = ADAPTIVE_NS
         if not self.adaptive:
             self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
         return 0
 
-    cdef int enter(self, Lock side) except -1:
-        """Begins to send, or to receive, where nobody else does."""
-        side.take()
+    cdef int enter(self, Lock side, int64_t limit, uint64_t begun) except -1:
+        """Begins to send, or to receive, once no other thread does. RuntimeError if this one does:
+        a signal handler or destructor has interrupted it."""
+        if not side.try_take():
+            self.enter_later(side, limit, begun)
         if self.closing:
             side.give()
+            self.require_connection()
             raise ConnectionClosed("the connection is closed", "local")
         self.users += 1
         return 0
+
+    cdef int enter_later(self, Lock side, int64_t limit, uint64_t begun) except -1:
+        cdef int64_t left = time_left(limit, begun)
+        if side.wait(-1 if left < 0 else left / 1e9):
+            return 0
+        told = ("message refused: another thread sends" if side is self.send_lock
+                else "no message: another thread receives")
+        raise TimeoutError(f"{told} still after {limit / 1e9:g} s")
 
     cdef void leave(self, Lock side) noexcept:
         self.let_go()
@@ -211,34 +251,41 @@ cdef class ClientCore:
 
         Raises ConnectionClosed, MessageTooBig, ValueError for a newline inside a line.
         """
-        self.send_all((data,), timeout_ns(timeout), timeout)
+        self.send_all((data,), 0, timeout_ns(timeout), timeout)
 
     def send_many(self, messages, *, timeout=None):
         """Sends the messages of an iterable, in order, with as few system calls as fit.
 
         Raises as ``send`` does; all are checked before the first goes out.
         """
-        self.send_all(messages, timeout_ns(timeout), timeout)
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef size_t framed = 0
+        cdef list checked = self.checked(messages, &framed)
+        self.send_all(checked, framed, limit, timeout)
 
-    cdef int send_all(self, messages, int64_t limit, timeout) except -1:
+    cdef list checked(self, messages, size_t *framed):
+        # What an iterable or a buffer does is the user's: it runs before a lock is taken.
+        cdef list found = []
+        self.require_connection()
+        for message in messages:
+            message = bytes_of(message)
+            framed[0] += self.measure(<const uint8_t *>PyBytes_AS_STRING(message),
+                                      PyBytes_GET_SIZE(message))
+            found.append(message)
+        return found
+
+    cdef int send_all(self, messages, size_t framed, int64_t limit, timeout) except -1:
+        """Sends messages whose frames take that many bytes together, as checked() said; 0: as
+        each one's own check says."""
         cdef uint64_t begun = fs_sys_now_ns()
-        cdef size_t kept
-        cdef uint64_t queued
-        self.enter(self.send_lock)
+        self.enter(self.send_lock, limit, begun)
         try:
             self.make_room(limit, begun)
-            kept = buffer_len(&self.unsent)
-            queued = self.bytes_queued
-            try:
-                for message in messages:
-                    self.encode(message)
-            except BaseException:
-                self.unsent.end = self.unsent.start + kept
-                self.bytes_queued = queued
-                raise
-            if not self.flush(0, limit, begun):
-                raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
-                                   f" {timeout} s; they go out before the next message")
+            # Nothing of the user's runs between here and the last frame, and nothing can fail.
+            buffer_reserve(&self.unsent, framed)
+            for message in messages:
+                self.encode(message)
+            self.flush_in_time(limit, begun, timeout)
         finally:
             self.leave(self.send_lock)
         return 0
@@ -251,8 +298,10 @@ cdef class ClientCore:
         """
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
-        cdef Gathered gathered = Gathered(messages, self.message_bytes_max)
-        self.enter(self.send_lock)
+        cdef Gathered gathered
+        self.require_connection()
+        gathered = Gathered(messages, self.message_bytes_max)
+        self.enter(self.send_lock, limit, begun)
         try:
             if self.codec.name != fs_codec_length.name:
                 raise ValueError("send_gathered() is for framing='length'")
@@ -261,9 +310,7 @@ cdef class ClientCore:
                                    f" {timeout} s")
             self.bytes_queued += gathered.left
             self.send_vector(gathered)
-            if not self.flush(0, limit, begun):
-                raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
-                                   f" {timeout} s; they go out before the next message")
+            self.flush_in_time(limit, begun, timeout)
         finally:
             self.leave(self.send_lock)
 
@@ -276,8 +323,18 @@ cdef class ClientCore:
             self.bytes_sent += sent
             gathered.advance(sent)
         if gathered.left:
+            self.keep_unsent(gathered)
+        return 0
+
+    cdef int keep_unsent(self, Gathered gathered) except -1:
+        try:
             buffer_reserve(&self.unsent, gathered.left)
-            self.unsent.end += gathered.copy_rest(self.unsent.data + self.unsent.end)
+        except MemoryError:
+            # A part of a message may be out, and its rest can never follow.
+            self.ended = True
+            shutdown(self.fd, SHUT_RDWR)
+            raise
+        self.unsent.end += gathered.copy_rest(self.unsent.data + self.unsent.end)
         return 0
 
     cdef int make_room(self, int64_t limit, uint64_t begun) except -1:
@@ -287,6 +344,14 @@ cdef class ClientCore:
                                    " ones wait, outbox_bytes_max is reached")
         return 0
 
+    cdef ssize_t measure(self, const uint8_t *data, size_t size) except -1:
+        cdef ssize_t framed = self.codec.measure(data, size)
+        if framed > <ssize_t>(self.message_bytes_max + self.codec.header_len):
+            framed = FS_ETOOBIG
+        if framed < 0:
+            raise_code(<int>framed, f"a message of {size} bytes")
+        return framed
+
     cdef int encode(self, data) except -1:
         cdef Py_buffer view
         cdef ssize_t framed
@@ -294,11 +359,7 @@ cdef class ClientCore:
             refuse_data(data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            framed = self.codec.measure(<const uint8_t *>view.buf, view.len)
-            if framed > <ssize_t>(self.message_bytes_max + self.codec.header_len):
-                framed = FS_ETOOBIG
-            if framed < 0:
-                raise_code(<int>framed, f"a message of {view.len} bytes")
+            framed = self.measure(<const uint8_t *>view.buf, view.len)
             buffer_reserve(&self.unsent, framed)
             self.codec.encode(self.unsent.data + self.unsent.end, framed,
                               <const uint8_t *>view.buf)
@@ -306,6 +367,12 @@ cdef class ClientCore:
             self.bytes_queued += framed
         finally:
             PyBuffer_Release(&view)
+        return 0
+
+    cdef int flush_in_time(self, int64_t limit, uint64_t begun, timeout) except -1:
+        if not self.flush(0, limit, begun):
+            raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
+                               f" {timeout} s; they go out before the next message")
         return 0
 
     cdef bint flush(self, size_t keep, int64_t limit, uint64_t begun) except -1:
@@ -360,7 +427,7 @@ cdef class ClientCore:
     cdef list recv_some(self, Py_ssize_t count_max, int64_t limit, timeout):
         cdef uint64_t begun = fs_sys_now_ns()
         cdef list messages = []
-        self.enter(self.recv_lock)
+        self.enter(self.recv_lock, limit, begun)
         try:
             while not self.decode(messages, count_max):
                 if not self.receive(limit, begun):
@@ -381,7 +448,7 @@ cdef class ClientCore:
         cdef Py_buffer view
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
-            self.enter(self.recv_lock)
+            self.enter(self.recv_lock, limit, begun)
             try:
                 return self.recv_to(<uint8_t *>view.buf, view.len, limit, begun, timeout)
             finally:

@@ -16,10 +16,13 @@ cdef extern from "<sys/socket.h>" nogil:
 
 
 cdef class Listener:
-    """Binds and listens at once, to an address of fastsock.address.resolve."""
+    """Binds and listens at once, to an address of fastsock.address.resolve.
 
-    cdef int fd
-    cdef bint shutting
+    fd is closed by the last call that uses it, so that close() may come at any time.
+    """
+
+    cdef int fd, users
+    cdef bint shutting, closing
 
     def __cinit__(self, family, sockaddr, int backlog):
         cdef fs_addr addr
@@ -31,17 +34,26 @@ cdef class Listener:
         self.fd = result
 
     def __dealloc__(self):
-        self.close()
+        self.closing = True
+        self.let_go()
 
     def accept(self, timeout):
         """Waits for a caller: a descriptor, non-blocking and now the user's, and its address.
 
         Raises TimeoutError after timeout seconds, ServerClosed after ``shut``, and OSError.
         """
-        cdef fs_addr peer
-        cdef int result
         cdef int64_t limit = timeout_ns(timeout)
         cdef uint64_t begun = fs_sys_now_ns()
+        self.users += 1
+        try:
+            return self.wait_for_caller(limit, begun, timeout)
+        finally:
+            self.users -= 1
+            self.let_go()
+
+    cdef object wait_for_caller(self, int64_t limit, uint64_t begun, timeout):
+        cdef fs_addr peer
+        cdef int result
         while not self.shutting:
             result = fs_sys_accept(self.fd, &peer)
             if result >= 0:
@@ -59,9 +71,13 @@ cdef class Listener:
             shutdown(self.fd, SHUT_RDWR)
 
     def close(self):
-        """Call it when nobody accepts. Idempotent."""
-        self.shutting = True
-        if self.fd >= 0:
+        """Shuts it, and closes the descriptor when the last ``accept`` has ended. Idempotent."""
+        self.shut()
+        self.closing = True
+        self.let_go()
+
+    cdef void let_go(self) noexcept:
+        if self.closing and self.users == 0 and self.fd >= 0:
             fs_sys_close(self.fd)
             self.fd = -1
 

@@ -17,7 +17,7 @@ class Endpoint(Closing, ClientCore):
     peer: tuple[str, int] | str
     """The address of the other end, numeric."""
 
-    _linger: float
+    _linger = 0.0
 
     def __init__(self) -> None:
         raise TypeError("use Client.connect(address) or SingleServer(address).accept()")

@@ -3,11 +3,13 @@
 import logging
 import os
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
 from fastsock import address as addresses
 from fastsock._listener import Listener
+from fastsock._lock import Lock
 from fastsock.closing import Closing
 from fastsock.endpoint import Endpoint
 from fastsock.errors import ServerClosed
@@ -65,7 +67,8 @@ class SingleServer(Closing):
         check_count("backlog", backlog, (1 << 31) - 1)
         self._queue = queue
         self._pid = os.getpid()
-        self._serving = threading.RLock()
+        self._accepting = Lock()
+        self._closed = False
         self._conn: Endpoint | None = None
         self._refuser: _Refuser | None = None
         self._listener: Listener
@@ -79,28 +82,53 @@ class SingleServer(Closing):
     def accept(self, *, timeout: float | None = None) -> Endpoint:
         """Waits for the next client; returns this end of the connection to it.
 
-        ``timeout`` is in seconds, None for ever; TimeoutError when nobody has called by then. The
-        conversation before has to be over, ended by either side; this closes what is left of it.
-        Raises RuntimeError while it goes on, ServerClosed after ``close``, and OSError.
+        ``timeout`` is in seconds, None for no limit; TimeoutError when nobody has called by then,
+        or another thread accepts still. The conversation before has to be over, ended by either
+        side; this closes what is left of it. Raises RuntimeError while it goes on, ServerClosed
+        after ``close``, and OSError.
         """
-        with self._serving:
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
+        until = None if timeout is None else time.monotonic() + timeout
+        if self._accepting.mine:
+            raise RuntimeError("this thread is in accept() already; a signal handler must not call")
+        if not self._accepting.acquire(timeout=-1 if timeout is None else min(timeout, 1e9)):
+            raise TimeoutError(f"another thread accepts still after {timeout} s")
+        try:
             if self._conn and not self._conn.closed:
                 shown = addresses.show(self._conn.peer)
                 raise RuntimeError(f"the client {shown} is still here; close() its connection")
             self._end()
-            self._conn = _accept(self._listener, timeout, self._options)
-            if not self._queue:
-                self._refuser = _Refuser(self._listener, self._conn, self._options)
-            return self._conn
+            left = None if until is None else max(0.0, until - time.monotonic())
+            return self._begin(*self._listener.accept(left))
+        except TimeoutError:
+            raise TimeoutError(f"nobody has connected after {timeout} s") from None
+        finally:
+            self._accepting.release()
+
+    def _begin(self, fd: int, peer: tuple[str, int] | str) -> Endpoint:
+        self._conn = conn = Endpoint._adopted(fd, peer, self._options)
+        if not self._queue:
+            try:
+                self._refuser = _Refuser(self._listener, conn, self._options)
+            except BaseException:  # No thread can be started.
+                self._end()
+                raise
+        if (
+            self._closed
+        ):  # Another thread, or a signal handler, may not have seen this conversation.
+            self._end()
+            raise ServerClosed("the server is closed")
+        return conn
 
     def _end(self) -> None:
         """Ends the conversation, and refusing others because of it."""
-        if self._conn:
-            self._conn.close()
-            self._conn = None
-        if self._refuser:
-            self._refuser.stop()
-            self._refuser = None
+        conn, self._conn = self._conn, None
+        refuser, self._refuser = self._refuser, None
+        if conn:
+            conn.close()
+        if refuser:
+            refuser.stop()
 
     def close(self) -> None:
         """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
@@ -112,18 +140,13 @@ class SingleServer(Closing):
             return
         if self._file is not None:
             self._file.remove()
+        self._closed = True
         self._listener.shut()
-        with self._serving:
-            self._end()
-            self._listener.close()
+        self._end()
+        self._listener.close()
 
     def __repr__(self) -> str:
         return f"<SingleServer {addresses.show(self.address)}>"
-
-
-def _accept(listener: Listener, timeout: float | None, options: dict[str, Any]) -> Endpoint:
-    fd, peer = listener.accept(timeout)
-    return Endpoint._adopted(fd, peer, options)
 
 
 class _Refuser(threading.Thread):
@@ -140,13 +163,13 @@ class _Refuser(threading.Thread):
     def run(self) -> None:
         while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
             try:
-                caller = _accept(self._listener, 0, self._options)
+                fd, peer = self._listener.accept(0)
             except ServerClosed:
                 return
             except OSError as error:
                 log.warning("cannot refuse callers, who wait now: %s", error)
                 return
-            with caller, suppress(OSError):
+            with Endpoint._adopted(fd, peer, self._options) as caller, suppress(OSError):
                 caller.send(REFUSAL, timeout=0)
 
     def stop(self) -> None:

@@ -433,3 +433,83 @@ def test_reconnecting_gives_up_in_time(serve):
     server.close()
     with pytest.raises(ConnectionRefusedError, match="cannot connect to 127.0.0.1"):
         client.reconnect(retry=0.1)
+
+
+# ---- One call beside another ----
+
+
+def test_a_timeout_holds_beside_a_call_of_another_thread(plain):
+    client, peer = plain(message_bytes_max=1 << 24, linger=0.1)
+    waiting = Call(lambda: client.recv(timeout=WAIT))
+    waiting.wait_asleep()
+    for timeout in (0, 0.05):
+        for call in (client.recv, lambda timeout: client.recv_into(bytearray(9), timeout=timeout)):
+            with pytest.raises(TimeoutError, match="another thread receives still after"):
+                call(timeout=timeout)
+    sending = Call(lambda: client.send(b"x" * (1 << 23), timeout=WAIT))
+    sending.wait_asleep()
+    for timeout in (0, 0.05):
+        for call in (client.send, lambda data, timeout: client.send_many([data], timeout=timeout)):
+            with pytest.raises(TimeoutError, match="refused: another thread sends still after"):
+                call(b"y", timeout=timeout)
+    peer.sendall(b"word\n")
+    assert waiting.wait_result() == b"word"
+    assert read_exactly(peer, (1 << 23) + 1) == b"x" * (1 << 23) + b"\n"
+    sending.wait_result()
+
+
+def test_a_signal_handler_that_receives_inside_recv_is_told_so(plain):
+    client, peer = plain()
+    told = threading.Event()
+    errors = []
+
+    def handler(*_):
+        if not told.is_set():
+            try:
+                client.recv(timeout=WAIT)
+            except RuntimeError as error:
+                errors.append(str(error))
+            told.set()
+            peer.sendall(b"done\n")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        signals = signal_until(told, signal.SIGUSR1)
+        assert client.recv(timeout=WAIT) == b"done"
+        signals.wait_result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(errors) == 1 and "in the same call already" in errors[0]
+
+
+def test_an_iterable_that_fails_beside_close_sends_nothing_of_its_own(plain):
+    client, peer = plain(framing="raw", message_bytes_max=1 << 24, linger=WAIT,
+                         outbox_bytes_max=1 << 25)  # fmt: skip
+    with pytest.raises(TimeoutError):
+        client.send(b"A" * (1 << 23), timeout=0.05)
+    closing = []
+
+    def messages():
+        yield b"B"
+        closing.append(Call(client.close))
+        closing[0].wait_asleep()
+        head.append(read_exactly(peer, 1 << 22))
+        raise ValueError("the iterable fails")
+
+    head: list[bytes] = []
+    with pytest.raises(ValueError, match="iterable fails"):
+        client.send_many(messages())
+    assert head[0] + read_to_end(peer) == b"A" * (1 << 23)
+    peer.close()
+    closing[0].wait_result()
+
+
+def test_an_iterable_may_send_itself(plain):
+    client, peer = plain()
+
+    def messages():
+        client.send(b"first")
+        yield b"second"
+
+    client.send_many(messages())
+    assert read_exactly(peer, 13) == b"first\nsecond\n"

@@ -73,7 +73,7 @@ def test_a_signal_reaches_who_waits(lock, timeout):
         raise Rung
 
     before = signal.signal(signal.SIGALRM, ring)
-    lock.acquire()
+    Call(lock.acquire).wait_result()
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Rung):
@@ -89,7 +89,7 @@ def test_a_signal_reaches_who_waits(lock, timeout):
 def test_a_signal_that_raises_nothing_does_not_end_the_wait(lock, timeout):
     rung = []
     before = signal.signal(signal.SIGALRM, lambda signum, frame: rung.append(lock.release()))
-    lock.acquire()
+    Call(lock.acquire).wait_result()
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         assert lock.acquire(timeout=timeout) is True
@@ -97,3 +97,25 @@ def test_a_signal_that_raises_nothing_does_not_end_the_wait(lock, timeout):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert rung == [None]
+
+
+# ---- What threading.Lock does not do ----
+
+
+def test_a_thread_does_not_wait_for_itself():
+    lock = Lock()
+    with lock:
+        assert lock.mine and not Call(lambda: lock.mine).wait_result()
+        for call in (lock.acquire, lock.__enter__):
+            with pytest.raises(RuntimeError, match="this thread is in the same call already"):
+                call()
+        assert lock.acquire(timeout=WAIT) is False
+    assert not lock.mine and lock.acquire(False)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -0.5, -2, 2e9])
+def test_a_timeout_that_cannot_be_is_refused(timeout):
+    lock = Lock()
+    with pytest.raises(ValueError, match="timeout must be -1 or from 0 to 1e9 seconds"):
+        lock.acquire(timeout=timeout)
+    assert lock.acquire(timeout=0)

@@ -300,3 +300,14 @@ def test_a_connection_is_made_by_connecting_or_accepting():
     for kind in Endpoint, Client:
         with pytest.raises(TypeError, match="use Client.connect"):
             kind()
+
+
+def test_a_timeout_of_accept_holds_beside_another_thread(tmp_path):
+    with SingleServer(tmp_path / "socket") as server:
+        waiting = Call(lambda: server.accept(timeout=WAIT))
+        waiting.wait_asleep()
+        for timeout in (0, 0.05):
+            with pytest.raises(TimeoutError, match="another thread accepts still after"):
+                server.accept(timeout=timeout)
+        server.close()
+        assert isinstance(waiting.wait_result(), ServerClosed)

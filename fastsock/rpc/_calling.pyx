@@ -248,7 +248,7 @@ cdef class LinkCore:
         try:
             if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
                 call.sent_at = self.client.bytes_queued
-                self.client.send_all((self.outgoing.popleft()[0],), timeout_ns(soon), soon)
+                self.client.send_all((self.outgoing.popleft()[0],), 0, timeout_ns(soon), soon)
             elif self.outgoing:
                 self.send_batch(soon)
         except TimeoutError:
