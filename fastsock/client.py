@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from fastsock import address as addresses
 from fastsock.endpoint import Endpoint
-from fastsock.options import Framing, check_stream
+from fastsock.options import Framing, check_seconds, check_stream
 
 __all__ = ["Client"]
 
@@ -58,6 +58,7 @@ class Client(Endpoint):
             "busy_poll_us": busy_poll_us,
         }
         check_stream(options)
+        check_seconds("retry", retry)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
         while True:
             try:

@@ -266,6 +266,8 @@ def test_a_path_needs_no_slash(tmp_path, monkeypatch):
         ({"message_bytes_max": 0}, ValueError, "message_bytes_max must be from 1 to .*, not 0"),
         ({"outbox_bytes_max": "1"}, TypeError, "outbox_bytes_max must be an int, not '1'"),
         ({"linger": -1}, ValueError, "linger must be from 0 to 1e9 seconds, not -1"),
+        ({"retry": float("nan")}, ValueError, "retry must be from 0 to 1e9 seconds, not nan"),
+        ({"retry": float("inf")}, ValueError, "retry must be from 0 to 1e9 seconds, not inf"),
         ({"busy_poll_us": 10**7}, ValueError, "busy_poll_us must be from 0 to 1000000"),
     ],
 )
