@@ -1,6 +1,7 @@
 """What every command line does with the descriptors it is given, and with its arguments."""
 
 import os
+import re
 
 import pytest
 import rpc_store
@@ -83,3 +84,10 @@ def test_wrong_usage_has_its_status_if_nobody_can_be_told(programs, env):
 def test_descriptors_that_are_closed(programs, command):
     shell = programs.start("sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command[0], *command[1:])
     assert shell.wait() == 0
+
+
+@pytest.mark.parametrize("command", [CHAT, RPC], ids=["chat", "rpc"])
+def test_version(programs, command):
+    process = programs.start(*command, "--version")
+    assert process.wait() == 0
+    assert re.search(r"version \d+\.\d+", process.out)

@@ -34,6 +34,7 @@ def run() -> int:
 
 
 @click.group(no_args_is_help=False)
+@click.version_option(package_name="fastsock")
 def cli() -> None:
     """Talk with many over sockets: a server, clients, and a demonstration.
 

@@ -55,6 +55,7 @@ def run() -> int:
 
 
 @click.group(no_args_is_help=False)
+@click.version_option(package_name="fastsock")
 def cli() -> None:
     """Remote procedure calls: find servers, look at them, and call them.
 
