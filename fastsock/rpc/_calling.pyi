@@ -1,5 +1,4 @@
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from fastsock.rpc._body import Body
 from fastsock.rpc.attendant import Attendant
 from fastsock.rpc.calls import Call
 from fastsock.rpc.connector import Connector, Settings
+from fastsock.rpc.flag import Flag
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.link import Link
 
@@ -23,7 +23,7 @@ class CallCore:
     sent_at: int | None
     reply: tuple[int, int, Any] | None
     outcome: tuple[Any, BaseException | None] | None
-    event: threading.Event | None
+    event: Flag | None
     callbacks: list[Callable[[Any], object]] | None
     waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] | None
     assembly: Body | None
@@ -63,7 +63,7 @@ class LinkCore:
     next_id: int
     uncredited: int
     dead: bool
-    leading: bool
+    leader: int
     left: bool
     useful: bool
     def __init__(self, connector: Connector, client: Client, attendant: Attendant) -> None: ...
@@ -87,6 +87,8 @@ class LinkCore:
     def pending(self) -> dict[int, Call[Any]]: ...
     @property
     def followers(self) -> dict[Any, None]: ...
+    @property
+    def abandoned(self) -> set[int]: ...
     @property
     def answered(self) -> list[int]: ...
     def _renew(self, attendant: Attendant) -> None: ...

@@ -6,13 +6,15 @@ may call, too, is called by its class, so that nothing is looked up.
 """
 
 from collections import deque
+from inspect import isawaitable
 from time import monotonic
 
-from fastsock.errors import FastsockError
+from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.context import _current, _deadline, _metadata
 from fastsock.rpc.errors import DeadlineExceeded
 
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, PyObject
 
 from fastsock._client cimport ClientCore
@@ -148,11 +150,12 @@ cdef class CallCore:
 cdef class LinkCore:
     """What :class:`fastsock.rpc.link.Link` is made of.
 
-    ``pending`` are the calls that have no answer yet, by number; ``unstarted`` those that wait for
-    fewer of them; ``outgoing`` the frames that wait, each with the call that it begins, or None;
-    ``transfers`` the rests of long ones. ``leading``:
-    somebody reads; ``followers`` wait for that. ``useful``: a call was answered here. ``left``: new
-    calls go elsewhere, and it ends with the last of its own.
+    ``pending`` are the calls that have no answer yet, by number; ``abandoned`` the numbers of those
+    that the server has not ended yet though nobody waits for them any more; ``unstarted`` the calls
+    that wait for fewer of both; ``outgoing`` the frames that wait, each with the call that it
+    begins, or None; ``transfers`` the rests of long ones. ``leader``: the thread that reads, or 0;
+    ``followers`` wait for that. ``useful``: a call was answered here. ``left``: new calls go
+    elsewhere, and it ends with the last of its own.
     """
 
     cdef readonly ConnectorCore connector
@@ -160,10 +163,12 @@ cdef class LinkCore:
     cdef readonly Lock lock, sending
     cdef readonly object attendant, outgoing, transfers, unstarted
     cdef readonly dict pending, followers
+    cdef readonly set abandoned
     cdef readonly list answered
     cdef public object numbers, silent_since, pinged_at
     cdef public uint64_t next_id, uncredited
-    cdef public bint dead, leading, left, useful
+    cdef public unsigned long leader
+    cdef public bint dead, left, useful
     cdef double keepalive
 
     def __init__(self, ConnectorCore connector not None, ClientCore client not None, attendant):
@@ -177,6 +182,7 @@ cdef class LinkCore:
         self.transfers = deque()
         self.unstarted = deque()
         self.pending = {}
+        self.abandoned = set()
         self.followers = {}
         self.answered = []
 
@@ -215,11 +221,11 @@ cdef class LinkCore:
         """Takes the call and the lead; False if others are here."""
         self.lock.take()
         try:
-            if self.leading or self.pending or self.transfers or self.dead:
+            if self.leader or self.pending or self.transfers or self.dead or self.abandoned:
                 return False
             # Here, since calls go out in the order of their numbers.
             frame = whole_frame(CALL, call.flags, method, self.next_id, remaining_us, call.body)
-            self.leading = True
+            self.leader = PyThread_get_thread_ident()
             call.link = self
             call.id = self.next_id
             self.next_id += 1
@@ -281,8 +287,14 @@ cdef class LinkCore:
 
     cpdef take(self, list frames):
         """Handles the frames, and tells who waits for them, and the server."""
-        for frame in frames:
-            self.handle(frame)
+        try:
+            for frame in frames:
+                self.handle(frame)
+        except (FastsockError, OSError):
+            raise
+        except BaseException as error:  # Ctrl-C, say: frames that others wait for are lost.
+            self.lose(ConnectionClosed(f"interrupted while it read: {error!r}", "local"))
+            raise
         self.connector.wake_loops()
         if self.outgoing:
             self.post()
@@ -303,10 +315,10 @@ cdef class LinkCore:
         self.lock.take()
         try:
             if led:
-                self.leading = False
+                self.leader = 0
             else:
                 self.followers.pop(waiter, None)
-            if self.leading:
+            if self.leader:
                 return
             for heir in self.followers:
                 heir.event.set()
@@ -378,7 +390,9 @@ cdef class ConnectorCore:
             call.metadata = len(packed).to_bytes(2) + packed
         try:
             for intercept in self.interceptors:
-                intercept(call)
+                if isawaitable(intercept(call)):
+                    raise TypeError(f"the interceptor {intercept!r} returned an awaitable, which"
+                                    " nobody awaits")
         except BaseException as error:
             call.finish(None, error)
             raise

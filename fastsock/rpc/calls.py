@@ -1,11 +1,16 @@
 """Calls as their caller sees them: bound methods, results that come later, and streams."""
 
 import asyncio
+import inspect
+import warnings
+from _thread import start_new_thread
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
+from fastsock.errors import ConnectionClosed
 from fastsock.rpc import wire
 from fastsock.rpc._calling import BoundCore, CallableCore, CallCore
 from fastsock.rpc.errors import (
@@ -84,14 +89,16 @@ class Call(CallCore, Generic[R]):
         return self.finished and isinstance(self._outcome()[1], Cancelled)
 
     def add_done_callback(self, callback: "Callable[[Call[R]], object]") -> None:
-        """callback(call) runs when the call has ended, on the thread that sees it, or now. It must
-        not wait for other calls."""
+        """callback(call) runs when the call has ended, on the thread that sees it, or now; what it
+        raises is logged. It must not wait for other calls. TypeError for a coroutine function."""
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError(f"a done callback runs on a thread: def, not async: {callback!r}")
         with self.connector.ending:
             finished = self.finished
             if not finished:
                 self.callbacks = [*(self.callbacks or ()), callback]
         if finished:
-            callback(self)
+            self.connector.run_callback(callback, self)
         else:
             self.connector.attend(self)
 
@@ -134,9 +141,30 @@ class Call(CallCore, Generic[R]):
             for waiter in waiters or ():
                 self.connector.wake_later(waiter)
 
+    def ends_at(self) -> float:
+        """Until when it may wait: to its deadline, or for one of the server's places. inf without
+        a limit."""
+        link = self.link
+        deadline: float = inf if self.deadline is None else self.deadline
+        return deadline if link is None or self.id else min(deadline, link.place_until)
+
     def expire(self) -> None:
-        """Its deadline is over."""
-        self._abandon(self.late())
+        """What ``ends_at`` says is over."""
+        link = self.link
+        if link is None or self.is_late():
+            self._abandon(self.late())
+        else:
+            self._abandon(link.crowded(self))
+
+    def drop(self) -> None:
+        """Cancel it for a caller that has gone; for ``__del__``, which runs anywhere."""
+        link = self.link
+        for lock in (self.connector.ending, *(() if link is None else (link.lock,))):
+            if not lock.acquire(blocking=False):  # Perhaps this very thread holds it.
+                start_new_thread(self.cancel, ())
+                return
+            lock.release()
+        self.cancel()
 
     def late(self) -> DeadlineExceeded:
         """The error of a call that did not end in time."""
@@ -185,54 +213,116 @@ def error_of(body: Any, signature: "Signature") -> BaseException:
     return RemoteError(failure.type, failure.message, failure.traceback)
 
 
-class Stream(Call[Any], Generic[T]):
-    """The items of a method that returns an iterator, as they come. ``for`` or ``async for``.
-
-    At most 256 items or 256 KiB are on their way; the method goes on when they are taken. ``close``
-    (or leaving ``with``) ends it early.
-    """
-
-    begun = True
+class StreamCall(Call[Any]):
+    """The call behind a Stream: the items that have come, and how many more may."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.items: deque[tuple[int, Any]] = deque()
         self.taken_items = 0
         self.taken_bytes = 0
+        self.room_items = wire.STREAM_ITEMS
+        self.room_bytes = wire.STREAM_BYTES
 
     @property
     def ready(self) -> bool:
         return bool(self.items) or self.finished
 
+    def add(self, flags: int, body: Any) -> None:
+        """Adds an item that has come. ConnectionClosed if the server had no credit for it."""
+        with self.connector.ending:
+            within = self.room_items > 0 and self.room_bytes > 0
+            self.room_items -= 1
+            self.room_bytes -= len(body)
+        if not within:
+            raise ConnectionClosed(f"items of stream {self.id} beyond its credit", "local")
+        self.items.append((flags, body))
+        self.wake()
+
+    def take(self) -> tuple[int, Any] | None:
+        """The next item, which gives the server credit for another one; None if there is none."""
+        with self.connector.ending:
+            if not self.items:
+                return None
+            flags, body = self.items.popleft()
+            self.taken_items += 1
+            self.taken_bytes += len(body)
+            items, size = self.taken_items, self.taken_bytes
+            due = items >= wire.STREAM_ITEMS // 4 or size >= wire.STREAM_BYTES // 4
+            due = due and not self.finished
+            if due:
+                self.taken_items = self.taken_bytes = 0
+                self.room_items += items
+                self.room_bytes += size
+        if due:
+            assert self.link is not None
+            self.link.credit_stream(self.id, items, size)
+        return flags, body
+
+    def raise_end(self) -> None:
+        """Raises the error that the stream ended with, if there is one."""
+        if self.reply is not None and self.reply[0] == wire.END:
+            return
+        error = self._outcome()[1]
+        if error is not None:
+            raise error
+
+
+class Stream(Generic[T]):
+    """The items of a method that returns an iterator, as they come. ``for`` or ``async for``.
+
+    At most 256 items or 256 KiB are on their way; the method goes on when they are taken. Leaving
+    the loop early ends the stream, here and at the server, where the generator is closed; so do
+    ``close``, ``aclose`` and leaving ``with`` or ``async with``.
+    """
+
+    __slots__ = ("__weakref__", "_begun", "_call", "_looped")
+
+    def __init__(self, call: StreamCall, *, begun: bool) -> None:
+        self._call = call
+        self._begun = begun
+        self._looped = False
+
     def __iter__(self) -> Self:
+        self._looped = True
         return self
 
     def __next__(self) -> T:
-        if not self.items and not self.finished:
-            self.connector.wait(self, None)
-        if self.items:
-            return self._take()
-        self._raise_end()
-        raise StopIteration
+        call = self._call
+        if not self._begun:
+            raise TypeError("a stream of .aio() is for 'async for'; without .aio it is for 'for'")
+        while (item := call.take()) is None:
+            if call.finished:
+                call.raise_end()
+                raise StopIteration
+            call.connector.wait(call, None)
+        return self._decoded(*item)
 
     def __aiter__(self) -> Self:
+        self._looped = True
         return self
 
     async def __anext__(self) -> T:
-        if not self.begun:
-            self.begun = True
-            await self.connector.start_async(self)
-        while not self.ready:
-            await self._async_ready()
-        if self.items:
-            return self._take()
-        self._raise_end()
-        raise StopAsyncIteration
+        call = self._call
+        if not self._begun:
+            self._begun = True
+            await call.connector.start_async(call)
+        while (item := call.take()) is None:
+            if call.finished:
+                call.raise_end()
+                raise StopAsyncIteration
+            await call._async_ready()
+        return self._decoded(*item)
 
     def close(self) -> None:
-        """Ends the stream here and at the server; items that were not taken are lost."""
-        self.cancel()
-        self.items.clear()
+        """Ends the stream here and at the server; items that were not taken are lost. Idempotent,
+        and it waits for nothing."""
+        self._call.cancel()
+        self._call.items.clear()
+
+    async def aclose(self) -> None:
+        """The same, for ``contextlib.aclosing``."""
+        self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -240,28 +330,32 @@ class Stream(Call[Any], Generic[T]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take(self) -> T:
-        flags, body = self.items.popleft()
-        self.taken_items += 1
-        self.taken_bytes += len(body)
-        if not self.finished and (
-            self.taken_items >= wire.STREAM_ITEMS // 4 or self.taken_bytes >= wire.STREAM_BYTES // 4
-        ):
-            assert self.link is not None
-            self.link.credit_stream(self.id, self.taken_items, self.taken_bytes)
-            self.taken_items = self.taken_bytes = 0
-        value, error = self.decoded(wire.ITEM, flags, body)
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        call = self._call
+        if call.finished:
+            return
+        name, begun = call.signature.name, call.link is not None
+        call.drop()
+        if begun and not self._looped:
+            warnings.warn(
+                f"a stream of {name} was dropped before its end: loop over it, or close it",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+
+    def _decoded(self, flags: int, body: Any) -> T:
+        value, error = self._call.decoded(wire.ITEM, flags, body)
         if error is not None:
             self.close()
             raise error
         return value  # type: ignore[no-any-return]
-
-    def _raise_end(self) -> None:
-        if self.reply is not None and self.reply[0] == wire.END:
-            return
-        error = self._outcome()[1]
-        if error is not None:
-            raise error
 
 
 class BoundMethod(CallableCore, Generic[P, R]):
@@ -297,15 +391,15 @@ class BoundStream(BoundCore, Generic[P, T]):
         self.__name__ = signature.name
         self.__doc__ = signature.doc
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        """Calls it; the :class:`Stream` that it returns is an iterator of the items."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        """Call it; return the :class:`Stream` of its items."""
         return self._connector.stream(self._signature, args, kwargs)
 
     def begin(self, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
-        """The same, typed as the stream that it is."""
+        """The same, under the name that other methods have it."""
         return self._connector.stream(self._signature, args, kwargs)
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
         """The same, for ``async for``; it begins with the first item that is asked for."""
         return self._connector.stream_async(self._signature, args, kwargs)
 

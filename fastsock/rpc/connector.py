@@ -23,7 +23,7 @@ from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc._calling import ConnectorCore
 from fastsock.rpc.attempts import Attempts
-from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
+from fastsock.rpc.calls import Call, Stream, StreamCall, seconds_left, too_large
 from fastsock.rpc.context import METADATA_BYTES_MAX
 from fastsock.rpc.errors import (
     CODES,
@@ -38,7 +38,7 @@ from fastsock.rpc.interface import Interface, Signature
 from fastsock.rpc.link import Gone, Link
 from fastsock.rpc.route import Route
 
-log = logging.getLogger("fastsock")
+log = logging.getLogger("fastsock.rpc")
 
 PAUSE_FIRST = 0.02
 PAUSE_MOST = 0.5
@@ -62,6 +62,7 @@ class Settings:
     timeout: float | None = None
     connect_timeout: float = 5.0
     retry: float = 2.0
+    place_timeout: float = 10.0
     keepalive: float = 15.0
     body_bytes_max: int = 1 << 26
     busy_poll_us: int | None = None
@@ -91,8 +92,10 @@ class Connector(ConnectorCore):
     def begin_beside(self, call: Call[Any]) -> bool:
         """Begins a call that does not have the link to itself. True if that is all: nobody waits
         for a one-way call."""
+        if not call.signature.options.oneway:
+            self.link.refuse_leader()
         self._start_new(call)
-        self._flush(call)
+        self._flush(call, inf)
         if not call.signature.options.oneway or call.finished or not call.id:
             return False
         self.attend(call)
@@ -135,18 +138,17 @@ class Connector(ConnectorCore):
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Stream[Any]:
         """Calls a method whose result is a stream."""
-        stream: Stream[Any] = self.make(Stream, signature, args, kwargs)
-        self._start_new(stream)
-        self._post(stream)
+        call: StreamCall = self.make(StreamCall, signature, args, kwargs)
+        stream: Stream[Any] = Stream(call, begun=True)  # Whatever happens now, it ends the call.
+        self._start_new(call)
+        self._post(call)
         return stream
 
     def stream_async(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Stream[Any]:
         """A stream that begins when a coroutine asks for its first item."""
-        stream: Stream[Any] = self.make(Stream, signature, args, kwargs)
-        stream.begun = False
-        return stream
+        return Stream(self.make(StreamCall, signature, args, kwargs), begun=False)
 
     def check_size(self, call: Call[Any]) -> None:
         """BodyTooLarge for arguments that the server would refuse."""
@@ -177,12 +179,12 @@ class Connector(ConnectorCore):
                 link.attendant.add(call)
             return
 
-    def _flush(self, call: Call[Any]) -> None:
+    def _flush(self, call: Call[Any], limit: float) -> None:
         link = call.link
         if link is None:  # An interceptor has ended it.
             return
         try:
-            link.flush(call)
+            link.flush(call, limit)
         except (OSError, FastsockError) as error:
             link.lose(error)
 
@@ -197,21 +199,19 @@ class Connector(ConnectorCore):
 
     def wait(self, call: Call[Any], timeout: float | None) -> None:
         """Until call.ready. TimeoutError after timeout seconds; at its deadline the call ends."""
-        limit = None if timeout is None else monotonic() + timeout
+        limit = inf if timeout is None else monotonic() + timeout
         if call.sent_at is None:
-            self._flush(call)
+            self._flush(call, limit)
         while not call.ready and not self._ends_inherited(call):
-            left = seconds_left(call.deadline)
-            if left == 0:
+            now, until = monotonic(), call.ends_at()
+            if now >= until:
                 call.expire()
                 return
-            if limit is not None:
-                mine = limit - monotonic()
-                if mine <= 0:
-                    raise TimeoutError(f"{call.signature.name} has not ended after {timeout} s")
-                left = mine if left is None else min(left, mine)
+            if now >= limit:
+                raise TimeoutError(f"{call.signature.name} has not ended after {timeout} s")
+            until = min(until, limit)
             assert call.link is not None
-            call.link.wait(call, left)
+            call.link.wait(call, None if until == inf else until - now)
 
     def attend(self, call: Call[Any]) -> None:
         """The call is to end even if no thread waits for it."""
@@ -244,7 +244,7 @@ class Connector(ConnectorCore):
         """Runs a callback of the user's, whose exceptions are logged."""
         try:
             callback(call)
-        except Exception:
+        except BaseException:
             log.exception("a callback of %s failed", call.signature.name)
 
     # ---- Links ----
@@ -259,6 +259,8 @@ class Connector(ConnectorCore):
             failure = self._connect_any(resumes, deadline)
             if isinstance(failure, Link):
                 return failure
+            if monotonic() >= deadline:
+                raise DeadlineExceeded("there was no connection in time") from failure
             given_up = self._closed or (call is not None and call.finished)
             if resumes is None or given_up or monotonic() + pause > until:
                 if isinstance(failure, RpcError):
@@ -363,7 +365,7 @@ class Connector(ConnectorCore):
 
     def _ends_with(self, call: Call[Any], dead: Link, error: Exception) -> bool:
         """A stream of which something may have come cannot go on elsewhere."""
-        if isinstance(call, Stream) and call.sent_at is not None:
+        if isinstance(call, StreamCall) and call.sent_at is not None:
             call.finish(None, ConnectionLost(f"{show(dead.address)}: {error}"))
             return True
         return False

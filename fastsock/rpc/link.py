@@ -7,21 +7,26 @@ nobody waits for (begun, awaited, with callbacks) have an attendant, with thread
 Locks, in the order in which they may be taken: sending, lock, Connector.ending.
 """
 
+import logging
 import secrets
 import threading
+from _thread import get_ident
 from contextlib import suppress
 from itertools import islice
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from fastsock.address import Address
+from fastsock.address import Address, show
 from fastsock.client import Client
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc._body import Body
 from fastsock.rpc._calling import SEND_SECONDS, LinkCore
 from fastsock.rpc.attendant import Attendant
-from fastsock.rpc.calls import Call, Stream, seconds_left, too_large
+from fastsock.rpc.calls import Call, StreamCall, too_large
+from fastsock.rpc.errors import Overloaded
+from fastsock.rpc.flag import Flag
 from fastsock.rpc.greeting import greet, numbers_of
 
 if TYPE_CHECKING:
@@ -30,8 +35,16 @@ if TYPE_CHECKING:
 CLOSE_SECONDS = 1.0
 """How long closing waits for a server that takes nothing."""
 
+PLACE_PAUSE = 0.005
+"""How often closing looks whether a one-way call has got a place."""
+
 TRANSFER_FRAMES = 4
 """Frames of one large body that go out before others have their turn."""
+
+log = logging.getLogger("fastsock.rpc")
+
+LAST = frozenset((wire.REPLY, wire.ERROR, wire.END))
+"""The kinds of frames that end a call."""
 
 _unpack = wire.HEADER.unpack_from
 
@@ -51,7 +64,7 @@ class Link(LinkCore):
         connect_timeout: float,
         resumes: "Link | None" = None,
     ) -> None:
-        settings = connector.settings
+        settings, until = connector.settings, monotonic() + connect_timeout
         client = Client.connect(
             address,
             framing="length",
@@ -66,14 +79,19 @@ class Link(LinkCore):
         self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.next_id = resumes.next_id if resumes else 1
         self.draining = False
+        self._stands = Flag()
+        """Never set: what closing sleeps on."""
+        self.place_until = inf
+        """When the calls that wait for a place give up, unless one becomes free before."""
         self.disowned = False
         """Whether it is that of the process that forked this one."""
         self.last_begun = 1 << 64
         """Calls above that do not begin: the server drains."""
-        self.recovered = threading.Event()
+        self.recovered = Flag()
         """Set when the calls of the dead link have gone elsewhere, or ended."""
         try:
-            self.hello = greet(self, connect_timeout, resume=resumes is not None)
+            left = max(until - monotonic(), 0.0)
+            self.hello = greet(self, left, resume=resumes is not None)
             self.numbers = numbers_of(self.hello, connector.interface, address)
         except BaseException:
             self.client.close()
@@ -90,10 +108,27 @@ class Link(LinkCore):
             if self.dead and not even_dead:
                 raise Gone
             call.link = self
-            if len(self.pending) >= self.hello.calls_max:
+            if self.full():
+                if not self.unstarted:
+                    self.place_until = monotonic() + self.settings.place_timeout
+                call.id = 0
                 self.unstarted.append(call)
             else:
                 self._enqueue(call, self._new_id())
+            if call.finished:  # Who ended it may have looked for it on another link.
+                self._forget(call)
+
+    def full(self) -> bool:
+        """Whether the server has no place for another call."""
+        return len(self.pending) + len(self.abandoned) >= self.hello.calls_max
+
+    def crowded(self, call: Call[Any]) -> Overloaded:
+        """The error of a call that got no place."""
+        return Overloaded(
+            f"{call.signature.name} did not start: calls_max = {self.hello.calls_max} calls of this"
+            f" stub run already, and none has ended for {self.settings.place_timeout} s;"
+            " streams that are open count, too"
+        )
 
     def adopt(self, call: Call[Any]) -> None:
         """Sends again, under its number, a call of the session that this link goes on with: its
@@ -133,20 +168,23 @@ class Link(LinkCore):
         self.outgoing.append((b"".join(next(frames)), call))
         self.transfers.append((frames, call))
 
-    def flush(self, call: Call[Any]) -> None:
-        """Sends until the call is with the kernel. Where that takes waiting for the server, the
-        attendant does the rest. ConnectionClosed when the connection has ended."""
+    def flush(self, call: Call[Any], limit: float) -> None:
+        """Sends until the call is with the kernel. Where that takes waiting for the server, at most
+        to the limit, the attendant does the rest. ConnectionClosed when the connection has ended.
+        """
+        limit = min(limit, call.ends_at())
         try:
             while call.sent_at is None and not call.finished and call.id and not self.dead:
-                self._send_soon(call)
-            while self.transfers and any(each is call for _, each in tuple(self.transfers)):
-                self._send_soon(call)
+                self._send_soon(limit)
+            while any(each is call for _, each in tuple(self.transfers)):
+                if monotonic() >= limit:
+                    raise TimeoutError
+                self._send_soon(limit)
         except TimeoutError:
             self.attendant.send()
 
-    def _send_soon(self, call: Call[Any]) -> None:
-        left = seconds_left(call.deadline)
-        soon = SEND_SECONDS if left is None else min(left, SEND_SECONDS)
+    def _send_soon(self, limit: float) -> None:
+        soon = max(0.0, min(limit - monotonic(), SEND_SECONDS))
         if not self.sending.acquire(timeout=soon):
             raise TimeoutError
         try:
@@ -154,11 +192,11 @@ class Link(LinkCore):
         finally:
             self.sending.release()
 
-    def send_turn(self) -> bool:
+    def send_turn(self, limit: float) -> bool:
         """Sends what waits, but of each large body only some. Returns whether there is more.
-        TimeoutError where it takes waiting, for SEND_SECONDS; the next turn sends the rest."""
-        with self.sending:
-            self.send_batch(SEND_SECONDS)
+        TimeoutError if it takes waiting, for SEND_SECONDS or to the limit; the next turn sends the
+        rest."""
+        self._send_soon(limit)
         return bool(self.outgoing or self.transfers)
 
     def _unsent(self) -> bool:
@@ -181,6 +219,15 @@ class Link(LinkCore):
         """Sends all small frames that wait, and some of each large body. ``sending`` is held."""
         if self._unsent():  # While there are such bytes, the client refuses large bodies.
             self.client.send_many((), timeout=timeout)
+        try:
+            self._send_waiting(timeout)
+        except (FastsockError, OSError):
+            raise
+        except BaseException as error:  # What it has taken out of the queues may not be on its way.
+            self.lose(ConnectionClosed(f"interrupted while it sent: {error!r}", "local"))
+            raise
+
+    def _send_waiting(self, timeout: float) -> None:
         batch: list[bytes] = []
         offset = self.client.bytes_queued
         outgoing = self.outgoing
@@ -194,7 +241,7 @@ class Link(LinkCore):
             batch.append(frame)
         if batch:
             self.client.send_many(batch, timeout=timeout)
-        for _ in range(len(self.transfers)) if self.transfers else ():
+        for _ in range(len(self.transfers)):
             frames, call = self.transfers.popleft()
             if call.finished:
                 continue
@@ -206,15 +253,24 @@ class Link(LinkCore):
     def abandon(self, call: Call[Any]) -> None:
         """Nobody waits for the call any more: the server need not run it."""
         with self.lock:
-            self.attendant.calls.pop(call, None)
-            if self.pending.pop(call.id, None) is not None and call.sent_at is not None:
-                self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
-            if self.leading:  # Perhaps for this call: what comes back lets it look.
+            self._forget(call)
+            if self.leader:  # Perhaps for this call: what comes back lets it look.
                 self.outgoing.append((wire.frame(wire.PING), None))
         self.start_next()
         self.post()
         if self.left:
             self.end_if_left()
+
+    def _forget(self, call: Call[Any]) -> None:
+        """Takes out a call that has ended without an answer. If the server has it, it is told, and
+        the call's place is free when it answers: so long the method may run. The lock is held."""
+        self.attendant.calls.pop(call, None)
+        if self.pending.pop(call.id, None) is None:
+            if not call.id and call in self.unstarted:
+                self.unstarted.remove(call)
+        elif call.sent_at is not None:
+            self.abandoned.add(call.id)
+            self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
 
     def credit_stream(self, number: int, items: int, size: int) -> None:
         """The reader of a stream has taken so much."""
@@ -227,11 +283,12 @@ class Link(LinkCore):
     def wait(self, waiter: Any, timeout: float | None) -> None:
         """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
         with self.lock:
-            leads = not self.leading and not self.dead and not waiter.moving
+            leads = not self.leader and not self.dead and not waiter.moving
             if leads:
-                self.leading = True
+                self.leader = get_ident()
             elif not self.dead:
-                event = waiter.event = waiter.event or threading.Event()
+                self.refuse_leader()
+                event = waiter.event = waiter.event or Flag()
                 event.clear()
                 self.followers[waiter] = None
         if leads:
@@ -244,6 +301,14 @@ class Link(LinkCore):
                     event.wait(timeout)
             finally:
                 self.end_wait(waiter, False)
+
+    def refuse_leader(self) -> None:
+        """RuntimeError in the thread that reads for all: it cannot wait for what it is to read."""
+        if self.leader == get_ident():
+            raise RuntimeError(
+                "this thread is in the middle of reading answers for this stub: a done callback, a"
+                " signal handler or __del__ can begin() calls, but not wait for them"
+            )
 
     def _lead(self, waiter: Any, timeout: float | None) -> None:
         lost: Exception | None = None
@@ -301,6 +366,9 @@ class Link(LinkCore):
         self.credit(len(frame))
         call = self.pending.get(number)
         if call is None:
+            if self.abandoned and kind in LAST:
+                self.abandoned.discard(number)
+                self.start_next()
             return
         if kind == wire.CHUNK or flags & wire.MORE:
             body = self._assemble(call, kind, flags, frame)
@@ -313,9 +381,8 @@ class Link(LinkCore):
         if kind == wire.ITEM:
             if call.is_late():
                 call.expire()
-            elif isinstance(call, Stream):
-                call.items.append((flags, body))
-                call.wake()
+            elif isinstance(call, StreamCall):
+                call.add(flags, body)
             return
         self._finish(call, kind, flags, body)
 
@@ -337,7 +404,8 @@ class Link(LinkCore):
     def start_next(self) -> None:
         """A call has ended: one that was held back goes out."""
         with self.lock:
-            while self.unstarted and len(self.pending) < self.hello.calls_max and not self.dead:
+            while self.unstarted and not self.full() and not self.dead:
+                self.place_until = monotonic() + self.settings.place_timeout
                 call = self.unstarted.popleft()
                 if not call.finished:
                     self._enqueue(call, self._new_id())
@@ -388,7 +456,10 @@ class Link(LinkCore):
             target=self.connector.recover, args=(self, error), name="fastsock.rpc recovery"
         )
         recovery.daemon = True
-        recovery.start()
+        try:
+            recovery.start()
+        except RuntimeError:  # No thread can be started: the calls end, the next one connects.
+            self.connector.recover(self, error, move=False)
 
     def take_calls(self) -> list[Call[Any]]:
         """Closes the connection, and gives away the calls that have not ended. A call of which the
@@ -401,7 +472,6 @@ class Link(LinkCore):
             self.unstarted.clear()
             self.outgoing.clear()  # Whoever sent them now would mark calls that have moved.
             self.transfers.clear()
-            self.attendant.calls.clear()
             for call in calls:
                 if call.sent_at is not None and (
                     call.sent_at >= self.client.bytes_sent or call.id > self.last_begun
@@ -418,7 +488,7 @@ class Link(LinkCore):
         self.session = secrets.token_bytes(16)
         self.next_id = 1
         self.transfers.clear()
-        self.recovered = threading.Event()
+        self.recovered = Flag()
         self.recovered.set()
 
     def wake_all(self) -> None:
@@ -430,8 +500,41 @@ class Link(LinkCore):
             waiter.event.set()
         self.attendant.end()
 
+    def _oneway_waits(self) -> bool:
+        """Whether a one-way call that was accepted is not with the kernel yet."""
+        with self.lock:
+            unsent = [call for call in self.pending.values() if call.sent_at is None]
+            waiting = [*unsent, *self.unstarted, *(call for _, call in self.transfers)]
+            sent = any(call.signature.options.oneway for call in self.pending.values())
+        if sent and self._unsent():
+            return True
+        return any(each.signature.options.oneway and not each.finished for each in waiting)
+
+    def _send_oneway(self) -> None:
+        """Sends the one-way calls that were accepted: within ``timeout``, or without one as long as
+        the server takes some of them within each ``connect_timeout``."""
+        settings, before = self.settings, (-1, -1)
+        limit = monotonic() + (settings.timeout or settings.connect_timeout)
+        while not self.dead and self._oneway_waits():
+            now, reached = monotonic(), (self.client.bytes_sent, len(self.unstarted))
+            if settings.timeout is None and reached != before:
+                limit, before = now + settings.connect_timeout, reached
+            if now >= limit:
+                log.warning("one-way calls to %s were not sent in time", show(self.address))
+                return
+            try:
+                more = self.send_turn(limit)
+            except TimeoutError:
+                continue
+            except (FastsockError, OSError):
+                return
+            if not more and self.unstarted:  # The attendant reads, and so makes places free.
+                self._stands.wait(PLACE_PAUSE)
+
     def close(self) -> None:
-        """Says goodbye and closes. Calls that have not ended are the connector's to end."""
+        """Sends the one-way calls that were accepted, says goodbye and closes. Calls that have not
+        ended are the connector's to end."""
+        self._send_oneway()
         with self.lock:
             self.dead = True
         if self.sending.acquire(timeout=CLOSE_SECONDS):

@@ -26,6 +26,7 @@ from fastsock.rpc.calls import too_large
 from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current, metadata_size
 from fastsock.rpc.errors import (
     BadRequest,
+    Cancelled,
     Forbidden,
     OutcomeUnknown,
     Overloaded,
@@ -466,7 +467,8 @@ class Server:
             if call is not None and call.context._stream is not None:
                 call.context._stream(amount, extra)
         elif kind == wire.CANCEL:
-            session.cancel(number)
+            if session.cancel(number):
+                self._answer_error(session, number, Cancelled("cancelled before it had come"))
         elif kind == wire.ACK:
             session.forget(memoryview(frame)[wire.HEADER_BYTES :])
         elif kind == wire.PING:
@@ -517,7 +519,7 @@ class Server:
         if session.conn is not None:
             session.conn.context = False
         session.detach()
-        session.cancel_all()
+        session.cancel_all(oneway=False)
 
     # ---- Hello ----
 

@@ -83,8 +83,9 @@ class Session(SessionCore):
             if call.signature.stream:
                 call.context._cancel()
 
-    def cancel(self, number: int) -> None:
-        """Nobody waits for the call any more."""
+    def cancel(self, number: int) -> bool:
+        """Nobody waits for the call any more. Returns whether its body was unfinished: then nothing
+        else answers it."""
         call = self.running.get(number)
         if call is not None:
             self._cancel(call)
@@ -92,11 +93,13 @@ class Session(SessionCore):
         if unfinished is not None:
             self._budget.give(self, len(unfinished.data))
             self.incomplete.discard(number)
+        return unfinished is not None
 
-    def cancel_all(self, but: "Running | None" = None) -> None:
-        """The client waits for nothing any more, unless for the call ``but``."""
+    def cancel_all(self, but: "Running | None" = None, *, oneway: bool = True) -> None:
+        """The client waits for nothing any more, unless for the call ``but``. One-way calls, for
+        which it never waited, are cancelled only with ``oneway``."""
         for call in list(self.running.values()):
-            if call is not but:
+            if call is not but and (oneway or not call.signature.options.oneway):
                 self._cancel(call)
 
     def _cancel(self, call: "Running") -> None:

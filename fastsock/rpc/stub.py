@@ -1,5 +1,6 @@
 """Stubs: objects of an interface whose methods run elsewhere."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,13 +10,19 @@ from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.connector import Connector, Interceptor, Settings
 from fastsock.rpc.context import _metadata, check_metadata
 from fastsock.rpc.finding import MatchmakerRoute
-from fastsock.rpc.interface import Interface
+from fastsock.rpc.interface import Interface, Service
 from fastsock.rpc.matchmaker import Instance, Matchmaker
 from fastsock.rpc.route import FixedRoute, Route
 
 __all__ = ["close", "connect"]
 
 S = TypeVar("S")
+
+BASES = {"builtins", "abc", "typing", "typing_extensions", "collections.abc"}
+"""Modules of bases whose attributes are nobody's own."""
+
+SHARED = {"close", "rpc_name", "rpc_version", "_is_protocol", "_is_runtime_protocol"}
+"""What a stub has beside its remote methods."""
 
 ASK_SECONDS = 2.0
 """How long a matchmaker may take to accept, and to answer."""
@@ -29,6 +36,7 @@ def connect(
     timeout: float | None = None,
     connect_timeout: float = 5.0,
     retry: float = 2.0,
+    place_timeout: float = 10.0,
     keepalive: float = 15.0,
     token: str = "",
     metadata: Mapping[str, str] | None = None,
@@ -46,6 +54,8 @@ def connect(
     timeout          seconds that each call has by default, None for as long as it takes
     connect_timeout  seconds for each attempt to connect
     retry            seconds for which a lost connection is made again
+    place_timeout    seconds that a call waits for one of the server's ``calls_max`` places while
+                     none becomes free; then it raises Overloaded
     keepalive        seconds of silence after which a waiting client asks whether the server lives;
                      after as many again the connection is lost
     token            what a server with a token asks for
@@ -66,6 +76,9 @@ def connect(
         raise TypeError(f"the interface must be a class, not {interface!r}")
     check_seconds("retry", retry)
     check_period("connect_timeout", connect_timeout)
+    check_period("place_timeout", place_timeout)
+    for intercept in interceptors:
+        _check_interceptor(intercept)
     check_period("keepalive", keepalive)
     if timeout is not None:
         check_period("timeout", timeout)
@@ -76,6 +89,7 @@ def connect(
         timeout=timeout,
         connect_timeout=connect_timeout,
         retry=retry,
+        place_timeout=place_timeout,
         keepalive=keepalive,
         body_bytes_max=body_bytes_max,
         busy_poll_us=busy_poll_us,
@@ -113,7 +127,16 @@ def _route(
 
 def _stub(interface: type[S], described: Interface, connector: Connector) -> S:
     """An object of the interface's type whose own attributes are the remote methods."""
-    stub_class: Any = type(f"{interface.__name__}Stub", (interface,), {"__init__": _no_init})
+    own = {
+        "__init__": _no_init,
+        "__enter__": _enter,
+        "__exit__": _exit,
+        "__repr__": object.__repr__,
+    }
+    hidden = {
+        name: each for name, each in _unmarked(interface).items() if name not in described.methods
+    }
+    stub_class: Any = type(f"{interface.__name__}Stub", (interface,), hidden | own)
     stub_class.__abstractmethods__ = frozenset()
     stub: Any = object.__new__(stub_class)
     stub.__dict__["_rpc_connector"] = connector
@@ -122,6 +145,42 @@ def _stub(interface: type[S], described: Interface, connector: Connector) -> S:
         bound = BoundStream if signature.stream else BoundMethod
         stub.__dict__[name] = bound(connector, signature)
     return stub  # type: ignore[no-any-return]
+
+
+def _check_interceptor(intercept: object) -> None:
+    if not callable(intercept):
+        raise TypeError(f"an interceptor is called with each Call; {intercept!r} is not callable")
+    if any(map(inspect.iscoroutinefunction, (intercept, type(intercept).__call__))):
+        raise TypeError(
+            f"a client's interceptor runs before its call: def, not async: {intercept!r}"
+        )
+
+
+class _Unmarked:
+    """Stands on a stub for an attribute that its service does not share."""
+
+    def __init__(self, name: str, interface: type) -> None:
+        self._text = f"{interface.__name__}.{name} is not there on a stub: @rpc.method is missing"
+
+    def __get__(self, stub: object | None, owner: type) -> Any:
+        raise AttributeError(self._text)
+
+
+def _unmarked(interface: type) -> dict[str, _Unmarked]:
+    """What hides the attributes of a class that are not for clients."""
+    own = [
+        base for base in interface.__mro__ if base.__module__ not in BASES and base is not Service
+    ]
+    names = {name for base in own for name in vars(base) if not name.startswith(("__", "_abc_"))}
+    return {name: _Unmarked(name, interface) for name in names - SHARED}
+
+
+def _enter(self: Any) -> Any:
+    return self
+
+
+def _exit(self: object, *_: object) -> None:
+    close(self)
 
 
 def _no_init(self: object) -> None:

@@ -91,9 +91,12 @@ async def awaited(bank: Bank) -> None:
 
 
 def streams(bank: Bank) -> None:
-    assert_type(bank.accounts(first="a"), Iterator[Account])
-    assert_type(bank.ticks(3), Iterator[float])
-    assert_type(bank.accounts.aio(), AsyncIterator[Account])
+    assert_type(bank.accounts(first="a"), rpc.Stream[Account])
+    assert_type(bank.ticks(3), rpc.Stream[float])
+    assert_type(bank.accounts.aio(), rpc.Stream[Account])
+    items: Iterator[Account] = bank.accounts()
+    later: AsyncIterator[Account] = bank.accounts.aio()
+    print(items, later, bank.accounts().close())
     with bank.accounts.begin() as stream:
         assert_type(stream, rpc.Stream[Account])
         for account in stream:
@@ -137,7 +140,7 @@ def other_interfaces() -> None:
     assert_type(rated.rate(1.0), float)
     assert_type(rated.rate.begin(1.0), rpc.Call[float])
     listing = rpc.connect(Listing, ("127.0.0.1", 7000))
-    assert_type(listing.accounts(), Iterator[Account])
+    assert_type(listing.accounts(), rpc.Stream[Account])
     rpc.close(rated)
 
 
