@@ -202,6 +202,23 @@ def test_a_callback_that_would_wait_for_its_own_thread_is_refused(start, stub):
     assert shop.add(1, 2) == 3
 
 
+def test_a_stub_that_lost_its_connection_without_a_thread_connects_later(start, stub, monkeypatch):
+    shop = stub(start())
+    shop.add(1, 2)
+    lost = shop._rpc_connector.link
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        lost.client._close(0.0)
+        with pytest.raises(rpc.RpcError):
+            shop.add(1, 2)
+    assert shop.add(1, 2) == 3
+    assert shop.pooled.begin(4).result(WAIT) == 4
+
+
 async def refuses(call):
     raise PermissionError
 

@@ -259,8 +259,6 @@ class Connector(ConnectorCore):
             failure = self._connect_any(resumes, deadline)
             if isinstance(failure, Link):
                 return failure
-            if monotonic() >= deadline:
-                raise DeadlineExceeded("there was no connection in time") from failure
             given_up = self._closed or (call is not None and call.finished)
             if resumes is None or given_up or monotonic() + pause > until:
                 if isinstance(failure, RpcError):
@@ -320,13 +318,13 @@ class Connector(ConnectorCore):
             raise DeadlineExceeded("there was no connection in time")
         return LOOK_SECONDS if left is None else min(left, LOOK_SECONDS)
 
-    def recover(self, dead: Link, error: Exception) -> None:
-        """Moves the calls of a dead link, or ends them."""
+    def recover(self, dead: Link, error: Exception, *, move: bool = True) -> None:
+        """Moves the calls of a dead link, or ends them; without ``move`` it ends all of them."""
         with self._linking:
             calls = [call for call in dead.take_calls() if not call.finished]
             wanted = [call for call in calls if not self._ends_with(call, dead, error)]
             try:
-                if wanted and not self._closed and self._may_retry(dead):
+                if move and wanted and not self._closed and self._may_retry(dead):
                     self._move(wanted, dead, error)
             except (OSError, RpcError) as failure:
                 error = failure
