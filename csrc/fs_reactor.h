@@ -237,6 +237,16 @@ typedef struct fs_conn_stats {
 /* FS_EGONE when the connection has ended and was reported. */
 int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats);
 
+/* The reader that is behind most in a channel's log, and what the log is. */
+typedef struct fs_slowest {
+  uint64_t handle, number, lag_bytes;
+  size_t log_bytes;
+  fs_policy policy;
+} fs_slowest;
+
+/* FS_EGONE when nobody reads the channel. */
+int fs_reactor_slowest(fs_reactor *reactor, uint32_t channel, fs_slowest *slowest);
+
 /* Fills in as many open connections as fit; how many there are. */
 uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
                                  uint32_t max);

@@ -46,6 +46,31 @@ int fs_reactor_conn_stats(fs_reactor *r, uint64_t handle, fs_conn_stats *stats) 
   return conn ? 0 : FS_EGONE;
 }
 
+static const fs_sub *slower_of(const fs_list *subs, const fs_sub *slowest) {
+  FS_LIST_EACH(link, subs) {
+    const fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (!slowest || sub->box.cursor < slowest->box.cursor) slowest = sub;
+  }
+  return slowest;
+}
+
+int fs_reactor_slowest(fs_reactor *r, uint32_t number, fs_slowest *slowest) {
+  pthread_mutex_lock(&r->lock);
+  const fs_channel *channel = r->channels[number];
+  const fs_sub *sub = slower_of(&channel->joining, slower_of(&channel->subs, NULL));
+  if (sub) {
+    *slowest = (fs_slowest){
+        .handle = sub->conn->handle,
+        .number = sub->conn->number,
+        .lag_bytes = atomic_load(&channel->log.head) - sub->box.cursor,
+        .log_bytes = channel->log.cap,
+        .policy = channel->policy,
+    };
+  }
+  pthread_mutex_unlock(&r->lock);
+  return sub ? 0 : FS_EGONE;
+}
+
 int fs_reactor_peer(fs_reactor *r, uint64_t handle, fs_addr *peer) {
   pthread_mutex_lock(&r->lock);
   const fs_conn *conn = fs_conns_find(&r->conns, handle);

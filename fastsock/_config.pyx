@@ -20,6 +20,10 @@ cdef fs_policy policy_of(object name) except *:
     return <fs_policy><int>POLICIES[name]
 
 
+cdef object policy_name(fs_policy policy):
+    return next(name for name, number in POLICIES.items() if number == <int>policy)
+
+
 cdef int fill_config(fs_config *config, dict options) except -1:
     """All but the codec; options were checked by MultiServer, and live as long as the engine."""
     cdef bytes relay_except = options["relay_except"] or b""

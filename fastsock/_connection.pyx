@@ -74,18 +74,19 @@ cdef class Channel:
     def __init__(self):
         raise TypeError("channels are made by server.channel(name)")
 
-    def subscribe(self, Connection conn not None):
+    def subscribe(self, Connection conn not None, *, timeout=None):
         """From now on the connection gets what is published here. Twice is once.
 
-        Any thread may call it. Returns False, and does nothing, when the connection has ended.
-        Raises LogFull if so much waits for the connection that there is no room to note it.
+        Any thread may call it. Returns False, and does nothing, when the connection has ended. If
+        so much waits for the connection that there is no room to note it, waits for room, for at
+        most ``timeout`` seconds, as ``Connection.send`` does; then LogFull.
         """
-        return self.engine.subscribe(self, conn)
+        return self.engine.subscribe(self, conn, timeout)
 
     def unsubscribe(self, Connection conn not None):
         """The connection gets what was published here until now, and nothing after that.
 
-        Returns and raises as ``subscribe`` does. Doing it twice, or without subscription, does
+        Returns what ``subscribe`` returns. Never waits. Doing it twice, or without subscription, does
         nothing.
         """
         return self.engine.unsubscribe(self, conn)

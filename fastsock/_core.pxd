@@ -24,16 +24,16 @@ cdef class Engine:
     cdef object publish(self, uint32_t channel, data, Connection exclude, timeout)
     cdef object publish_bytes(self, uint32_t channel, const uint8_t *data, size_t size,
                               Connection exclude, timeout)
-    cdef int make_room(self, uint32_t channel, size_t size, Connection conn, timeout,
-                       int full) except -1
-    cdef int raise_full(self, str what, Connection conn, bint waited) except -1
+    cdef int make_room(self, uint32_t channel, size_t size, Connection conn, timeout, int full,
+                       uint64_t *begun) except -1
+    cdef int raise_full(self, str what, uint32_t channel, Connection conn) except -1
     cdef object publish_many(self, uint32_t channel, messages, timeout)
     cdef object publish_slices(self, uint32_t channel, const fs_slice *slices, size_t count,
                                timeout)
-    cdef bint subscribe(self, Channel channel, Connection conn) except -1
+    cdef bint subscribe(self, Channel channel, Connection conn, timeout) except -1
     cdef bint unsubscribe(self, Channel channel, Connection conn) except -1
     cdef int check_own(self, Connection conn) except -1
-    cdef bint check_subscribed(self, Channel channel, Connection conn, int result) except -1
+    cdef bint check_subscribed(self, Channel channel, int result) except -1
     cdef bint send_to(self, Connection conn, object data, timeout) except -1
     cdef int raise_ended(self, Connection conn) except -1
     cdef int close_one(self, Connection conn) except -1

@@ -2,7 +2,6 @@
 
 import os
 import weakref
-from operator import attrgetter
 
 from fastsock._events import Reason
 from fastsock.errors import ConnectionClosed, LogFull, SlowConsumer
@@ -22,7 +21,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EINTR, ETIMEDOUT
 from libc.stdlib cimport free, malloc
 
-from fastsock._config cimport fill_config, ns_of, policy_of
+from fastsock._config cimport fill_config, ns_of, policy_name, policy_of
 from fastsock._connection cimport Channel, Connection
 from fastsock._convert cimport (
     addr_object,
@@ -310,7 +309,7 @@ cdef class Engine:
 
     cdef object publish_bytes(self, uint32_t channel, const uint8_t *data, size_t size,
                               Connection exclude, timeout):
-        cdef uint64_t seq = 0, handle = 0
+        cdef uint64_t seq = 0, handle = 0, begun = 0
         cdef int result
         cdef fs_reactor *reactor = self.live()
         if exclude is not None:
@@ -327,48 +326,52 @@ cdef class Engine:
                 return seq
             if result != FS_EFULL and result != FS_EOUTBOX:
                 raise_code(result, f"a message of {size} bytes")
-            self.make_room(channel, size, exclude, timeout, result)
+            self.make_room(channel, size, exclude, timeout, result, &begun)
 
-    cdef int make_room(self, uint32_t channel, size_t size, Connection conn, timeout,
-                       int full) except -1:
-        """Waits for room in a log, and in the outbox of conn, where the engine has said full."""
+    cdef int make_room(self, uint32_t channel, size_t size, Connection conn, timeout, int full,
+                       uint64_t *begun) except -1:
+        """Waits for room in a log, and in the outbox of conn, where the engine has said full.
+
+        begun is when the first of the caller's waits began, set if it is 0: they share timeout.
+        """
         cdef int result
         cdef uint64_t handle = 0 if conn is None else conn.handle
         cdef bint in_handler = timeout is None and self.driver == PyThread_get_thread_ident()
         if in_handler:
             timeout = self.options["handler_timeout"]
         cdef int64_t limit = timeout_ns(timeout), left
-        cdef uint64_t begun = fs_sys_now_ns()
         cdef fs_reactor *reactor = self.live()
+        if begun[0] == 0:
+            begun[0] = fs_sys_now_ns()
         while True:
-            left = time_left(limit, begun)
+            left = time_left(limit, begun[0])
             with nogil:
                 result = fs_reactor_make_room(reactor, channel, size, handle, left)
             if result == 0:
                 return 0
             if result == -ETIMEDOUT:
                 within = f"{timeout} s, the handler_timeout" if in_handler else f"{timeout} s"
-                self.raise_full(f"no room for a message of {size} bytes within {within}",
-                                conn if full == FS_EOUTBOX else None, waited=timeout > 0)
+                self.raise_full(f"no room for a message of {size} bytes within {within}", channel,
+                                conn if full == FS_EOUTBOX else None)
             if result != -EINTR:
                 raise_code(result, "waiting for room")
             PyErr_CheckSignals()
 
-    cdef int raise_full(self, str what, Connection conn, bint waited) except -1:
+    cdef int raise_full(self, str what, uint32_t channel, Connection conn) except -1:
         """Raises LogFull that names the limit and the client in the way: conn, whose outbox is
-        full, or, where somebody has waited, the one that is behind most in the logs."""
-        number = None
+        full, or, if that is None, the one that is behind most in the channel's log."""
+        cdef fs_slowest last
         if conn is not None:
-            number = conn.number
-            what += (f": outbox_bytes_max = {self.options['outbox_bytes_max']} wait for connection"
-                     f" {number} {conn.peer!r}")
-        elif waited:
-            last = max(self.stats().connections, key=attrgetter("lag_bytes"), default=None)
-            if last is not None and last.lag_bytes:
-                number = last.number
-                what += (f": the log (log_bytes) is full, connection {number} {last.peer!r} has"
-                         f" still to take {last.lag_bytes} bytes")
-        raise LogFull(what, number)
+            raise LogFull(f"{what}: outbox_bytes_max = {self.options['outbox_bytes_max']} wait for"
+                          f" connection {conn.number} {conn.peer!r}", conn.number)
+        if fs_reactor_slowest(self.live(), channel, &last) < 0:
+            raise LogFull(what)
+        log = f"channel {(<Channel>self.channels[channel - 1]).name!r}" if channel else "the server"
+        policy = policy_name(last.policy)
+        raise LogFull(f"{what}: the log of {log} (log_bytes = {last.log_bytes}, slow_policy ="
+                      f" {policy!r}) is full, connection {last.number}"
+                      f" {self.peer_of(last.handle)!r} has still to take {last.lag_bytes} bytes",
+                      last.number)
 
     def broadcast_many(self, messages, *, timeout=None):
         """Publishes the messages of an iterable, in order, under one lock where there is room.
@@ -407,7 +410,7 @@ cdef class Engine:
                                timeout):
         cdef fs_reactor *reactor = self.live()
         cdef size_t done = 0
-        cdef uint64_t seq = 0
+        cdef uint64_t seq = 0, begun = 0
         cdef int result
         while done < count:
             result = fs_reactor_publish_many(reactor, channel, slices + done, count - done, &seq)
@@ -418,7 +421,7 @@ cdef class Engine:
             if done == count:
                 break
             try:
-                self.make_room(channel, slices[done].len, None, timeout, FS_EFULL)
+                self.make_room(channel, slices[done].len, None, timeout, FS_EFULL, &begun)
             except LogFull as error:
                 raise LogFull(f"{error}; {done} of {count} messages were published",
                               error.number) from None
@@ -441,26 +444,30 @@ cdef class Engine:
         self.channels.append(channel)
         return channel
 
-    cdef bint subscribe(self, Channel channel, Connection conn) except -1:
+    cdef bint subscribe(self, Channel channel, Connection conn, timeout) except -1:
+        cdef uint64_t begun = 0
+        cdef int result
         self.check_own(conn)
-        return self.check_subscribed(
-            channel, conn, fs_reactor_subscribe(self.live(), channel.number, conn.handle))
+        while True:
+            result = fs_reactor_subscribe(self.live(), channel.number, conn.handle)
+            if result != FS_EOUTBOX:
+                return self.check_subscribed(channel, result)
+            self.make_room(channel.number, 0, conn, timeout, result, &begun)
 
     cdef bint unsubscribe(self, Channel channel, Connection conn) except -1:
         self.check_own(conn)
         return self.check_subscribed(
-            channel, conn, fs_reactor_unsubscribe(self.live(), channel.number, conn.handle))
+            channel, fs_reactor_unsubscribe(self.live(), channel.number, conn.handle))
 
     cdef int check_own(self, Connection conn) except -1:
         if conn.engine is not self:
             raise ValueError(f"{conn!r} is a connection of another server")
         return 0
 
-    cdef bint check_subscribed(self, Channel channel, Connection conn, int result) except -1:
+    cdef bint check_subscribed(self, Channel channel, int result) except -1:
+        """Whether it was done: not when the connection has ended."""
         if result == FS_EGONE:
             return False
-        if result == FS_EOUTBOX:
-            self.raise_full(f"no room to note what {channel!r} is to send", conn, False)
         if result < 0:
             raise_code(result, f"channel {channel.name!r}")
         return True
@@ -489,6 +496,7 @@ cdef class Engine:
     cdef bint send_to(self, Connection conn, object data, timeout) except -1:
         """Whether it was queued: not when the connection has ended."""
         cdef Py_buffer view
+        cdef uint64_t begun = 0
         cdef int result
         self.check_own(conn)
         if not PyObject_CheckBuffer(data):
@@ -504,7 +512,7 @@ cdef class Engine:
                     return False
                 if result != FS_EOUTBOX:
                     raise_code(result, f"a message of {view.len} bytes")
-                self.make_room(FS_NO_LOG, view.len, conn, timeout, result)
+                self.make_room(FS_NO_LOG, view.len, conn, timeout, result, &begun)
         finally:
             PyBuffer_Release(&view)
 

@@ -202,6 +202,13 @@ cdef extern from "fs_reactor.h" nogil:
         uint64_t outbox_bytes
         uint64_t dropped
 
+    ctypedef struct fs_slowest:
+        uint64_t handle
+        uint64_t number
+        uint64_t lag_bytes
+        size_t log_bytes
+        fs_policy policy
+
     ctypedef struct fs_totals:
         uint64_t deliveries
         uint64_t messages_published
@@ -236,6 +243,7 @@ cdef extern from "fs_reactor.h" nogil:
     int fs_reactor_embed(fs_reactor *reactor)
     void fs_reactor_wake(fs_reactor *reactor)
     int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats)
+    int fs_reactor_slowest(fs_reactor *reactor, uint32_t channel, fs_slowest *slowest)
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
                                      uint32_t max)
     int fs_reactor_reason(fs_reactor *reactor, uint64_t handle)

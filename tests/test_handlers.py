@@ -2,9 +2,10 @@
 
 import functools
 import threading
+import time
 
 import pytest
-from conftest import WAIT, wait_until
+from conftest import WAIT, read_to_end, wait_until
 
 from fastsock import Client, ConnectionClosed, Disconnected, Message, Reason
 
@@ -179,6 +180,64 @@ def test_a_full_outbox_is_named(serve, dial):
         while True:
             assert server.send(1, bytes(1 << 16), timeout=0.01)
     assert caught.value.number == 1
+
+
+def test_a_full_log_names_itself_and_who_is_behind_most_in_it(serve, dial):
+    server = serve(slow_policy="block", linger=0)
+    peers = [dial(server) for _ in range(2)]
+    server.wait_connections(2, timeout=WAIT)
+    prices = server.channel("prices", slow_policy="block", log_bytes=1 << 19)
+    prices.subscribe(server.connection(2))
+    with pytest.raises(TimeoutError, match="no room for a message of 65535 bytes") as caught:
+        while True:
+            prices.publish(bytes((1 << 16) - 1), timeout=0)
+    text = str(caught.value)
+    assert "channel 'prices' (log_bytes = 524288, slow_policy = 'block')" in text
+    assert f"connection 2 {peers[1].getsockname()!r} has still to take" in text
+    assert caught.value.number == 2
+
+
+def test_a_timeout_holds_for_all_messages_of_a_call(serve, dial):
+    server = serve(slow_policy="block", log_bytes=1 << 19, linger=0)
+    server.start()
+    peer, over = dial(server), threading.Event()
+
+    def read():
+        while not over.wait(0.02) and peer.recv(1 << 16):
+            continue
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError, match="of 2000 messages were published"):
+            server.broadcast_many([bytes((1 << 16) - 1)] * 2000, timeout=0.4)
+        assert time.monotonic() - begun < WAIT
+    finally:
+        over.set()
+        server.close()
+        reader.join(WAIT)
+
+
+def test_subscribing_again_waits_for_room_in_the_outbox(serve, dial):
+    server = serve(slow_policy="block", outbox_bytes_max=1 << 17, linger=0)
+    peer = dial(server)
+    server.wait_connections(1, timeout=WAIT)
+    conn, channel = server.connection(1), server.channel("x")
+
+    with pytest.raises(TimeoutError):
+        while True:
+            server.broadcast(bytes(1 << 15), timeout=0)
+    with pytest.raises(TimeoutError, match="outbox_bytes_max = 131072 wait for connection 1"):
+        while channel.subscribe(conn, timeout=0.01):
+            channel.publish(b"for you")
+            channel.unsubscribe(conn)
+            channel.publish(b"not for you")
+    reader = threading.Thread(target=read_to_end, args=(peer,))
+    reader.start()
+    assert channel.subscribe(conn, timeout=WAIT)
+    server.close()
+    reader.join(WAIT)
 
 
 # ---- What would never run ----
