@@ -302,6 +302,6 @@ def test_errors_of_oneway_calls_are_logged_by_the_server(start, stub, caplog):
     shop = stub(start())
     with caplog.at_level(logging.ERROR, "fastsock"):
         shop.log("raise")
-        wait_until(lambda: "log failed, call 1 of" in caplog.text, "the error is logged")
+        wait_until(lambda: "Shop.log failed, call 1 of" in caplog.text, "the error is logged")
     assert "ValueError: raise" in caplog.text
     assert shop.add(1, 1) == 2

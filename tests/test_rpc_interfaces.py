@@ -1,5 +1,6 @@
 """fastsock.rpc: what can be served and where, what is refused, and the options of both sides."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -277,6 +278,47 @@ def test_options_of_serve(options, says):
 def test_options_of_connect(start, options, error, says):
     with pytest.raises(error, match=says):
         rpc.connect(Shop, start().address, **options)
+
+
+def test_health_counts_the_calls_of_each_method(start, stub):
+    server = start()
+    shop, before = stub(server), time.monotonic()
+    for _ in range(100):
+        shop.add(1, 2)
+    assert shop.pooled(1) == 1
+    assert len(list(shop.count(3))) == 3
+    with pytest.raises(rpc.RemoteError):
+        list(shop.count(3, 1))
+    waiting = shop.wait.begin("x")
+    wait_running(server, 1)
+    took = time.monotonic() - before
+    methods = server.health()["methods"]
+    assert set(methods) == {"add", "pooled", "count", "wait"}
+    shown = {name: (of["calls"], of["errors"], of["running"]) for name, of in methods.items()}
+    assert shown["add"] == (100, 0, 0)
+    assert shown["pooled"] == (1, 0, 0)
+    assert shown["count"] == (2, 1, 0)
+    assert shown["wait"] == (0, 0, 1)
+    for name in ("add", "pooled", "count"):
+        assert 0.0 < methods[name]["p50"] <= methods[name]["p99"] <= max(2 * took, 2e-6)
+    server.service.gate.set()
+    waiting.result(WAIT)
+    wait_until(lambda: server.health()["methods"]["wait"]["calls"] == 1, "it is counted")
+
+
+def test_health_counts_the_errors_of_inline_methods(start, stub):
+    class Divider(rpc.Service):
+        @rpc.method(inline=True)
+        def divide(self, a: int, b: int) -> int:
+            return a // b
+
+    server = start(Divider())
+    divider = stub(server, Divider)
+    assert divider.divide(6, 3) == 2
+    with pytest.raises(rpc.RemoteError, match="ZeroDivisionError"):
+        divider.divide(1, 0)
+    divide = server.health()["methods"]["divide"]
+    assert (divide["calls"], divide["errors"], divide["running"]) == (2, 1, 0)
 
 
 def test_reflection_and_health(start, stub):

@@ -8,7 +8,7 @@ from collections import deque
 from time import monotonic
 
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastsock._connection cimport Connection
 from fastsock._lock cimport Lock
@@ -25,6 +25,10 @@ cdef enum:
     # Answers that are kept for one session: so many, and together so long.
     KEPT_MAX = 1024
     KEPT_BYTES_MAX = 1 << 20
+    # Of the calls that InlineCalls runs, the time of one in so many is taken.
+    SAMPLE = 64
+    # Of times: up to 2 ** 39 microseconds, which is six days.
+    BUCKETS = 40
 
 # What rpc.deadline() takes, too; with more, calls that the method makes could not say how much.
 cdef double REMAINING_SECONDS_MAX = 1e9
@@ -45,6 +49,49 @@ cpdef deadline_of(uint64_t remaining_us):
     if remaining_us == 0:
         return None
     return monotonic() + min(remaining_us / 1e6, REMAINING_SECONDS_MAX)
+
+
+@cython.final
+cdef class Tally:
+    """The calls of one method, and how long they took, in powers of two of microseconds."""
+
+    cdef readonly uint64_t calls, errors
+    cdef readonly int64_t running
+    cdef uint64_t times[BUCKETS]
+
+    def began(self):
+        """A call has begun, or waits for a thread."""
+        self.running += 1
+
+    def ended(self, bint failed, begun):
+        """A call that ``began`` has ended; its time is taken if ``begun`` is not None."""
+        self.running -= 1
+        self.calls += 1
+        self.errors += failed
+        if begun is not None:
+            self.took(begun)
+
+    cdef int took(self, double begun) except -1:
+        cdef uint64_t left = <uint64_t>(max(monotonic() - begun, 0.0) * 1e6)
+        cdef int bucket = 0
+        while left and bucket < BUCKETS - 1:
+            left >>= 1
+            bucket += 1
+        self.times[bucket] += 1
+        return 0
+
+    def quantile(self, double part):
+        """In so many seconds that part of the calls has ended, rounded up to a power of two of
+        microseconds; 0.0 if no time is known."""
+        cdef uint64_t known = 0, seen = 0
+        cdef int bucket
+        for bucket in range(BUCKETS):
+            known += self.times[bucket]
+        for bucket in range(BUCKETS):
+            seen += self.times[bucket]
+            if seen and seen >= part * known:
+                return (<uint64_t>1 << bucket) / 1e6
+        return 0.0
 
 
 cdef class ContextCore:
@@ -138,14 +185,16 @@ cdef class SessionCore:
 
 @cython.final
 cdef class InlineMethod:
-    """A method whose calls InlineCalls may run; ``signature`` and ``function`` are the skeleton's."""
+    """A method whose calls InlineCalls may run; its arguments are the skeleton's."""
 
     cdef object signature, function, name, decode, encode
+    cdef Tally tally
     cdef bint keeps
 
-    def __init__(self, signature, function):
+    def __init__(self, signature, function, Tally tally not None):
         self.signature = signature
         self.function = function
+        self.tally = tally
         self.name = signature.name
         self.decode = signature.arguments_codec.decode_plain
         self.encode = signature.result_codec.encode_plain
@@ -219,8 +268,11 @@ cdef class InlineCalls:
     cdef int run(self, SessionCore session, InlineMethod method, uint64_t number, context,
                  arguments) except -1:
         cdef OutgoingCore outgoing
+        cdef double begun = 0.0
         body = NIL
         error = result = None
+        if method.tally.calls % SAMPLE == 0:
+            begun = monotonic()
         try:
             result = method.function(*arguments)
             if result is not None:
@@ -229,8 +281,9 @@ cdef class InlineCalls:
             error = failed
         if error is not None or body is None or len(body) > CHUNK_BYTES:
             call = self.make_call(
-                session, number, method.signature, method.function, context, 0, None
+                session, number, method.signature, method.function, method.tally, context, 0, None
             )
+            call.begun = begun if begun != 0.0 else None
             self.end(call, result, body, error)
             return 0
         session.lock.take()
@@ -242,6 +295,9 @@ cdef class InlineCalls:
             session.lock.give()
         if outgoing is not None:
             OutgoingCore.put(outgoing, whole_frame(REPLY, 0, 0, number, 0, body))
+        method.tally.calls += 1
+        if begun != 0.0:
+            method.tally.took(begun)
         return 0
 
     cdef object encoded(self, InlineMethod method, result):

@@ -25,7 +25,8 @@ class Builtins(Service):
 
     @method(inline=True, idempotent=True)
     def rpc_health(self) -> dict[str, Any]:
-        """Whether the server takes calls ("status": "serving" or "draining"), and its figures."""
+        """Whether the server takes calls ("status": "serving" or "draining"), and its figures, also
+        of each method."""
         return self._server.health()
 
     @method(idempotent=True)

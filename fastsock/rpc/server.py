@@ -19,7 +19,7 @@ from fastsock.address import Address, Sockaddr
 from fastsock.errors import ConnectionClosed
 from fastsock.options import check_count, check_period
 from fastsock.rpc import wire
-from fastsock.rpc._inline import InlineCalls, deadline_of
+from fastsock.rpc._inline import InlineCalls, Tally, deadline_of
 from fastsock.rpc.budget import Budget
 from fastsock.rpc.builtin import BUILTINS, Builtins
 from fastsock.rpc.calls import too_large
@@ -153,6 +153,7 @@ def serve(
     check_count("sessions_max", sessions_max, 1 << 24)
     check_count("body_bytes_max", body_bytes_max, 1 << 40)
     skeleton = Skeleton(
+        Interface.of(interface or type(service)).name,
         threads_max=threads_max,
         body_bytes_max=body_bytes_max,
         tracebacks=tracebacks,
@@ -235,7 +236,7 @@ class Server:
             function = getattr(service, name, None)
             if not callable(function):
                 raise TypeError(f"{type(service).__qualname__} has no method {name}()")
-            self._methods[number] = signature, signature.adapted(function)
+            self._methods[number] = signature, signature.adapted(function), Tally()
             text = signature.text[:TEXT_MAX]
             self._infos[name] = wire.MethodInfo(number, signature.digest, text)
 
@@ -371,7 +372,14 @@ class Server:
         return sessions
 
     def health(self) -> dict[str, Any]:
-        """What the built-in method ``rpc_health`` answers."""
+        """What the built-in method ``rpc_health`` answers.
+
+        Under "methods" are those that have been called: how many calls have ended ("calls"), how
+        many of them with an error ("errors"), how many run or wait ("running"), and in how many
+        seconds half of them and 99 of 100 have ended ("p50", "p99"), rounded up to a power of two
+        of microseconds. Of inline methods the time of one in 64 is taken.
+        """
+        tallies = [(signature.name, tally) for signature, _, tally in self._methods.values()]
         return {
             "status": "draining" if self._draining else "serving",
             "service": self.interface.name,
@@ -380,6 +388,17 @@ class Server:
             "age": monotonic() - self._begun,
             "running": self._skeleton.running_count,
             "sessions": len(self._sessions),
+            "methods": {
+                name: {
+                    "calls": tally.calls,
+                    "errors": tally.errors,
+                    "running": tally.running,
+                    "p50": tally.quantile(0.5),
+                    "p99": tally.quantile(0.99),
+                }
+                for name, tally in tallies
+                if tally.calls or tally.running
+            },
         }
 
     def __enter__(self) -> Self:
@@ -699,7 +718,7 @@ class Server:
             error: RpcError = UnknownMethod(f"{self.interface.name} has no method {method}")
             self._answer_error(session, number, error)
             return
-        signature, function = found
+        signature, function, tally = found
         if self._draining and method < 1 << 15:
             self._answer_error(session, number, Unavailable("the server is draining"))
             return
@@ -722,7 +741,7 @@ class Server:
                 self._answer_error(session, number, bad)
                 return
         context = Context(session.peer, signature.name, metadata, deadline_of(remaining_us))
-        call = Running(session, number, signature, function, context, flags, body)
+        call = Running(session, number, signature, function, tally, context, flags, body)
         self._skeleton.run(call)
 
     def _again(self, session: Session, number: int) -> None:

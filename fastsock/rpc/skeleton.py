@@ -15,7 +15,7 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc._body import call_method
-from fastsock.rpc._inline import InlineMethod
+from fastsock.rpc._inline import InlineMethod, Tally
 from fastsock.rpc.budget import Budget
 from fastsock.rpc.calls import too_large
 from fastsock.rpc.context import Context, _current
@@ -38,7 +38,7 @@ from fastsock.rpc.session import Encoded, Session, size_of
 log = logging.getLogger("fastsock.rpc")
 
 Interceptor = Callable[[Context, Callable[[], Any]], Any]
-Methods = dict[int, tuple[Signature, Callable[..., Any]]]
+Methods = dict[int, tuple[Signature, Callable[..., Any], Tally]]
 """By their numbers on the wire."""
 
 NIL = b"\xc0"
@@ -66,6 +66,7 @@ class Running:
 
     __slots__ = (
         "arguments",
+        "begun",
         "context",
         "flags",
         "function",
@@ -74,6 +75,7 @@ class Running:
         "number",
         "session",
         "signature",
+        "tally",
     )
 
     def __init__(
@@ -82,6 +84,7 @@ class Running:
         number: int,
         signature: Signature,
         function: Callable[..., Any],
+        tally: Tally,
         context: Context,
         flags: int,
         arguments: Any,
@@ -90,11 +93,14 @@ class Running:
         self.number = number
         self.signature = signature
         self.function = function
+        self.tally = tally
+        self.begun: float | None = monotonic()
         self.context = context
         self.flags = flags
         self.arguments = arguments
         self.held = 0
         self.lane = Lane() if signature.stream else None
+        tally.began()
 
 
 class Skeleton:
@@ -102,6 +108,7 @@ class Skeleton:
 
     def __init__(
         self,
+        service: str,
         *,
         threads_max: int,
         body_bytes_max: int,
@@ -109,6 +116,7 @@ class Skeleton:
         interceptors: Sequence[Interceptor],
         budget: Budget,
     ) -> None:
+        self._service = service
         self.budget = budget
         self._pool = Pool(threads_max)
         self._loop = LoopThread()
@@ -124,8 +132,8 @@ class Skeleton:
         if self._interceptors:
             return {}
         return {
-            number: InlineMethod(signature, function)
-            for number, (signature, function) in methods.items()
+            number: InlineMethod(signature, function, tally)
+            for number, (signature, function, tally) in methods.items()
             if signature.options.inline and not signature.options.oneway
         }
 
@@ -134,7 +142,7 @@ class Skeleton:
         for intercept in self._interceptors:
             if not callable(intercept):
                 raise TypeError(f"an interceptor is a function, not {intercept!r}")
-            for signature, _ in methods.values():
+            for signature, _, _ in methods.values():
                 blocking = signature.stream or not signature.asynchronous
                 if blocking and inspect.iscoroutinefunction(intercept):
                     raise TypeError(
@@ -337,18 +345,27 @@ class Skeleton:
         """The caller may not tell anybody that the method has failed, so the server does."""
         try:
             log.error(
-                "%s failed, call %d of %s",
+                "%s.%s failed, call %d of %s",
+                self._service,
                 call.signature.name,
                 call.number,
                 call.context.peer,
                 exc_info=error,
             )
         except BaseException:  # Its text cannot be made.
-            log.error("%s failed with %s", call.signature.name, type(error).__name__)
+            log.error(
+                "%s.%s failed, call %d of %s, with %s",
+                self._service,
+                call.signature.name,
+                call.number,
+                call.context.peer,
+                type(error).__name__,
+            )
 
     def end(self, call: Running, kind: int, flags: int, body: Encoded) -> None:
         """Sends the last frame of a call and forgets the call."""
         session, options = call.session, call.signature.options
+        call.tally.ended(kind == wire.ERROR, call.begun)
         if options.oneway:  # The client learns only that the call has ended.
             kind, flags, body = wire.REPLY, 0, NIL
         keep = not options.idempotent and not call.signature.stream
