@@ -13,6 +13,15 @@ static size_t payload_len(const uint8_t *header) {
   return ntohl(len);
 }
 
+/* Above the limit. As text, four bytes are a length of 150 MiB or more. */
+static int refusal(const uint8_t *header) {
+  for (int i = 0; i < HEADER_LEN; i++) {
+    bool text = (header[i] >= ' ' && header[i] <= '~') || (header[i] >= '\t' && header[i] <= '\r');
+    if (!text) return fs_begins_tls(header) ? FS_EFRAMING : FS_ETOOBIG;
+  }
+  return FS_EFRAMING;
+}
+
 static ssize_t length_measure(const uint8_t *data, size_t len) {
   (void)data;
   return (ssize_t)len + HEADER_LEN;
@@ -28,7 +37,7 @@ static ssize_t length_decode(const uint8_t *buf, size_t len, size_t message_byte
                              fs_slice *payload) {
   if (len < HEADER_LEN) return 0;
   size_t text_len = payload_len(buf);
-  if (text_len > message_bytes_max) return FS_ETOOBIG;
+  if (text_len > message_bytes_max) return refusal(buf);
   if (len - HEADER_LEN < text_len) return 0;
   *payload = (fs_slice){buf + HEADER_LEN, text_len};
   return (ssize_t)(HEADER_LEN + text_len);
@@ -42,7 +51,7 @@ static ssize_t length_rest(fs_slice kept, fs_slice more, size_t message_bytes_ma
   memcpy(header, kept.data, kept_len);
   if (missing) memcpy(header + kept_len, more.data, missing);
   size_t text_len = payload_len(header);
-  if (text_len > message_bytes_max) return FS_ETOOBIG;
+  if (text_len > message_bytes_max) return refusal(header);
   size_t frame_rest = HEADER_LEN + text_len - kept.len;
   *whole = frame_rest <= more.len;
   return (ssize_t)fs_min(more.len, frame_rest);

@@ -39,6 +39,7 @@ typedef enum fs_reason {
   FS_REASON_MEMORY,     /* no memory for what it sent */
   FS_REASON_IDLE,       /* nothing was heard of it for idle_timeout */
   FS_REASON_UNFINISHED, /* the peer closed in the middle of a message */
+  FS_REASON_FRAMING,    /* the peer speaks another framing */
   FS_REASON_COUNT,
 } fs_reason;
 

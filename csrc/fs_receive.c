@@ -97,7 +97,8 @@ static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed)
   return 1;
 }
 
-/* Routes the whole frames of buf. Returns the bytes they take, or FS_ETOOBIG, -ENOMEM. */
+/* Routes the whole frames of buf. Returns the bytes they take, or FS_ETOOBIG, FS_EFRAMING,
+ * -ENOMEM. */
 static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t len) {
   size_t taken = 0;
   conn->stalled = false;
@@ -198,7 +199,9 @@ static bool short_read_is_all(const fs_conn *conn) {
 }
 
 static void fail(fs_reactor *r, fs_conn *conn, int error) {
-  fs_reason reason = error == FS_ETOOBIG ? FS_REASON_TOO_BIG : FS_REASON_MEMORY;
+  fs_reason reason = error == FS_ETOOBIG    ? FS_REASON_TOO_BIG
+                     : error == FS_EFRAMING ? FS_REASON_FRAMING
+                                            : FS_REASON_MEMORY;
   if (conn->state == FS_OPEN)
     fs_close_begin(r, conn, reason);
   else

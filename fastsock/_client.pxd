@@ -49,7 +49,7 @@ cdef class ClientCore:
                              ssize_t *message_len) except -1
     cdef int keep_received(self, const uint8_t *header, size_t header_len, const uint8_t *place,
                            size_t got, size_t used) except -1
-    cdef int raise_too_big(self) except -1
+    cdef int raise_too_big(self, ssize_t code) except -1
     cdef bint decode(self, list messages, Py_ssize_t count_max) except -1
     cdef bint receive(self, int64_t limit, uint64_t begun) except -1
     cdef bint end_last_line(self) except -1

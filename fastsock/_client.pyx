@@ -466,7 +466,7 @@ cdef class ClientCore:
             taken = self.codec.decode(self.received.data + self.received.start,
                                       buffer_len(&self.received), self.message_bytes_max, &message)
             if taken < 0:
-                self.raise_too_big()
+                self.raise_too_big(taken)
             if taken > 0:
                 if message.len > size:
                     raise ValueError(f"a message of {message.len} bytes does not fit into a"
@@ -536,9 +536,13 @@ cdef class ClientCore:
             self.received.end += got - used
         return 0
 
-    cdef int raise_too_big(self) except -1:
-        raise MessageTooBig("the peer's message is longer than message_bytes_max ="
-                            f" {self.message_bytes_max}")
+    cdef int raise_too_big(self, ssize_t code) except -1:
+        framing = self.codec.name.decode()
+        first = bytes(self.received.data[self.received.start:self.received.end][:16])
+        raise MessageTooBig(
+            f"the peer's message is longer than message_bytes_max = {self.message_bytes_max}"
+            + (f"; the peer speaks another framing than {framing!r}, it begins with {first!r}"
+               if code == FS_EFRAMING else ""))
 
     cdef bint decode(self, list messages, Py_ssize_t count_max) except -1:
         cdef fs_slice message
@@ -551,7 +555,7 @@ cdef class ClientCore:
             if taken < 0:
                 if messages:
                     break
-                self.raise_too_big()
+                self.raise_too_big(taken)
             messages.append(PyBytes_FromStringAndSize(<const char *>message.data, message.len))
             self.received.start += taken
         return len(messages) > 0

@@ -16,6 +16,7 @@ cdef extern from "fs_base.h" nogil:
         FS_EGONE
         FS_ECLOSED
         FS_EOUTBOX
+        FS_EFRAMING
 
 
 cdef extern from "fs_sys.h" nogil:

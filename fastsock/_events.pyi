@@ -14,6 +14,7 @@ class Reason(StrEnum):
     MEMORY = "out of memory or descriptors"
     IDLE = "idle timeout"
     UNFINISHED = "unfinished message"
+    FRAMING = "message too big: the peer speaks another framing"
 
 class Event:
     @property

@@ -19,6 +19,7 @@ class Reason(enum.StrEnum):
     MEMORY = "out of memory or descriptors"
     IDLE = "idle timeout"
     UNFINISHED = "unfinished message"
+    FRAMING = "message too big: the peer speaks another framing"
 
 
 # A turn's worth of messages comes and goes. Kept for the next, they neither go through the allocator

@@ -12,6 +12,7 @@ from fastsock import (
     ConnectionClosed,
     Disconnected,
     Message,
+    MessageTooBig,
     MultiServer,
     Reason,
     SingleServer,
@@ -189,6 +190,36 @@ def test_a_last_line_above_the_limit_is_too_big(serve):
         peer.sendall(b"x" * 11)
         peer.shutdown(socket.SHUT_WR)
         assert heard(server) == ([], Reason.TOO_BIG)
+
+
+# ---- Another framing ----
+
+OTHERS = [
+    pytest.param("length", b"hello\n", id="lines"),
+    pytest.param("length", b"GET / HTTP/1.1\r\n", id="http"),
+    pytest.param("length", b"\x16\x03\x01\x02\x00\x01", id="tls"),
+    pytest.param("line", b"\0\0\1\0" + bytes(256), id="lengths"),
+]
+
+
+@pytest.mark.parametrize(("framing", "said"), OTHERS)
+def test_a_client_that_speaks_another_framing_is_told_from_one_that_says_too_much(
+    serve, framing, said
+):
+    server = serve(framing=framing, message_bytes_max=200)
+    with socket.create_connection(server.address, timeout=WAIT) as peer:
+        peer.sendall(said)
+        assert heard(server) == ([], Reason.FRAMING)
+        assert "another framing" in Reason.FRAMING
+
+
+@pytest.mark.parametrize(("framing", "said"), OTHERS)
+def test_a_peer_that_speaks_another_framing_is_named(ends, framing, said):
+    end, peer = ends("client", framing=framing, message_bytes_max=200)
+    peer.sendall(said)
+    with pytest.raises(MessageTooBig, match="200; the peer speaks another framing than") as caught:
+        end.recv(timeout=WAIT)
+    assert repr(said[:5])[:-1] in str(caught.value)
 
 
 @pytest.mark.parametrize("make", [MultiServer, SingleServer, Client.connect])

@@ -63,7 +63,8 @@ int fuzz_codec(const uint8_t *data, size_t len) {
   for (size_t at = 0, left = len - 2; left > 0;) {
     fs_slice message;
     ssize_t taken = codec->decode(bytes + at, left, bytes_max, &message);
-    FS_ASSERT(taken <= (ssize_t)left && (taken >= 0 || taken == FS_ETOOBIG));
+    FS_ASSERT(taken <= (ssize_t)left &&
+              (taken >= 0 || taken == FS_ETOOBIG || taken == FS_EFRAMING));
     if (taken == 0) check_unfinished(codec, bytes + at, left, bytes_max);
     if (taken <= 0) break;
     FS_ASSERT(message.len <= bytes_max);

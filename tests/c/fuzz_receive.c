@@ -58,7 +58,8 @@ static bool turn(fs_reactor *r) {
       const fs_event *event = &r->events[i];
       if (event->kind == FS_MESSAGE) note(&heard, event->message);
       ended |= event->kind == FS_DISCONNECTED;
-      heard.too_big |= event->kind == FS_DISCONNECTED && event->reason == FS_REASON_TOO_BIG;
+      heard.too_big |= event->kind == FS_DISCONNECTED &&
+                       (event->reason == FS_REASON_TOO_BIG || event->reason == FS_REASON_FRAMING);
     }
     fs_reactor_consumed(r);
   }
@@ -100,7 +101,7 @@ int fuzz_receive(const uint8_t *data, size_t len) {
     fs_slice message;
     ssize_t taken =
         codecs[number]->decode(stream + at, total - at, r->config.message_bytes_max, &message);
-    expected.too_big = taken == FS_ETOOBIG;
+    expected.too_big = taken == FS_ETOOBIG || taken == FS_EFRAMING;
     if (taken <= 0) break;
     note(&expected, message);
     at += (size_t)taken;

@@ -258,6 +258,27 @@ static void length_limit(void) {
   }
 }
 
+/* Of what is too long anyway, however it is cut. */
+static void another_framing(void) {
+  static const struct {
+    const fs_codec *codec;
+    const char *stream;
+    size_t len;
+    int result;
+  } cases[] = {
+      {&fs_codec_length, "hello\n", 6, FS_EFRAMING},
+      {&fs_codec_length, "GET / HTTP/1.1\r\n", 16, FS_EFRAMING},
+      {&fs_codec_length, "\r\nhi", 4, FS_EFRAMING},
+      {&fs_codec_length, "\x16\x03\x01\x02\x00", 5, FS_EFRAMING},
+      {&fs_codec_length, "hi\n", 3, 0},
+      {&fs_codec_length, "abc\x7f", 4, FS_ETOOBIG},
+      {&fs_codec_line, "\0\0\0( a message of a length that leads it, no line", 50, FS_EFRAMING},
+      {&fs_codec_line, "\x16\3\1\2 a record of TLS, which has no newline inside", 50, FS_EFRAMING},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    check_stream(cases[i].codec, cases[i].stream, cases[i].len, "", cases[i].result);
+}
+
 /* ---- No framing ---- */
 
 /* A message is what arrived, but for what is too long. */
@@ -325,4 +346,4 @@ static void noise(void) {
 CHECK_UNIT(TEST(line_frames), TEST(line_refuses_a_newline_inside),
            TEST(line_refuses_carriage_returns_at_its_end), TEST(length_frames),
            TEST(nothing_at_all), TEST(line_streams), TEST(line_limit), TEST(length_limit),
-           TEST(raw), TEST(there_and_back), TEST(noise))
+           TEST(another_framing), TEST(raw), TEST(there_and_back), TEST(noise))
