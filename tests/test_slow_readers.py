@@ -3,10 +3,10 @@
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
-from conftest import WAIT
+from conftest import WAIT, wait_until
 
 from fastsock import LogFull, MultiServer, Reason
 
@@ -47,10 +47,21 @@ def readers():
 
 
 @pytest.fixture(params=["tcp", "unix"])
-def server(request, tmp_path):
+def start(request, tmp_path):
+    """Starts a server, over TCP or a UNIX socket."""
     where = ("127.0.0.1", 0) if request.param == "tcp" else str(tmp_path / "s")
-    with MultiServer(where, slow_grace=GRACE, linger=0, framing="length") as server:
-        yield server.start()
+    with ExitStack() as stack:
+
+        def make(**options):
+            server = MultiServer(where, slow_grace=GRACE, linger=0, framing="length", **options)
+            return stack.enter_context(server).start()
+
+        yield make
+
+
+@pytest.fixture
+def server(start):
+    return start()
 
 
 def publish(server, seconds, enough=lambda: False):
@@ -67,11 +78,15 @@ def publish(server, seconds, enough=lambda: False):
     return False
 
 
-@pytest.mark.parametrize(
-    ("size", "every"),
-    [(1 << 16, GRACE / 2), (1 << 17, GRACE / 4), (1, GRACE / 8)],
-    ids=["in bites", "steadily", "one byte at a time"],
-)
+LITTLE = [
+    pytest.param(1 << 16, GRACE / 2, id="in bites"),
+    pytest.param(1 << 17, GRACE / 4, id="steadily"),
+    pytest.param(1, GRACE / 8, id="one byte at a time"),
+]
+NEVER = pytest.param(1, 10 * BOUND, id="never")
+
+
+@pytest.mark.parametrize(("size", "every"), LITTLE)
 def test_who_takes_a_little_in_each_grace_is_slow_all_the_same(server, readers, size, every):
     readers(server)
     readers(server, size, every)
@@ -94,4 +109,37 @@ def test_a_reader_that_is_alone_is_not_slow(server, readers):
     readers(server, 1 << 17, GRACE / 4)
     server.wait_connections(1, timeout=WAIT)
     publish(server, 10 * GRACE)
+    assert server.stats().ended == {}
+
+
+@pytest.mark.parametrize(("size", "every"), [NEVER, *LITTLE])
+def test_drop_oldest_costs_the_slow_one_messages_and_the_healthy_one_nothing(
+    start, readers, size, every
+):
+    server = start(slow_policy="drop_oldest", log_bytes=1 << 20)
+    readers(server)
+    server.wait_connections(1, timeout=WAIT)
+    readers(server, size, every)
+    server.wait_connections(2, timeout=WAIT)
+    healthy, slow = server.connections
+    deadline, published = time.monotonic() + BOUND, 0
+    while slow.stats().dropped == 0 and time.monotonic() < deadline:
+        server.broadcast_many([bytes(1000)] * 100, timeout=WAIT)
+        published += 100
+        wait_until(lambda: healthy.stats().lag_bytes == 0, "the healthy reader has all")
+    assert slow.stats().dropped > 0
+    assert (healthy.stats().messages_sent, healthy.stats().dropped) == (published, 0)
+    assert server.stats().ended == {}
+
+
+@pytest.mark.parametrize(("size", "every"), [NEVER, *LITTLE])
+def test_block_disconnects_nobody_and_the_publisher_gets_log_full(start, readers, size, every):
+    server = start(slow_policy="block", log_bytes=1 << 20)
+    readers(server)
+    server.wait_connections(1, timeout=WAIT)
+    readers(server, size, every)
+    server.wait_connections(2, timeout=WAIT)
+    with pytest.raises(LogFull, match="connection 2 ") as caught:
+        server.broadcast_many([bytes(1000)] * 100_000, timeout=5 * GRACE)
+    assert caught.value.number == 2
     assert server.stats().ended == {}
