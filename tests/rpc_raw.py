@@ -274,3 +274,19 @@ class Proxy:
         for thread in self.threads:
             thread.join(WAIT)
         self.listener.close()
+
+
+def colliding_pairs(count: int) -> list[tuple[int, int]]:
+    """Pairs of integers whose tuples have one hash: that of a tuple has no secret."""
+    odd, other, start = 11400714785074694791, 14029467366897019727, 2870177450012600261
+    mask, inverse = (1 << 64) - 1, pow(14029467366897019727, -1, 1 << 64)
+    made: list[tuple[int, int]] = []
+    first = 1 << 32
+    while len(made) < count:
+        first += 1
+        summed = start + first * other & mask
+        turned = (summed << 31 | summed >> 33) * odd & mask
+        second = (12345 - turned) * inverse & mask
+        if second < (1 << 61) - 1:
+            made.append((first, second))
+    return made

@@ -168,6 +168,14 @@ def raises_no_exception():
     return Service
 
 
+def raises_two_of_one_name():
+    class Service:
+        @rpc.method(raises=[KeyError, type("KeyError", (Exception,), {})])
+        def f(self) -> None: ...
+
+    return Service
+
+
 def nothing_marked():
     class Service:
         def f(self) -> None: ...
@@ -192,6 +200,7 @@ def mixed_union():
         (oneway_with_result, "a oneway method returns None"),
         (inline_stream, "cannot be inline"),
         (raises_no_exception, "raises holds classes of exceptions, not <class 'int'>"),
+        (raises_two_of_one_name, "two classes of one name, <class 'KeyError'> and"),
         (nothing_marked, "has no method that is marked"),
         (mixed_union, "union"),
     ],

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import rpc_raw as raw
 from conftest import WAIT
-from rpc_raw import LyingServer, Peer, RawClient, frame, pack, server_hello
+from rpc_raw import LyingServer, Peer, RawClient, colliding_pairs, frame, pack, server_hello
 
 from fastsock import rpc
 
@@ -208,22 +208,6 @@ def test_an_array_of_as_many_sides_as_numpy_has(server):
 
 
 # ---- Keys that collide ----
-
-
-def colliding_pairs(count: int) -> list[tuple[int, int]]:
-    """Pairs of integers whose tuples have one hash: that of a tuple has no secret."""
-    odd, other, start = 11400714785074694791, 14029467366897019727, 2870177450012600261
-    mask, inverse = (1 << 64) - 1, pow(14029467366897019727, -1, 1 << 64)
-    made: list[tuple[int, int]] = []
-    first = 1 << 32
-    while len(made) < count:
-        first += 1
-        summed = start + first * other & mask
-        turned = (summed << 31 | summed >> 33) * odd & mask
-        second = (12345 - turned) * inverse & mask
-        if second < (1 << 61) - 1:
-            made.append((first, second))
-    return made
 
 
 def packed_map(pairs: list[tuple[int, int]]) -> bytes:

@@ -22,6 +22,7 @@ from fastsock.rpc.errors import (
     RpcError,
     WrongResult,
 )
+from fastsock.rpc.failures import unpack
 from fastsock.rpc.marshal import owned
 
 if TYPE_CHECKING:
@@ -204,12 +205,10 @@ def error_of(body: Any, signature: "Signature") -> BaseException:
     if failure.code:
         return CODES.get(failure.code, RpcError)(failure.message)
     if failure.values is not None:
-        for declared in signature.options.raises:
-            if declared.__name__ == failure.type:
-                try:
-                    return declared(*failure.values)
-                except Exception:
-                    break
+        try:
+            return unpack(failure.values, signature.options.raises, failure.traceback)
+        except Exception as error:
+            return WrongResult(f"{signature.name}: the server's error cannot be read: {error}")
     return RemoteError(failure.type, failure.message, failure.traceback)
 
 

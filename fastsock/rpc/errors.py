@@ -27,7 +27,8 @@ class RpcError(FastsockError):
 
 
 class RemoteError(RpcError):
-    """The method raised an exception that it does not declare.
+    """The method raised an exception that it does not declare, or one that cannot be sent: then a
+    note says why. Notes, causes and the members of a group come as text.
 
     ``type`` is the name of its class, ``message`` its text, ``remote_traceback`` the server's
     traceback, where the server was started with ``tracebacks=True``.

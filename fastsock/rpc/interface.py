@@ -145,7 +145,7 @@ def method(
     inline      runs on the thread that serves all clients: for what is short and never blocks
     oneway      the caller waits for nothing; there is no result, and errors are logged
     idempotent  may run twice with the effect of once: it is called again after a lost connection
-    raises      exceptions that reach the caller as themselves, made of their ``args``
+    raises      exceptions that reach the caller as themselves, with arguments and attributes
 
     Raises TypeError for options that do not fit together.
     """
@@ -153,6 +153,10 @@ def method(
     for error in options.raises:
         if not (isinstance(error, type) and issubclass(error, Exception)):
             raise TypeError(f"raises holds classes of exceptions, not {error!r}")
+    named = {error.__name__: error for error in options.raises}
+    for error in options.raises:
+        if (other := named[error.__name__]) is not error:
+            raise TypeError(f"raises holds two classes of one name, {error!r} and {other!r}")
 
     def mark(function: Callable[..., Any]) -> Marked:
         if not inspect.isfunction(function):

@@ -28,6 +28,7 @@ from fastsock.rpc.errors import (
     WrongArguments,
     WrongResult,
 )
+from fastsock.rpc.failures import clean, pack
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.loop import LoopThread
 from fastsock.rpc.marshal import owned
@@ -327,19 +328,16 @@ class Skeleton:
             self._log(call, error)
         if isinstance(error, DeadlineExceeded):
             return failure_of(DeadlineExceeded(str(error)))
-        name = _name(call.signature, error)
+        name = clean(type(error).__qualname__)
         try:
             text = "".join(traceback.format_exception(error)) if self._tracebacks else ""
-            shown = wire.Failure(0, name, _clean(str(error)), _clean(text, 1 << 15))
+            shown = wire.Failure(0, name, clean(str(error)), clean(text, 1 << 15))
+            shown.values = pack(error, call.signature.options.raises)
+            self._check_size(body := _encode_failure(shown))
         except BaseException as failed:
             shown = wire.Failure(0, name, f"(its text cannot be made: {type(failed).__name__})")
-        if isinstance(error, call.signature.options.raises):
-            shown.values = list(error.args)
-        try:
             return _encode_failure(shown)
-        except Exception:  # Its values cannot be sent.
-            shown.values = None
-            return _encode_failure(shown)
+        return body
 
     def _log(self, call: Running, error: BaseException) -> None:
         """The caller may not tell anybody that the method has failed, so the server does."""
@@ -384,25 +382,9 @@ def _wrapped(
     return lambda: intercept(context, proceed)
 
 
-def _clean(text: str, length_max: int = 4096) -> str:
-    """Text that UTF-8 can hold, and not too much of it."""
-    return text[:length_max].encode(errors="replace").decode()
-
-
-def _name(signature: Signature, error: BaseException) -> str:
-    """The name of the declared class that the error is of, else that of its own."""
-    for declared in signature.options.raises:
-        if type(error) is declared:
-            return declared.__name__
-    for declared in signature.options.raises:
-        if isinstance(error, declared):
-            return declared.__name__
-    return type(error).__qualname__
-
-
 def failure_of(error: RpcError) -> bytes:
     """The body of an ERROR or REFUSED frame that stands for an error of this package."""
-    return _encode_failure(wire.Failure(CODE_OF[type(error)], "", _clean(str(error))))
+    return _encode_failure(wire.Failure(CODE_OF[type(error)], "", clean(str(error))))
 
 
 class _Credit:

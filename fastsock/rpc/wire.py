@@ -127,7 +127,8 @@ class ServerHello(msgspec.Struct, array_like=True):
 
 
 class Failure(msgspec.Struct, array_like=True):
-    """Why a call or a hello failed; ``values`` are those of a declared exception."""
+    """Why a call or a hello failed; ``values`` are an exception of the
+    method, see failures.py."""
 
     code: int
     type: str = ""
