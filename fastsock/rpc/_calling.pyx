@@ -221,7 +221,9 @@ cdef class LinkCore:
         """Takes the call and the lead; False if others are here."""
         self.lock.take()
         try:
-            if self.leader or self.pending or self.transfers or self.dead or self.abandoned:
+            if self.leader or self.pending or self.transfers or self.dead:
+                return False
+            if self.abandoned and self.full():
                 return False
             # Here, since calls go out in the order of their numbers.
             frame = whole_frame(CALL, call.flags, method, self.next_id, remaining_us, call.body)

@@ -95,7 +95,7 @@ class Connector(ConnectorCore):
         if not call.signature.options.oneway:
             self.link.refuse_leader()
         self._start_new(call)
-        self._flush(call, inf)
+        self._flush(call)
         if not call.signature.options.oneway or call.finished or not call.id:
             return False
         self.attend(call)
@@ -179,7 +179,7 @@ class Connector(ConnectorCore):
                 link.attendant.add(call)
             return
 
-    def _flush(self, call: Call[Any], limit: float) -> None:
+    def _flush(self, call: Call[Any], limit: float = inf) -> None:
         link = call.link
         if link is None:  # An interceptor has ended it.
             return

@@ -168,7 +168,7 @@ class Link(LinkCore):
         self.outgoing.append((b"".join(next(frames)), call))
         self.transfers.append((frames, call))
 
-    def flush(self, call: Call[Any], limit: float) -> None:
+    def flush(self, call: Call[Any], limit: float = inf) -> None:
         """Sends until the call is with the kernel. Where that takes waiting for the server, at most
         to the limit, the attendant does the rest. ConnectionClosed when the connection has ended.
         """
