@@ -70,6 +70,37 @@ static void slow_consumer_has_its_grace(void) {
   client_close(&client);
 }
 
+static void the_slowest_is_named(void) {
+  struct rig rig = {0};
+  struct client first, second;
+  fs_slowest slowest;
+  fs_config config = rig_config();
+  rig_open(&rig, &config, AF_UNIX);
+  CHECK_INT(fs_reactor_slowest(rig.reactor, 0, &slowest), FS_EGONE);
+  rig_join(&rig, &first);
+  rig_publish(&rig, "before the second came", 0);
+  rig_join(&rig, &second);
+  rig_fill(&rig, &second, 1000);
+  client_pull(&first);
+  rig_turn(&rig, 0);
+  CHECK_INT(fs_reactor_slowest(rig.reactor, 0, &slowest), 0);
+  CHECK_INT(slowest.number, 2);
+  CHECK(slowest.handle == second.handle);
+  CHECK_INT(slowest.log_bytes, config.log_bytes);
+  CHECK(slowest.lag_bytes > 0 && slowest.lag_bytes <= config.log_bytes);
+  CHECK_INT(slowest.policy, config.policy);
+  int number = fs_reactor_add_channel(rig.reactor, config.log_bytes, FS_POLICY_BLOCK, 0);
+  CHECK_INT(fs_reactor_slowest(rig.reactor, (uint32_t)number, &slowest), FS_EGONE);
+  CHECK_INT(fs_reactor_subscribe(rig.reactor, (uint32_t)number, first.handle), 0);
+  CHECK_INT(fs_reactor_slowest(rig.reactor, (uint32_t)number, &slowest), 0);
+  CHECK_INT(slowest.number, 1);
+  CHECK_INT(slowest.lag_bytes, 0);
+  CHECK_INT(slowest.policy, FS_POLICY_BLOCK);
+  rig_close(&rig);
+  client_close(&first);
+  client_close(&second);
+}
+
 static void waiting_for_room_has_an_end(void) {
   struct rig rig = {0};
   struct client client;
@@ -429,7 +460,7 @@ static void a_held_up_speaker_can_be_closed(void) {
 }
 
 CHECK_UNIT(TEST(full_without_anybody_slow), TEST(slow_consumer_has_its_grace),
-           TEST(waiting_for_room_has_an_end), TEST(slow_in_nobodys_way),
+           TEST(the_slowest_is_named), TEST(waiting_for_room_has_an_end), TEST(slow_in_nobodys_way),
            TEST(two_slow_consumers_apart), TEST(who_keeps_up_is_not_harmed),
            TEST(steady_but_slow_is_not_stuck), TEST(graces_run_at_the_same_time),
            TEST(blocked_after_a_long_pause), TEST(a_full_outbox_makes_its_owner_slow),
