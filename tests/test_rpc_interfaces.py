@@ -2,9 +2,13 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import KW_ONLY, InitVar, dataclass, field
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from conftest import WAIT, wait_until
 from rpc_ends import wait_running
@@ -13,6 +17,8 @@ from rpc_shop import Shop
 from fastsock import rpc
 
 pytest_plugins = ("rpc_fixtures",)
+
+T = TypeVar("T")
 
 
 # ---- Addresses ----
@@ -208,6 +214,155 @@ def mixed_union():
 def test_what_cannot_be_an_interface_says_why(make, says):
     with pytest.raises(TypeError, match=says):
         rpc.serve(make()())
+
+
+class Money:
+    """A class of the user's own, which nobody can send."""
+
+
+class Box(Generic[T]):
+    """A generic class that is no record."""
+
+
+@dataclass
+class Unset:
+    """A record with a field that is never set."""
+
+    a: int
+    b: int = field(init=False)
+
+
+@dataclass
+class Init:
+    a: int
+    b: InitVar[int] = 3
+
+
+@dataclass
+class Doubled:
+    """A record that can be sent: it sets its field itself."""
+
+    unit: ClassVar[str] = "EUR"
+    a: int
+    _: KW_ONLY
+    b: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.b = 2 * self.a
+
+
+@dataclass
+class Shelf:
+    boxes: "list[Box[int]]"
+
+
+@pytest.mark.parametrize(
+    "kind, says",
+    [
+        (Money, "Money cannot be sent; use a dataclass"),
+        (Box[int], r"Box\[int\] cannot be sent"),
+        (Shelf, r"Shelf: Box\[int\] cannot be sent"),
+        (dict[str, Money | None], "Money cannot be sent"),
+        (Counter[str], r"Counter\[str\] cannot be sent; annotate dict"),
+        (defaultdict[str, int], "annotate dict"),
+        (deque[Money], r"deque\[Money\]: Money cannot be sent"),
+        (Unset, "nothing sets its field 'b'"),
+        (Init, "InitVar"),
+        (type, "type cannot be sent"),
+        (range, "range cannot be sent"),
+        (Callable[[int], int], "cannot be sent"),
+        (list[Iterator[int]], r"Iterator\[int\] cannot be sent"),
+        (np.integer, "it is abstract; name a type that has values, as numpy.int64"),
+        (np.generic, "it is abstract"),
+        (list[np.longdouble], "use numpy.float64"),
+        (np.void, "not a plain number"),
+        (npt.NDArray[np.object_], "its items are not plain numbers"),
+    ],
+)
+@pytest.mark.parametrize("is_result", [False, True])
+def test_a_type_that_cannot_be_sent_is_refused_before_it_is_served(kind, says, is_result):
+    def f(self, value): ...
+
+    f.__annotations__ = {
+        "value": int if is_result else kind,
+        "return": kind if is_result else None,
+    }
+    service = type("Late", (rpc.Service,), {"f": rpc.method(f)})
+    place = "its result" if is_result else "parameter 'value'"
+    with pytest.raises(TypeError, match=f"Late.f: {place}: .*{says}"):
+        rpc.serve(service())
+
+
+def test_types_that_look_odd_can_be_sent(start):
+    class Odd(rpc.Service):
+        @rpc.method
+        def doubled(self, value: Doubled) -> Doubled:
+            return value
+
+        @rpc.method
+        def anything(self, value: object, hashed: Hashable) -> bool:
+            return value == hashed
+
+        @rpc.method
+        def total(self, value: npt.NDArray[np.floating]) -> float:
+            return float(value.sum())
+
+    server = start(Odd())
+    with rpc.connect(Odd, server.address, timeout=WAIT) as stub:
+        assert stub.doubled(Doubled(4)) == Doubled(4)
+        assert stub.anything("a", "a")
+        assert stub.total(np.ones(3)) == 3.0
+
+
+class Till(rpc.Service):
+    @rpc.method
+    def pay(self, cents: int, *, note: str = "") -> str:
+        return f"{cents}{note}"
+
+
+class Awaited(Till):
+    async def pay(self, cents: int, *, note: str = "") -> str:  # type: ignore[override]
+        return ""
+
+
+class Fewer(Till):
+    def pay(self) -> str:  # type: ignore[override]
+        return ""
+
+
+class More(Till):
+    def pay(self, cents: int, payer: str, *, note: str = "") -> str:  # type: ignore[override]
+        return ""
+
+
+class Unnoted(Till):
+    def pay(self, cents: int) -> str:  # type: ignore[override]
+        return ""
+
+
+class Wider(Till):
+    def pay(self, amount: int, payer: str = "ann", **more: str) -> str:  # type: ignore[override]
+        return f"{payer}{amount}{more}"
+
+
+@pytest.mark.parametrize(
+    "service, says",
+    [
+        (Awaited, "Awaited.pay is async, but pay.* is not; mark it"),
+        (Fewer, "Fewer.pay is not called as pay.*too many positional"),
+        (More, "More.pay is not called as pay.*'payer'"),
+        (Unnoted, "Unnoted.pay is not called as pay.*'note'"),
+    ],
+)
+def test_an_override_that_is_called_otherwise_is_refused(service, says):
+    with pytest.raises(TypeError, match=says):
+        rpc.serve(service(), ("127.0.0.1", 0))
+
+
+def test_an_override_may_take_more(start):
+    server = start(Wider())
+    with rpc.connect(Till, server.address, timeout=WAIT) as stub:
+        assert stub.pay(5, note="x") == "ann5{'note': 'x'}"
 
 
 def test_a_service_must_have_the_interface_s_methods():

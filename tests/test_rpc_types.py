@@ -1,11 +1,15 @@
 """fastsock.rpc: every type that can be sent arrives as it was, checked on both sides."""
 
 import enum
+import ipaddress
 import math
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Annotated, Any, Literal, NamedTuple, Optional, TypedDict
 from uuid import UUID
 
@@ -111,6 +115,48 @@ class Echo(rpc.Service):
 
     @rpc.method
     def span(self, value: timedelta) -> timedelta:
+        return value
+
+    @rpc.method
+    def path(self, value: Path) -> Path:
+        return value
+
+    @rpc.method
+    def pure(self, value: PurePath) -> PurePath:
+        return value
+
+    @rpc.method
+    def ip(self, value: ipaddress.IPv6Address) -> ipaddress.IPv6Address:
+        return value
+
+    @rpc.method
+    def host(self, value: ipaddress.IPv4Interface) -> ipaddress.IPv4Interface:
+        return value
+
+    @rpc.method
+    def networks(
+        self, value: dict[ipaddress.IPv4Network, Path]
+    ) -> dict[ipaddress.IPv4Network, Path]:
+        return value
+
+    @rpc.method
+    def fraction(self, value: Fraction) -> Fraction:
+        return value
+
+    @rpc.method
+    def imaginary(self, value: complex) -> complex:
+        return value
+
+    @rpc.method
+    def queue(self, value: deque[bytes]) -> deque[bytes]:
+        return value
+
+    @rpc.method
+    def queues(self, value: list[deque[deque[Fraction]]]) -> list[deque[deque[Fraction]]]:
+        return value
+
+    @rpc.method
+    def ordered(self, value: OrderedDict[int, Leaf]) -> OrderedDict[int, Leaf]:
         return value
 
     @rpc.method
@@ -268,6 +314,18 @@ VALUES = {
     "text": texts,
     "data": st.binary(),
     "nothing": st.none(),
+    "path": texts.map(Path),
+    "pure": texts.map(PurePath),
+    "ip": st.ip_addresses(v=6),
+    "host": st.ip_addresses(v=4).map(ipaddress.IPv4Interface),
+    "networks": st.dictionaries(
+        st.ip_addresses(v=4).map(ipaddress.IPv4Network), texts.map(Path), max_size=3
+    ),
+    "fraction": st.fractions(),
+    "imaginary": st.complex_numbers(allow_nan=False),
+    "queue": st.lists(st.binary(), max_size=4).map(deque),
+    "queues": st.lists(st.lists(st.lists(st.fractions()).map(deque), max_size=3).map(deque)),
+    "ordered": st.lists(st.tuples(long_integers, leaves), max_size=4).map(OrderedDict),
     "moment": moments | st.datetimes(),
     "day": st.dates(),
     "hour": st.times(),
@@ -456,6 +514,22 @@ WRONG = [
     ("level", 2, "Invalid enum value 2"),
     ("literal", "c", "Invalid enum value 'c'"),
     ("uuid", "no uuid", "Invalid UUID"),
+    ("path", b"x", r"Expected `Path`, got `bytes` - at `\$\[0\]`"),
+    ("ip", "1.2.3.4", "Expected `IPv6Address`, got '1.2.3.4'"),
+    ("ip", 1, "Expected `IPv6Address`, got `int`"),
+    ("host", "1.2.3.4/33", "Expected `IPv4Interface`"),
+    ("networks", {"1.2.3.4/8": "x"}, "Expected `IPv4Network`"),
+    ("fraction", "1/0", "Expected `Fraction`, got '1/0'"),
+    ("fraction", "1e999999999", "Expected `Fraction`"),
+    ("fraction", 1.5, "Expected `Fraction`, got `float`"),
+    ("imaginary", [1, "2"], "Expected `complex`, got `list`"),
+    ("imaginary", [1, 2, 3], "Expected `complex`, got `list`"),
+    ("imaginary", True, "Expected `complex`, got `bool`"),
+    ("queue", ["YWJj"], "Expected `bytes`, got `str`"),
+    ("queue", {"a": 1}, "Expected `deque`, got `dict`"),
+    ("queues", [[["1/3", 3]]], "Expected `Fraction`, got `int`"),
+    ("ordered", {"1": Leaf("x")}, "Expected `int`, got `str`"),
+    ("ordered", [1], "Expected `OrderedDict`, got `list`"),
     ("pair", (1, 2), r"Expected `str`, got `int` - at `\$\[0\]\[1\]`"),
     ("lists", [[1], ["x"]], r"Expected `int`, got `str` - at `\$\[0\]\[1\]\[0\]`"),
     ("tree", Tree(Leaf(3)), "Expected `str`, got `int`"),
@@ -496,7 +570,9 @@ UNSENDABLE = [
     (lambda: np.array([object()]), "dtype object cannot be sent"),
     (lambda: np.zeros(2, "i4,f8"), "cannot be sent"),
     (lambda: iter([1]), "list_iterator cannot be sent"),
-    (lambda: 3j, "complex cannot be sent"),
+    (lambda: PureWindowsPath("a"), "PureWindowsPath cannot be sent"),
+    (lambda: deque([1], maxlen=3), "a deque with maxlen cannot be sent"),
+    (type("Queue", (deque,), {}), "Queue cannot be sent"),
     (lambda: np.ma.array([1, 2], mask=[True, False]), "MaskedArray cannot be sent"),
     (lambda: [Plain()], "Plain cannot be sent"),
     (lambda: {"a": {"b": Plain()}}, "Plain cannot be sent"),

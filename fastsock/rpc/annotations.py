@@ -23,10 +23,14 @@ KNOWN = {
     "builtins": "bool bytearray bytes complex dict float frozenset int list memoryview object set"
     " str tuple",
     "typing": "Annotated Any Literal NotRequired",
+    "collections": "OrderedDict deque",
     "collections.abc": "Collection Iterable Mapping MutableMapping MutableSequence MutableSet"
     " Sequence Set",
     "datetime": "date datetime time timedelta",
     "decimal": "Decimal",
+    "fractions": "Fraction",
+    "ipaddress": "IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network",
+    "pathlib": "Path PosixPath PurePath PurePosixPath",
     "uuid": "UUID",
     "msgspec": "UnsetType",
     "numpy": "bool_ bytes_ complex64 complex128 datetime64 float16 float32 float64 int8 int16 int32"

@@ -21,7 +21,7 @@ from fastsock.rpc.schema import OWN
 __all__ = ["DescribedMethod", "as_json"]
 
 BYTES = ("bytes", "bytearray", "memoryview")
-MAPPINGS = ("dict", "Mapping", "MutableMapping")
+MAPPINGS = ("dict", "Mapping", "MutableMapping", "OrderedDict")
 
 
 class DescribedMethod:

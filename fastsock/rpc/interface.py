@@ -25,6 +25,7 @@ import msgspec
 from fastsock.rpc.calls import BoundMethod, BoundStream
 from fastsock.rpc.marshal import Codec
 from fastsock.rpc.schema import default_text, spell
+from fastsock.rpc.sendable import check_sendable
 
 __all__ = ["Interface", "Method", "Service", "Signature", "StreamMethod", "method"]
 
@@ -243,13 +244,34 @@ class Signature:
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The method as a function of its arguments in the order of the parameters: those that
-        are keyword-only as well."""
+        are keyword-only as well. TypeError for a function that cannot be called so."""
+        self._check(function)
         kinds = [each.kind for each in self.parameters.parameters.values()]
         names = list(self.types)[-kinds.count(inspect.Parameter.KEYWORD_ONLY) or len(kinds) :]
         if not names:
             return function
         at = len(kinds) - len(names)
         return lambda *args: function(*args[:at], **dict(zip(names, args[at:], strict=True)))
+
+    def _check(self, function: Callable[..., Any]) -> None:
+        """TypeError for an override that is not called as the marked method is."""
+        where = getattr(function, "__qualname__", repr(function))
+        if _is_async(function) and not self.asynchronous:
+            raise TypeError(f"{where} is async, but {self.text} is not; mark it @rpc.method, too")
+        named = [
+            name
+            for name, each in self.parameters.parameters.items()
+            if each.kind is each.KEYWORD_ONLY
+        ]
+        try:
+            parameters = inspect.signature(function)
+        except ValueError:  # One in C, which has none.
+            return
+        try:
+            ordered = len(self.types) - len(named)
+            parameters.bind(*[None] * ordered, **dict.fromkeys(named))
+        except TypeError as error:
+            raise TypeError(f"{where} is not called as {self.text}: {error}") from None
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the order of the parameters; TypeError as for a local call."""
@@ -340,8 +362,14 @@ def _check_types(where: str, signature: Signature) -> None:
         raise TypeError(f"{where}: this name cannot be called from afar")
     if signature.name in vars(Service):
         raise TypeError(f"{where}: a stub needs {signature.name} for itself; choose another name")
-    for part in ("arguments_codec", "result_codec"):
-        try:
-            getattr(signature, part)
-        except (TypeError, msgspec.MsgspecError) as error:
-            raise TypeError(f"{where}: {error}") from None
+    for name, each in signature.types.items():
+        _check_type(f"{where}: parameter {name!r}", each)
+    _check_type(f"{where}: its result", signature.result)
+
+
+def _check_type(where: str, type: Any) -> None:
+    try:
+        check_sendable(type)
+        Codec(type)
+    except (TypeError, NameError, msgspec.MsgspecError) as error:
+        raise TypeError(f"{where}: {spell(type)}: {error}") from None

@@ -22,6 +22,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from fastsock.rpc import wire
+from fastsock.rpc.standard import READERS, SENT_AS
 
 ARRAY = 1
 BYTES = 2
@@ -139,7 +140,10 @@ def _refuse_array(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A numpy scalar as Python's; TypeError for what cannot be sent."""
+    """A numpy scalar as Python's, and the plain form of what the standard library has; TypeError
+    for what cannot be sent."""
+    if sent_as := SENT_AS.get(type(value)):
+        return sent_as(value)
     if _is_numpy(value, "generic"):
         plain = value.item()
         if _is_numpy(plain, "generic"):
@@ -278,12 +282,18 @@ def _array_of(code: int, data: memoryview) -> Any:
 
 
 def _fitted(wanted: Any, value: Any) -> Any:
-    """msgspec's hook for types that it does not know: numpy's arrays and scalars."""
+    """msgspec's hook for types that it does not know: those of the standard library, numpy's
+    arrays and scalars."""
+    origin = typing.get_origin(wanted) or wanted
+    if reader := READERS.get(origin):
+        return reader(wanted, value, _fitted)
+    if origin.__module__.partition(".")[0] != "numpy":
+        return value
     import numpy
 
-    if isinstance(wanted, type) and issubclass(wanted, numpy.generic):
-        return _scalar(wanted, value)
-    dtypes = typing.get_args((typing.get_args(wanted) or (None, None))[1])
+    if issubclass(origin, numpy.generic):
+        return _scalar(origin, value)
+    dtypes = typing.get_args((*typing.get_args(wanted), None, None)[1])
     if dtypes and isinstance(value, numpy.ndarray) and dtypes[0] is not Any:
         dtype = typing.get_origin(dtypes[0]) or dtypes[0]
         if isinstance(dtype, type) and not numpy.issubdtype(value.dtype, dtype):
@@ -301,6 +311,8 @@ def _scalar(wanted: Any, value: Any) -> Any:
             got = type(value).__name__
             raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
         return value
+    if issubclass(wanted, numpy.complexfloating):
+        value = READERS[complex](wanted, value, _fitted)
     for kind, plain in (
         (numpy.bool_, bool),
         (numpy.integer, int),

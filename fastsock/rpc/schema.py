@@ -1,15 +1,17 @@
 """Types as text: for people, and for the digests by which two sides compare them."""
 
 import ast
+import dataclasses
 import enum
 import inspect
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-__all__ = ["OWN", "default_text", "fields_of", "form_of", "spell"]
+__all__ = ["OWN", "default_text", "fields_of", "form_of", "parts_of", "spell"]
 
 OWN = "..."
 """The default that only the program itself can name."""
@@ -97,6 +99,10 @@ def fields_of(record: type) -> dict[str, Any]:
     if not is_record:
         return {}
     hints = typing.get_type_hints(record, include_extras=True)
+    if dataclasses.is_dataclass(record):
+        return {each.name: hints[each.name] for each in dataclasses.fields(record)}
+    if issubclass(record, msgspec.Struct):
+        return {name: hints[name] for name in record.__struct_fields__}
     if not is_typeddict:
         return hints
     optional: frozenset[str] = getattr(record, "__optional_keys__", frozenset())
@@ -110,6 +116,30 @@ def _marked(hint: Any, optional: bool) -> Any:
     if mark in (typing.Required, typing.NotRequired):
         (hint,), optional = typing.get_args(hint), mark is typing.NotRequired
     return typing.NotRequired[hint] if optional else hint
+
+
+def parts_of(whole: Any, found: set[Any] | None = None) -> Iterator[Any]:
+    """The type and all those within: arguments of generics, types of fields, each once. What
+    stands inside NDArray or in a list of parameters is left out."""
+    found = set() if found is None else found
+    origin = typing.get_origin(whole)
+    if origin is typing.Annotated:  # Before it is hashed, which its notes need not allow.
+        yield from parts_of(typing.get_args(whole)[0], found)
+        return
+    if whole in found or origin in (typing.Literal, typing.ClassVar):
+        return
+    found.add(whole)
+    if hasattr(whole, "__supertype__") or hasattr(whole, "__value__"):
+        yield from parts_of(getattr(whole, "__supertype__", None) or whole.__value__, found)
+        return
+    yield whole
+    for each in () if _name(origin) == "ndarray" else typing.get_args(whole):
+        if each is not Ellipsis and not isinstance(each, list):
+            yield from parts_of(each, found)
+    record = origin or whole
+    if isinstance(record, _CLASS):
+        for each in fields_of(record).values():
+            yield from parts_of(each, found)
 
 
 def form_of(record: type) -> list[str]:
