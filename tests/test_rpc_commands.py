@@ -9,7 +9,11 @@ import re
 import signal
 import sys
 import uuid
+from collections import OrderedDict, deque
 from contextlib import ExitStack
+from fractions import Fraction
+from ipaddress import IPv4Network, IPv6Interface
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -389,6 +393,24 @@ def test_a_written_stub_says_what_the_service_says(made):
 def test_the_matchmaker_itself_can_be_written_down(imported):
     module = imported(stub_text(describe(Interface.of(Matchmaker))))
     assert module.Matchmaker.rpc_name == "fastsock.Matchmaker"
+
+
+class Shelf(rpc.Service):
+    @rpc.method
+    def put(self, path: Path, size: Fraction, at: complex) -> OrderedDict[IPv4Network, Path]:
+        raise NotImplementedError
+
+    @rpc.method
+    def hosts(self, value: deque[IPv6Interface]) -> None:
+        raise NotImplementedError
+
+
+def test_types_of_the_standard_library_can_be_written_down(imported):
+    ours = Interface.of(Shelf)
+    theirs = Interface.of(imported(stub_text(describe(ours))).Shelf)
+    for name, method in ours.methods.items():
+        assert theirs.methods[name].digest == method.digest
+        assert theirs.methods[name].types == method.types
 
 
 PAYLOADS = [
