@@ -142,9 +142,48 @@ def test_what_all_clients_hold_is_bounded(start, closing, caplog):
     with RawClient(server.address) as friend:
         friend.call(1, "pooled", 5)
         assert friend.result(1) == 5
+        friend.say(frame(raw.BYE))
     for client in clients:
         client.say(frame(raw.BYE))
     wait_until(lambda: server._skeleton.budget.held_bytes == 0, "all is given back")
+
+
+def test_kept_answers_of_clients_that_are_away_are_bounded_and_freed_by_time(start):
+    limit = 256 << 10
+    server = start(body_bytes_max=1 << 16, held_bytes_max=limit, session_seconds=1.0)
+    budget = server._skeleton.budget
+    for _ in range(4):
+        with RawClient(server.address) as client:
+            for number in range(1, 9):
+                client.call(number, "echo", bytes(30_000))
+                client.result(number)
+            wait_until(lambda: budget.held_bytes > 30_000, "answers count")
+            assert budget.held_bytes <= limit
+    with RawClient(server.address) as friend:
+        friend.call(1, "pooled", 5)
+        assert friend.result(1) == 5
+    wait_until(lambda: budget.held_bytes == 0, "all is given back")
+
+
+def test_answers_that_the_client_has_are_not_held(start):
+    server = start()
+    budget = server._skeleton.budget
+    with RawClient(server.address) as client:
+        for number in range(1, 101):
+            client.call(number, "record", "x")
+            client.result(number)
+        assert budget.held_bytes >= 100
+        client.say(frame(raw.ACK, payload=struct.pack(">100Q", *range(1, 101))))
+        wait_until(lambda: budget.held_bytes <= 4 << 12, "they are given back")
+        client.say(frame(raw.BYE))
+        wait_until(lambda: budget.held_bytes == 0, "and the rest")
+
+
+def test_an_ack_names_no_more_calls_than_are_kept(start):
+    with RawClient(start().address) as client:
+        client.say(frame(raw.ACK, payload=bytes(8 * 1025)))
+        refused = client.hear()
+        assert (refused.kind, refused.value[0]) == (raw.REFUSED, BAD_REQUEST)
 
 
 @pytest.mark.parametrize("metadata", [{"k": "x" * 9000}, {str(n): "" for n in range(400)}])

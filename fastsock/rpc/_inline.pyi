@@ -1,11 +1,12 @@
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, final
 
 from fastsock._connection import Connection
 from fastsock._lock import Lock
+from fastsock.rpc.budget import Budget
 from fastsock.rpc.context import Context
 from fastsock.rpc.interface import Signature
 
@@ -60,8 +61,7 @@ class SessionCore:
     outgoing: Any
     peer: tuple[str, int] | str
     highest: int
-    kept_bytes: int
-    def __init__(self, metadata: Mapping[str, str]) -> None: ...
+    def __init__(self, metadata: Mapping[str, str], budget: Budget) -> None: ...
     @property
     def metadata(self) -> Mapping[str, str]: ...
     @property
@@ -74,6 +74,8 @@ class SessionCore:
     def incomplete(self) -> set[int]: ...
     def seen(self, number: int) -> bool: ...
     def keep(self, call: int, kind: int, flags: int, body: Any, size: int) -> None: ...
+    def forget(self, numbers: Iterable[int]) -> None: ...
+    def forget_all(self) -> None: ...
 
 @final
 class InlineMethod:

@@ -25,6 +25,10 @@ cdef enum:
     # Answers that are kept for one session: so many, and together so long.
     KEPT_MAX = 1024
     KEPT_BYTES_MAX = 1 << 20
+    # About what each takes beside its body.
+    KEPT_BYTES_EACH = 256
+    # What a server's budget gives for them at a time, so that not every call asks it.
+    KEPT_STEP = 1 << 12
     # Of the calls that InlineCalls runs, the time of one in so many is taken.
     SAMPLE = 64
     # Of times: up to 2 ** 39 microseconds, which is six days.
@@ -154,10 +158,13 @@ cdef class SessionCore:
     cdef public OutgoingCore outgoing
     cdef public object peer
     cdef public uint64_t highest
-    cdef public Py_ssize_t kept_bytes
+    cdef object budget
+    cdef Py_ssize_t kept_bytes, kept_paid
+    cdef bint gone
 
-    def __init__(self, metadata):
+    def __init__(self, metadata, budget):
         self.metadata = metadata
+        self.budget = budget
         self.lock = Lock()
         self.running = {}
         self.kept = {}
@@ -176,11 +183,60 @@ cdef class SessionCore:
         return True
 
     cpdef keep(self, uint64_t call, int kind, int flags, body, Py_ssize_t size):
-        """Keeps an answer of so many bytes until the client has it. The lock is held."""
+        """Keeps an answer of so many bytes until the client has it. Where there is no room for all,
+        the oldest go. The lock is held."""
+        if self.gone:
+            return
         self.kept[call] = kind, flags, body, size
-        self.kept_bytes += size
+        self.kept_bytes += size + KEPT_BYTES_EACH
         while len(self.kept) > KEPT_MAX or self.kept_bytes > KEPT_BYTES_MAX:
-            self.kept_bytes -= self.kept.pop(next(iter(self.kept)))[3]
+            self.drop_oldest()
+        while self.kept_bytes > self.kept_paid and not self.pay():
+            self.drop_oldest()
+
+    cdef int drop_oldest(self) except -1:
+        self.kept_bytes -= self.kept.pop(next(iter(self.kept)))[3] + KEPT_BYTES_EACH
+        return 0
+
+    cdef bint pay(self) except -1:
+        """Takes what the kept answers need from the budget; False if there is not so much."""
+        cdef Py_ssize_t more = self.kept_bytes - self.kept_paid + KEPT_STEP - 1
+        more -= more % KEPT_STEP
+        if not self.budget.take(self, more):
+            return False
+        self.kept_paid += more
+        return True
+
+    def forget(self, numbers):
+        """The client has the answers of these calls."""
+        self.lock.take()
+        try:
+            for number in numbers:
+                kept = self.kept.pop(number, None)
+                if kept is not None:
+                    self.kept_bytes -= kept[3] + KEPT_BYTES_EACH
+            self.repay(4 * KEPT_STEP)
+        finally:
+            self.lock.give()
+
+    def forget_all(self):
+        """The client will not come back: nothing is kept for it from now on."""
+        self.lock.take()
+        try:
+            self.gone = True
+            self.kept.clear()
+            self.kept_bytes = 0
+            self.repay(0)
+        finally:
+            self.lock.give()
+
+    cdef int repay(self, Py_ssize_t spare) except -1:
+        """Gives back what the kept answers do not need, if that is more than is to spare."""
+        cdef Py_ssize_t less = self.kept_paid - self.kept_bytes
+        if less > spare:
+            self.kept_paid -= less
+            self.budget.give(self, less)
+        return 0
 
 
 @cython.final

@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import socket
+import struct
 import threading
 from collections import ChainMap, OrderedDict, deque
 from collections.abc import Sequence
@@ -59,6 +60,9 @@ TURN_MESSAGES_MAX = 64
 CROWDED = 10
 """The time for a hello is so many times shorter while silent connections take half of what is
 left."""
+
+KEPT_MAX = 1024
+"""Answers that are kept for one client: no ACK needs to name more."""
 
 TEXT_MAX = 200
 """Characters of a signature that a hello shows."""
@@ -116,9 +120,10 @@ def serve(
     sessions_max     clients that may be away at a time; the longest away are forgotten
     greeting_seconds for so long a connection may be without a hello; a tenth of that while such
                      connections take half of the places that are left
-    held_bytes_max   what unfinished arguments and calls that wait or run take, for all clients
-                     together, of which each may have as much as is left; None: four times
-                     body_bytes_max. More is refused with Overloaded
+    held_bytes_max   what unfinished arguments, calls that wait or run, and answers kept for clients
+                     take, for all clients together, of which each may have as much as is left;
+                     None: four times body_bytes_max. Calls beyond it are refused with Overloaded,
+                     the oldest answers are not kept any more
     metadata_bytes_max  the longest metadata of a client and of a call; an entry counts 32 more
     tracebacks       whether callers see the traceback of an exception
     interceptors     each is called around each method: ``interceptor(context, proceed)`` returns
@@ -429,6 +434,7 @@ class Server:
             forgotten = self._forget_sessions()
             first = next(iter(self._away.values()), None)
         for session in forgotten:
+            session.forget_all()
             session.cancel_all()
         due = self._hang_up_on_silent()
         if first is not None and first.left_at is not None:
@@ -489,13 +495,21 @@ class Server:
             if session.cancel(number):
                 self._answer_error(session, number, Cancelled("cancelled before it had come"))
         elif kind == wire.ACK:
-            session.forget(memoryview(frame)[wire.HEADER_BYTES :])
+            self._forget_answers(session, conn, memoryview(frame)[wire.HEADER_BYTES :])
         elif kind == wire.PING:
             outgoing.put_control(wire.frame(wire.PONG))
         elif kind == wire.BYE:
             self._end(session)
         else:
             self._refuse(conn, BadRequest(f"a frame of unknown kind {kind}"))
+
+    def _forget_answers(self, session: Session, conn: Connection, payload: memoryview) -> None:
+        count = len(payload) // 8
+        if count > KEPT_MAX:
+            why = f"an ACK names {count} calls; {KEPT_MAX} are the most that are kept"
+            self._refuse(conn, BadRequest(why))
+            return
+        session.forget(struct.unpack_from(f">{count}Q", payload))
 
     def _refuse(self, conn: Connection, error: RpcError) -> None:
         """Says why, and closes the connection. A client that is refused has no second hello."""
@@ -511,8 +525,11 @@ class Server:
             return
         session.detach()
         with self._lock:
-            if self._sessions.get(session.token) is session:
+            away = self._sessions.get(session.token) is session
+            if away:
                 self._away[session.token] = session
+        if not away:
+            session.forget_all()
         self._keeper.look()
 
     def _forget_sessions(self) -> list[Session]:
@@ -538,6 +555,7 @@ class Server:
         if session.conn is not None:
             session.conn.context = False
         session.detach()
+        session.forget_all()
         session.cancel_all(oneway=False)
 
     # ---- Hello ----
@@ -552,13 +570,16 @@ class Server:
             self._refuse(conn, error)
             return
         with self._lock:
-            session = self._sessions.get(hello.session) if hello.resume else None
+            known = self._sessions.get(hello.session)
+            session = known if hello.resume else None
             resumed = session is not None
             if session is None:
                 budget, drop = self._skeleton.budget, self._skeleton.drop
                 session = Session(hello.session, hello.metadata, budget, drop)
             self._sessions[hello.session] = session
             self._away.pop(hello.session, None)
+        if known is not None and known is not session:
+            known.forget_all()
         if session.conn is not None:
             session.conn.context = False
             session.conn.close()

@@ -5,7 +5,6 @@ calls and gets kept answers, and no call runs twice. Numbers of calls only grow:
 above the highest, does not run and is not kept has been here, and its outcome is no longer known.
 """
 
-import struct
 from collections.abc import Callable, Iterator
 from time import monotonic
 from types import MappingProxyType
@@ -51,7 +50,7 @@ class Session(SessionCore):
         drop: "Callable[[Running], object]",
     ) -> None:
         """``drop(call)`` ends a call that is cancelled and has not begun."""
-        super().__init__(MappingProxyType(metadata))
+        super().__init__(MappingProxyType(metadata), budget)
         self.shared = metadata
         self.token = token
         self.line = Line()
@@ -142,15 +141,6 @@ class Session(SessionCore):
         if kept is not None and outgoing is not None:
             send(outgoing, call, *kept[:3], None)
         return kept is not None
-
-    def forget(self, payload: memoryview) -> None:
-        """The client has these answers."""
-        numbers = struct.unpack(f">{len(payload) // 8}Q", payload[: len(payload) // 8 * 8])
-        with self.lock:
-            for number in numbers:
-                kept = self.kept.pop(number, None)
-                if kept is not None:
-                    self.kept_bytes -= kept[3]
 
     @property
     def kept_count(self) -> int:
