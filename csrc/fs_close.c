@@ -21,7 +21,7 @@ static void set_reason(fs_conn *conn, fs_reason reason) {
 }
 
 static void set_linger(fs_reactor *r, fs_conn *conn) {
-  fs_wheel_set(&r->wheel, &conn->timer, r->now_ns + r->config.linger_ns);
+  fs_wheel_set(&r->wheel, &conn->timer, r->now_ns + atomic_load(&r->linger_ns));
 }
 
 void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
@@ -37,7 +37,7 @@ void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
 }
 
 void fs_close_flushed(fs_reactor *r, fs_conn *conn) {
-  if (conn->peer_eof || r->config.linger_ns == 0 || fs_sys_shutdown_write(conn->fd) < 0) {
+  if (conn->peer_eof || atomic_load(&r->linger_ns) == 0 || fs_sys_shutdown_write(conn->fd) < 0) {
     fs_close_kill(r, conn, conn->reason);
     return;
   }

@@ -142,6 +142,10 @@ int fs_reactor_trust(fs_reactor *r, uint64_t handle) {
   return conn ? 0 : FS_EGONE;
 }
 
+void fs_reactor_set_linger(fs_reactor *r, uint64_t linger_ns) {
+  atomic_store(&r->linger_ns, linger_ns);
+}
+
 void fs_reactor_close(fs_reactor *r) {
   pthread_mutex_lock(&r->lock);
   atomic_store(&r->closing, true);

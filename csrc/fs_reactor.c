@@ -44,6 +44,7 @@ static int allocate(fs_reactor *r) {
 
 static void init_fields(fs_reactor *r, const fs_config *config) {
   r->config = *config;
+  atomic_init(&r->linger_ns, config->linger_ns);
   r->poll.fd = r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
   fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,    &r->stalled,

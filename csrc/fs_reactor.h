@@ -116,6 +116,7 @@ typedef struct fs_reactor {
   atomic_uint waiter_count; /* in waiters */
   atomic_bool room_wanted;  /* somebody waits for room since fs_expire last looked */
   atomic_bool closing;
+  _Atomic uint64_t linger_ns; /* any thread may store it */
 
   /* Under turn. */
   fs_list ready, stalled, served, pending, gapped, dead, reported;
@@ -214,6 +215,9 @@ int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason
 
 /* Stops listening and closes every connection in an orderly way; turns finish it. Idempotent. */
 void fs_reactor_close(fs_reactor *reactor);
+
+/* Connections that begin to close from now on have so long, in place of config.linger_ns. */
+void fs_reactor_set_linger(fs_reactor *reactor, uint64_t linger_ns);
 
 /* Begins a waiter, whose fields of its kind the caller sets; DRAIN captures what is queued now. */
 void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind);

@@ -53,3 +53,12 @@ __all__ = [
     "resolve",
     "socketpair",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """``__version__``, looked up only when it is asked for, since that takes time."""
+    if name != "__version__":
+        raise AttributeError(f"module 'fastsock' has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("fastsock")

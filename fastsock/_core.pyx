@@ -275,7 +275,9 @@ cdef class Engine:
         """Whether the server is closed and every connection has ended and was reported."""
         return self.queued_at >= len(self.queued) and fs_reactor_ended(self.live())
 
-    def _close(self):
+    def _close(self, linger):
+        """Begins to close; connections that have not ended after linger seconds are cut off."""
+        fs_reactor_set_linger(self.live(), ns_of(linger))
         fs_reactor_close(self.live())
 
     # ---- Publishing ----

@@ -237,6 +237,7 @@ cdef extern from "fs_reactor.h" nogil:
     int fs_reactor_trust(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
     void fs_reactor_close(fs_reactor *reactor)
+    void fs_reactor_set_linger(fs_reactor *reactor, uint64_t linger_ns)
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
     bint fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter)
     bint fs_reactor_ended(fs_reactor *reactor)

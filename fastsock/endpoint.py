@@ -19,8 +19,11 @@ class Endpoint(Closing, ClientCore):
 
     _linger = 0.0
 
-    def __init__(self) -> None:
-        raise TypeError("use Client.connect(address) or SingleServer(address).accept()")
+    def __init__(self, *given: object, **options: object) -> None:
+        address = repr(given[0]) if given else "address"
+        raise TypeError(
+            f"use Client.connect({address}), or SingleServer(address).accept() at the other end"
+        )
 
     @classmethod
     def _adopted(cls, fd: int, peer: tuple[str, int] | str, options: dict[str, Any]) -> Self:

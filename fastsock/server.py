@@ -272,22 +272,27 @@ class MultiServer(Closing, Engine):
             self._release()
             self.close()
 
-    def close(self) -> None:
+    def close(self, *, linger: float | None = None) -> None:
         """Stops listening and closes every connection in an orderly way. Idempotent.
 
-        What was published still goes out; whoever does not take it within ``linger`` is cut off.
+        What was published still goes out; a client that does not take it within ``linger`` seconds
+        (None: those of the server) is cut off. ``linger=0`` does not wait, as an event loop that
+        drives the server needs it: remove ``fileno()`` from the loop first.
         In a forked child it does nothing. Returns when all connections have ended, except in a
         handler: then the serving thread ends them after it. Iteration goes on until every
         ``Disconnected`` is delivered.
         """
+        if linger is None:
+            linger = self._linger
+        check_seconds("linger", linger)
         if self._abandoned:
             return
         if self._file is not None:
             self._file.remove()
-        self._close()
+        self._close(linger)
         if self._drives:
             return
-        self._wait_closed(self._linger + CLOSE_MARGIN)
+        self._wait_closed(linger + CLOSE_MARGIN)
         if self._thread and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_MARGIN)
 
@@ -358,7 +363,10 @@ def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
     check_count("log_bytes", log_bytes, 1 << 40)
     page = os.sysconf("SC_PAGESIZE")
     if log_bytes & (log_bytes - 1) or log_bytes < page:
-        raise ValueError(f"log_bytes must be a power of two of at least {page}, not {log_bytes}")
+        right = max(page, 1 << (log_bytes - 1).bit_length())
+        raise ValueError(
+            f"log_bytes must be a power of two of at least {page}, such as {right}, not {log_bytes}"
+        )
     least = 4 * (message_bytes_max + 4)
     if log_bytes < least:
         raise ValueError(

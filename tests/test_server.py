@@ -1,5 +1,6 @@
 """MultiServer, driven in each of its ways, with plain sockets as clients."""
 
+import importlib.metadata
 import logging
 import socket
 import threading
@@ -8,11 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import WAIT, read_exactly, read_to_end, wait_until
 
+import fastsock
 from fastsock import (
     Client,
     Connected,
     ConnectionClosed,
     Disconnected,
+    LogFull,
     Message,
     MultiServer,
     Reason,
@@ -534,3 +537,42 @@ def test_sending_to_a_connection_that_has_ended_returns_false(serve, dial):
     assert (conn.reason, caught.value.by, caught.value.number) == (Reason.PEER, "peer", 1)
     conn.close()
     server.broadcast(b"for the others", exclude=conn)
+
+
+# ---- The first mistakes ----
+
+
+def test_closing_without_lingering_waits_for_nobody(serve, dial):
+    """A client that takes nothing would otherwise have all of the server's linger."""
+    server = serve(linger=3600.0, slow_policy="block", log_bytes=1 << 20)
+    dial(server)
+    server.wait_connections(1, timeout=WAIT)
+    with pytest.raises(LogFull):
+        for _ in range(1000):
+            server.broadcast(bytes(60_000).replace(b"\0", b"x"), timeout=0)
+    server.close(linger=0)
+    assert server.stats().connections == ()
+
+
+@pytest.mark.parametrize("linger", [-1, float("nan"), float("inf")])
+def test_a_linger_that_cannot_be_closes_nothing(serve, linger):
+    server = serve()
+    with pytest.raises(ValueError, match="linger must be from 0 to 1e9 seconds"):
+        server.close(linger=linger)
+    assert not server._closed
+
+
+def test_log_bytes_that_would_be_right_are_named():
+    with pytest.raises(ValueError, match="such as 8388608, not 5000000"):
+        MultiServer(("127.0.0.1", 0), log_bytes=5_000_000)
+
+
+def test_a_client_made_without_connect_says_how():
+    with pytest.raises(TypeError, match=r"use Client.connect\(\('127.0.0.1', 9\)\)"):
+        Client(("127.0.0.1", 9))
+
+
+def test_the_version_is_that_of_the_package():
+    assert fastsock.__version__ == importlib.metadata.version("fastsock")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fastsock.nothing  # noqa: B018
