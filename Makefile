@@ -35,10 +35,12 @@ pytest: build tools
 soak: build
 	SOAK_SEEDS=3000 $(BIN)/python -m pytest tests/test_model.py
 
-# Made-up bytes for the codecs and for receiving, FUZZ_SECONDS in all.
-fuzz:
+# Made-up bytes for the codecs and for receiving, FUZZ_SECONDS in all; then as long for RPC's values
+# and frames.
+fuzz: build
 	@tests/tools.sh clang:clang
 	$(MAKE) --no-print-directory -C tests/c fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+	$(BIN)/python tests/fuzz_rpc.py $(FUZZ_SECONDS)
 
 # Programs of other packages that the tests talk to.
 tools:

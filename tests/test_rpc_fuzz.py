@@ -9,6 +9,7 @@ import pytest
 import rpc_raw as raw
 from calls import Call
 from conftest import WAIT, read_to_end, wait_until
+from fuzz_rpc import fuzz
 from rpc_ends import resident_bytes
 from rpc_raw import LyingServer, Proxy, RawClient
 
@@ -261,3 +262,8 @@ def test_a_client_survives_mutated_answers(stub, recorded, seed):
                 assert isinstance(outcome, kind | rpc.RpcError | KeyError), repr(outcome)
             store.close()
     assert resident_bytes() - before < MEMORY
+
+
+def test_made_up_values_and_frames_end_in_time_without_surprise():
+    """A short run of what ``make fuzz`` does, with the time limit of tests."""
+    assert fuzz(WAIT, seed=1, input_seconds=WAIT, count=200) > 0
