@@ -1,8 +1,10 @@
 # make demo and make test set up all they need: a virtual environment in .venv, the requirements
-# in it, and the C extensions, built in place. FASTSOCK_BUILD=debug|asan|cov changes the build.
+# in it, and the C extensions, built in place. What only the tests need comes with make test.
+# FASTSOCK_BUILD=debug|asan|cov changes the build.
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx fastsock/*/*.pxd) \
   setup.py
 ASAN_LIB := build/asan/lib
@@ -11,7 +13,7 @@ ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors s
   rpc_types))
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test ctest tsan pytest soak fuzz tools debug asan cov bench dashboard \
+.PHONY: ready build demo test ctest tsan pytest soak fuzz tools debug asan cov bench dashboard \
   bench-gate check wheel clean
 
 build: build/built
@@ -19,7 +21,7 @@ build: build/built
 demo: build
 	$(BIN)/fastsock-chat demo
 
-test: ctest pytest
+test: ready ctest pytest
 
 ctest:
 	$(MAKE) --no-print-directory -C tests/c
@@ -28,11 +30,11 @@ ctest:
 tsan:
 	$(MAKE) --no-print-directory -C tests/c tsan
 
-pytest: build tools
+pytest: build .venv/dev tools
 	$(BIN)/python -m pytest
 
 # The model test over many more seeds; a few minutes.
-soak: build
+soak: build .venv/dev
 	SOAK_SEEDS=3000 $(BIN)/python -m pytest tests/test_model.py
 
 # Made-up bytes for the codecs and for receiving, FUZZ_SECONDS in all; then as long for RPC's values
@@ -46,49 +48,63 @@ fuzz: build
 tools:
 	@tests/tools.sh
 
-.venv/ready: pyproject.toml
+# Ends with one line if this machine lacks what the build needs.
+ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "fastsock needs Python 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }
+	@command -v $(firstword $(CC)) >/dev/null || \
+	  { echo "fastsock needs a C compiler: apt-get install gcc python3-dev" >&2; exit 1; }
+	@[ ! -x $(BIN)/python ] || [ "$$($(BIN)/python -V)" = "$$($(PYTHON) -V)" ] || \
+	  { echo ".venv has $$($(BIN)/python -V), not $$($(PYTHON) -V): make clean" >&2; exit 1; }
+
+# What the demo needs. Compiles the extensions, too.
+.venv/ready: pyproject.toml | ready
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" "Cython>=3.1"
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	$(PIP) "setuptools>=77" "Cython>=3.1"
+	$(PIP) --no-build-isolation --editable '.[chat]'
+	touch $@
+
+# What the tests, the checks and the benchmarks need.
+.venv/dev: .venv/ready | build/built
+	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 
 build/built: .venv/ready $(SOURCES)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
-debug:
-	FASTSOCK_BUILD=debug $(MAKE) --always-make build/built
+debug: .venv/ready
+	FASTSOCK_BUILD=debug $(BIN)/python setup.py --quiet build_ext --inplace --force
+	touch build/built
 
 # The tests that move bytes, against extensions with AddressSanitizer and UBSan, which are built
 # beside the others; some minutes.
-asan: .venv/ready tools
+asan: .venv/dev tools
 	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
 	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 UBSAN_OPTIONS=halt_on_error=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	  $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
 
-cov: .venv/ready
+cov: .venv/dev
 	FASTSOCK_BUILD=cov $(BIN)/python setup.py --quiet build --build-base build/cov --build-lib build/cov/lib
 	cd tests && PYTHONPATH=$(CURDIR)/build/cov/lib $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. .
 	$(BIN)/gcovr --root . --filter csrc/ build/cov
 
 # Hot calls beside what plain Python does, half a minute; saved in .benchmarks.
 # BENCH=--benchmark-compare holds them against the last ones.
-bench: build
+bench: build .venv/dev
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-autosave $(BENCH)
 
 # All scenarios in their quick form, and a page of all saved results.
-dashboard: build
+dashboard: build .venv/dev
 	$(BIN)/python -m benchmarks.suite --quick
 	$(BIN)/python -m benchmarks.dashboard -o build/dashboard.html
 
 # Fails where a ratio fell below its floor (benchmarks/floors.toml).
-bench-gate: build
+bench-gate: build .venv/dev
 	$(BIN)/python -m benchmarks.gate
 
-check: build
+check: build .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -104,4 +120,6 @@ wheel: .venv/ready
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf build dist .venv fastsock/*.so *.egg-info
+	rm -rf build dist results .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	find benchmarks examples fastsock tests \( -name __pycache__ -o -name '*.so' -o -name .hypothesis \) -prune \
+	  -exec rm -rf {} +

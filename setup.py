@@ -4,76 +4,119 @@ FASTSOCK_BUILD selects the flags: release (default), debug, asan or cov. The war
 the business of "make ctest", which compiles it without Cython's generated code.
 """
 
+import copy
 import os
+import shlex
+import shutil
+import sysconfig
 from glob import glob
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 FLAGS = {
-    "release": ["-O3", "-DNDEBUG"],
+    "release": ["-O3", "-DNDEBUG", "-g0"],
     "debug": ["-O0", "-g3"],
     "asan": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
     "cov": ["-O0", "-g", "--coverage"],
 }
-build = os.environ.get("FASTSOCK_BUILD", "release")
-if build not in FLAGS:
-    raise SystemExit(f"FASTSOCK_BUILD={build!r} is not one of {', '.join(FLAGS)}")
+LINK_FLAGS = {"release": ["-s"], "asan": ["-fsanitize=address,undefined"], "cov": ["--coverage"]}
+KIND = os.environ.get("FASTSOCK_BUILD", "release")
+if KIND not in FLAGS:
+    raise SystemExit(f"FASTSOCK_BUILD={KIND!r} is not one of {', '.join(FLAGS)}")
 
-compile_args = ["-std=c11", "-fvisibility=hidden", *FLAGS[build]]
-link_args = [flag for flag in FLAGS[build] if flag.startswith(("-fsanitize", "--coverage"))]
 BATCH = "csrc/fs_batch.c"  # for _batch alone
-PLAIN = (
-    *("_address", "_call", "_config", "_connection", "_events", "_gathered", "_hot", "_lock"),
-    *("_message", "_posix", "rpc._body", "rpc._calling", "rpc._inline", "rpc._values"),
-)
+LINKED = {
+    "fastsock._batch": [BATCH],
+    "fastsock._client": ["csrc/fs_sys.c", *sorted(glob("csrc/fs_codec_*.c"))],
+    "fastsock._convert": ["csrc/fs_sys.c"],
+    "fastsock._core": sorted(set(glob("csrc/*.c")) - {BATCH}),
+    "fastsock._listener": ["csrc/fs_sys.c"],
+}
+"""The C files that an extension links; the others link none."""
 
 
-def extension(name: str, sources: list[str]) -> Extension:
-    """One extension module: fastsock/<name>.pyx and the C files that it links."""
+def extension(source: str) -> Extension:
+    """The extension module of a .pyx file."""
+    name = source.removesuffix(".pyx").replace("/", ".")
     return Extension(
-        f"fastsock.{name}",
-        [f"fastsock/{name.replace('.', '/')}.pyx", *sources],
-        depends=[*glob("csrc/*.h"), *glob("fastsock/**/*.pxd", recursive=True), "setup.py"],
+        name,
+        [source, *LINKED.get(name, ())],
+        depends=[
+            *sorted(glob("csrc/*.h")),
+            *sorted(glob("fastsock/**/*.pxd", recursive=True)),
+            "setup.py",
+        ],
         include_dirs=["csrc"],
         define_macros=[("_GNU_SOURCE", None)],
-        extra_compile_args=compile_args,
-        extra_link_args=link_args,
+        extra_compile_args=["-std=c11", "-fvisibility=hidden", *FLAGS[KIND]],
+        extra_link_args=LINK_FLAGS.get(KIND, []),
     )
 
 
+def need_compiler() -> None:
+    """Ends with one line if the extensions cannot be compiled here."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(compiler) is None:
+        raise SystemExit(
+            f"fastsock needs a C compiler, and there is no {compiler}: apt-get install gcc"
+        )
+    header = os.path.join(sysconfig.get_path("include"), "Python.h")
+    if not os.path.exists(header):
+        raise SystemExit(f"fastsock needs {header}: apt-get install python3-dev")
+
+
+class Build(build):
+    """Compiles first: what cannot be compiled ends before anything is copied."""
+
+    sub_commands = sorted(build.sub_commands, key=lambda command: command[0] != "build_ext")
+
+
 class BuildExt(build_ext):
-    """Keeps the object files of a source that several extensions link apart: each has coverage
-    notes of its own."""
+    """Compiles the extensions beside each other, on all processors."""
+
+    def run(self) -> None:
+        need_compiler()
+        if self.inplace:  # An editable installation and "make build" share what is compiled.
+            self.build_lib, self.build_temp = f"build/{KIND}/lib", f"build/{KIND}/temp"
+        self.parallel = self.parallel or os.cpu_count()
+        self._to_c()
+        super().run()
+
+    def _to_c(self) -> None:
+        from Cython.Build import cythonize
+
+        made = cythonize(
+            self.extensions,
+            build_dir=f"build/cython-{KIND}",
+            nthreads=self.parallel,
+            quiet=True,
+            compiler_directives={
+                "language_level": 3,
+                "auto_pickle": False,
+                "boundscheck": False,
+                "wraparound": False,
+                "embedsignature": True,
+                "embedsignature.format": "python",
+                "warn.unreachable": True,
+            },
+        )
+        for ext, in_c in zip(self.extensions, made, strict=True):
+            ext.sources, ext.depends = in_c.sources, in_c.depends
 
     def build_extension(self, ext: Extension) -> None:
-        shared = self.build_temp
-        self.build_temp = os.path.join(shared, ext.name)
-        super().build_extension(ext)
-        self.build_temp = shared
+        """Keeps the objects of each extension apart: a source that several link is compiled at
+        the same time, and has coverage notes for each."""
+        alone = copy.copy(self)
+        alone.build_temp = os.path.join(self.build_temp, ext.name)
+        super(BuildExt, alone).build_extension(ext)
 
 
-setup(
-    cmdclass={"build_ext": BuildExt},
-    ext_modules=cythonize(
-        [
-            extension("_convert", ["csrc/fs_sys.c"]),
-            extension("_listener", ["csrc/fs_sys.c"]),
-            extension("_core", sorted(set(glob("csrc/*.c")) - {BATCH})),
-            extension("_client", ["csrc/fs_sys.c", *glob("csrc/fs_codec_*.c")]),
-            extension("_batch", [BATCH]),
-            *(extension(name, []) for name in PLAIN),
+if __name__ == "__main__":  # The processes that run Cython may import this file.
+    setup(
+        cmdclass={"build": Build, "build_ext": BuildExt},
+        ext_modules=[
+            extension(source) for source in sorted(glob("fastsock/**/*.pyx", recursive=True))
         ],
-        build_dir=f"build/cython-{build}",
-        compiler_directives={
-            "language_level": 3,
-            "auto_pickle": False,
-            "boundscheck": False,
-            "wraparound": False,
-            "embedsignature": True,
-            "embedsignature.format": "python",
-            "warn.unreachable": True,
-        },
-    ),
-)
+    )
