@@ -1,6 +1,13 @@
 """Push messages to many sockets, and call other processes, at the speed of C."""
 
-from fastsock import posix
+try:
+    from fastsock import posix
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("fastsock._"):
+        raise
+    raise ImportError(
+        f"{error.name} is not compiled for this Python: run 'make build' in the clone"
+    ) from None
 from fastsock._connection import Channel, Connection
 from fastsock._events import Connected, Disconnected, Event, Gap, Message, Reason
 from fastsock.client import Client

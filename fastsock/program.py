@@ -11,6 +11,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
+from fastsock.extras import how_to_install
+
 if TYPE_CHECKING:
     import click
     from typing_extensions import Buffer
@@ -40,7 +42,7 @@ def need(program: str, extra: str, packages: tuple[str, ...]) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         names = " and ".join(missing)
-        print(f"{program}: {names} missing: pip install 'fastsock[{extra}]'", file=sys.stderr)
+        print(f"{program}: {names} missing: {how_to_install(extra)}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -406,13 +406,6 @@ def test_no_command_and_an_unknown_one(programs):
         assert chat.err.count("\n") == 1
 
 
-def test_without_the_chat_extra_one_line_says_how_to_get_it(programs):
-    script = "import sys; sys.modules['rich'] = None; import fastsock.chat as c; c.main()"
-    chat = programs.python("-c", script)
-    assert chat.wait() == 1
-    assert chat.err == "fastsock-chat: rich missing: pip install 'fastsock[chat]'\n"
-
-
 def test_fastsock_alone_imports_nothing_of_the_chat(programs):
     script = "import fastsock, sys; print({'click', 'rich', 'prompt_toolkit'} & set(sys.modules))"
     chat = programs.python("-c", script)

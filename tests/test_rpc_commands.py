@@ -266,16 +266,6 @@ def test_a_server_that_is_no_matchmaker(run, serve_rpc):
     bad(run("list", where), 1, f"{where}: it serves Store version 2, not fastsock.Matchmaker")
 
 
-def test_what_is_missing_is_said(programs):
-    """Without click, one line says how to get it."""
-    code = "import sys; sys.modules['click'] = None; from fastsock import rpc_script as s; "
-    code += "import importlib.util as u; f = u.find_spec; "
-    code += "u.find_spec = lambda n: None if n in ('click', 'rich') else f(n); s.main()"
-    process = programs.python("-c", code)
-    assert process.wait() == 1
-    assert process.err == "fastsock-rpc: click and rich missing: pip install 'fastsock[rpc]'\n"
-
-
 # ---- Terminals ----
 
 

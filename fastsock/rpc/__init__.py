@@ -7,7 +7,14 @@ object of it, and :func:`connect` returns a stub that has the same methods and t
 try:
     import msgspec as _msgspec  # noqa: F401
 except ImportError:
-    raise ImportError("fastsock.rpc needs msgspec: pip install 'fastsock[rpc]'") from None
+    import sys
+
+    from fastsock.extras import how_to_install
+
+    missing = f"fastsock.rpc needs msgspec: {how_to_install('rpc')}"
+    if sys.argv[:1] == ["-m"] and "fastsock.rpc" in sys.orig_argv:
+        sys.exit(missing)  # "python -m fastsock.rpc" begins here: one line, no traceback
+    raise ImportError(missing) from None
 
 from fastsock.rpc.calls import Call, Stream
 from fastsock.rpc.context import Context, current, deadline, metadata
