@@ -10,7 +10,8 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import pytest
 from peers.process import CHAT, ROOT, WAIT, shell_status
@@ -30,10 +31,17 @@ def _begin(ignores: Collection[signal.Signals]) -> None:
 
 class Terminal:
     """A terminal of 80 by 24, and the program that runs in it; it ``ignores`` those signals, as
-    nohup(1) would have it."""
+    nohup(1) would have it. Another program may have made the terminal non-blocking."""
 
-    def __init__(self, *arguments: str, ignores: Collection[signal.Signals] = ()) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        ignores: Collection[signal.Signals] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
+        blocking: bool = True,
+    ) -> None:
         self._master, self._slave = pty.openpty()
+        os.set_blocking(self._slave, blocking)
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
         self._modes = termios.tcgetattr(self._slave)
         self.raw = b""
@@ -54,6 +62,7 @@ class Terminal:
                 "PYTHONPATH": ROOT,
                 "TERM": "xterm-256color",
                 "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here tells where the cursor is
+                **env,
             },
         )
 

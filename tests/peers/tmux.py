@@ -43,6 +43,10 @@ class Tmux:
         self._tmux("send-keys", "-t", terminal, "-l", line)
         self._tmux("send-keys", "-t", terminal, "Enter")
 
+    def press(self, terminal: str, key: str) -> None:
+        """Presses one key, by its name in tmux: C-z."""
+        self._tmux("send-keys", "-t", terminal, key)
+
     def screen(self, terminal: str) -> str:
         """What the terminal shows, and what has been scrolled out of it."""
         return self._tmux("capture-pane", "-p", "-J", "-S", "-", "-t", terminal)
