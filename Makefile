@@ -39,7 +39,7 @@ soak: build .venv/dev
 
 # Made-up bytes for the codecs and for receiving, FUZZ_SECONDS in all; then as long for RPC's values
 # and frames.
-fuzz: build
+fuzz: build .venv/dev
 	@tests/tools.sh clang:clang
 	$(MAKE) --no-print-directory -C tests/c fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
 	$(BIN)/python tests/fuzz_rpc.py $(FUZZ_SECONDS)
