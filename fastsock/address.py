@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Address", "Sockaddr", "check", "resolve", "show"]
+__all__ = ["Address", "Sockaddr", "check", "host_of", "resolve", "show"]
 
 Address = tuple[str, int] | str | Path
 """What users pass."""
@@ -68,6 +68,18 @@ def resolve(address: object, *, passive: bool = False) -> list[tuple[int, Sockad
         raise ValueError(f"host is no valid name: {host!r}") from None
     families = (socket.AF_INET, socket.AF_INET6)
     return [(int(family), address) for family, *_, address in found if family in families]
+
+
+def host_of(sockaddr: tuple[Any, ...]) -> str:
+    """The numeric host of an address of the socket module, with the scope that it needs to lead
+    back there: ``fe80::1%eth0``."""
+    host, scope_id = str(sockaddr[0]), sockaddr[3] if len(sockaddr) == 4 else 0
+    if not scope_id or "%" in host:
+        return host
+    try:
+        return f"{host}%{socket.if_indextoname(scope_id)}"
+    except OSError:  # The interface has gone.
+        return f"{host}%{scope_id}"
 
 
 def show(address: object) -> str:

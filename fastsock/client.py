@@ -89,7 +89,10 @@ class Client(Endpoint):
                 client._close(0.0)  # Not later, with the exception, which holds the client.
                 failure = error
                 continue
-            client.peer = sockaddr if isinstance(sockaddr, str) else sockaddr[:2]
+            if isinstance(sockaddr, str):
+                client.peer = sockaddr
+            else:
+                client.peer = (addresses.host_of(sockaddr), sockaddr[1])
             return client
         assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))

@@ -1,9 +1,14 @@
 """What a program asks about the network around it: a free port, interfaces, names."""
 
+import errno
+import ipaddress
+import os
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from fastsock import address as addresses
 from fastsock import posix
 from fastsock._flags import InterfaceFlag
 
@@ -18,24 +23,46 @@ def free_port(
     """Returns a port that nothing uses now: bind to port 0 and ask which it was (bind(2), ip(7)).
 
     host: the local address to look at, "" for all of them; family: AF_INET or AF_INET6, by default
-    what host is, IPv4 for ""; type: SOCK_STREAM for TCP, SOCK_DGRAM for UDP. Another program may
-    take the port before it is used: to be sure, bind to port 0 and keep the socket. Raises OSError
-    for a host that is unknown or not of this machine. Follows algorithm 11-1 of the lecture.
+    every family that host has, both for "": the port is free in each; type: SOCK_STREAM for TCP,
+    SOCK_DGRAM for UDP. Another program may take the port before it is used: to be sure, bind to
+    port 0 and keep the socket. Raises OSError for a host that is unknown or not of this machine.
+    Follows algorithm 11-1 of the lecture.
     """
-    if family == socket.AF_UNSPEC and not host:
-        family = socket.AF_INET
     if family not in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6):
         raise ValueError(f"family must be AF_INET or AF_INET6, not {family!r}")
     if type not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         raise ValueError(f"type must be SOCK_STREAM or SOCK_DGRAM, not {type!r}")
     found = _look_up(host or None, family, type, socket.AI_PASSIVE)
-    family, type, protocol, _, address = found[0]
-    with socket.socket(family, type, protocol) as probe:
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: no port of {host!r} is free") from None
-        return int(probe.getsockname()[1])
+    with ExitStack() as held:  # A port that is taken elsewhere stays held: the next is another.
+        while True:
+            port = 0
+            try:
+                for family, type, protocol, _, address in found:
+                    port = _hold(held, (family, type, protocol), address, port) or port
+            except OSError as error:
+                if port and error.errno == errno.EADDRINUSE:
+                    continue
+                told = f"{error.strerror}: no port of {host!r} is free"
+                raise OSError(error.errno, told) from None
+            if port:
+                return port
+            absent = errno.EADDRNOTAVAIL
+            raise OSError(absent, f"{os.strerror(absent)}: no port of {host!r} is free")
+
+
+def _hold(held: ExitStack, kind: tuple[int, int, int], address: Any, port: int) -> int:
+    """Binds a socket to the port of an address, 0 for any; returns which it was, 0 if this machine
+    has no such address."""
+    try:
+        probe = held.enter_context(socket.socket(*kind))
+        if kind[0] == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((address[0], port, *address[2:]))
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return 0
+        raise
+    return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,8 @@ class Interface:
 def interfaces() -> list[Interface]:
     """Returns one record for each address of each network interface, in the kernel's order.
 
-    The index is 0 for an interface that has gone meanwhile.
+    An address that has a label, such as eth0:1, is told under the name of its interface. The index
+    is 0 for an interface that has gone since.
     """
     indexes = {name: index for index, name in socket.if_nameindex()}
     return [_interface(entry, indexes) for entry in posix.getifaddrs()]
@@ -102,7 +130,7 @@ def resolve(name: str) -> Host:
         raise ValueError(f"{name!r} is not the name of a host")
     found = _look_up(name, socket.AF_UNSPEC, socket.SOCK_STREAM, socket.AI_CANONNAME)
     ipv4 = [str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET]
-    ipv6 = [str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET6]
+    ipv6 = [addresses.host_of(entry[4]) for entry in found if entry[0] == socket.AF_INET6]
     try:
         aliases = socket.gethostbyname_ex(name)[1]
     except (socket.gaierror, socket.herror):  # the name has IPv6 addresses alone
@@ -128,19 +156,48 @@ def _look_up(name: str | None, family: int, type: int, flags: int) -> list[Any]:
 def _interface(
     entry: tuple[str, InterfaceFlag, int, Any, Any, Any], indexes: dict[str, int]
 ) -> Interface:
-    name, flags, family, address, netmask, other = entry
+    label, flags, family, address, netmask, other = entry
+    name = _name(label, indexes)
     packet = family == socket.AF_PACKET
+    if not packet and other == address:  # glibc's word for "it has none"
+        other = None
+    broadcasts = flags & InterfaceFlag.IFF_BROADCAST and (
+        packet or _is_broadcast(family, address, netmask, other)
+    )
+    peers = not broadcasts and (not packet or flags & InterfaceFlag.IFF_POINTOPOINT)
     return Interface(
         name=name,
-        index=indexes.get(name.partition(":")[0], 0),
+        index=indexes.get(name, 0),
         flags=flags,
         family=socket.AddressFamily(family),
         address=None if packet else _text(name, address),
         netmask=_text(name, netmask),
-        broadcast=_text(name, other) if flags & InterfaceFlag.IFF_BROADCAST else None,
-        peer=_text(name, other) if flags & InterfaceFlag.IFF_POINTOPOINT else None,
+        broadcast=_text(name, other) if broadcasts else None,
+        peer=_text(name, other) if peers else None,
         hardware=_text(name, address) if packet else None,
     )
+
+
+def _name(label: str, indexes: dict[str, int]) -> str:
+    """The interface of an address label, which begins with its name (ip-address(8)); the label
+    itself if that is the name, or none fits."""
+    if label in indexes:
+        return label
+    before = label.partition(":")[0]
+    fitting = [name for name in indexes if label.startswith(name)]
+    return before if before in indexes else max(fitting, key=len, default=label)
+
+
+def _is_broadcast(family: int, address: Any, netmask: Any, other: Any) -> bool:
+    """Whether the other address of an IP address is for broadcasts: getifaddrs(3) gives the peer
+    in the same place. The first or last of the network is, and 255.255.255.255."""
+    if family != socket.AF_INET or not (address and netmask and other):
+        return False
+    network = ipaddress.IPv4Network((address[0], netmask[0]), strict=False)
+    if other[0] == "255.255.255.255":
+        return True
+    ends = (str(network.broadcast_address), str(network.network_address))
+    return network.prefixlen < 31 and other[0] in ends
 
 
 def _text(name: str, address: Any) -> str | None:

@@ -30,6 +30,26 @@ def test_a_free_port_can_be_taken(arguments):
         assert sock.getsockname()[1] == port > 0
 
 
+def test_a_free_port_is_free_in_both_families(monkeypatch):
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as taken:
+        wanted, given = taken.getsockname()[1], []
+
+        class Kernel(socket.socket):
+            """Gives the port that IPv6 uses, when it is asked for any, the first time."""
+
+            def bind(self, address):
+                if address[1] == 0 and not given:
+                    given.append(address)
+                    address = (address[0], wanted, *address[2:])
+                super().bind(address)
+
+        found = socket.getaddrinfo(None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        monkeypatch.setattr(net, "_look_up", lambda *_: sorted(found))
+        monkeypatch.setattr(net.socket, "socket", Kernel)
+        assert net.free_port() != wanted
+        assert given
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -109,6 +129,18 @@ V4, MAC = socket.AF_INET, socket.AF_PACKET
             ("e0", 1 << 1, MAC, ("e0", 0, 0, 1, b"\2\xfc\0\0"), None, ("e0", 0, 0, 1, b"\xff\xff")),
             "e0 AF_PACKET 02:fc:00:00 broadcast ff:ff <IFF_BROADCAST>",
         ),
+        (
+            ("e0", 1 << 1, V4, ("10.7.7.7", 0), ("255.255.255.0", 0), ("10.7.7.7", 0)),
+            "e0 AF_INET 10.7.7.7 netmask 255.255.255.0 <IFF_BROADCAST>",
+        ),
+        (
+            ("e0", 1 << 1, V4, ("10.2.0.1", 0), ("255.255.255.255", 0), ("10.2.0.2", 0)),
+            "e0 AF_INET 10.2.0.1 netmask 255.255.255.255 peer 10.2.0.2 <IFF_BROADCAST>",
+        ),
+        (
+            ("e0", 1 << 1, socket.AF_INET6, ("fd00::1", 0, 0, 0), None, ("fd00::2", 0, 0, 0)),
+            "e0 AF_INET6 fd00::1 peer fd00::2 <IFF_BROADCAST>",
+        ),
         (("tun1", 0, MAC, ("tun1", 0, 0, 65534, b""), None, None), "tun1 AF_PACKET - <0>"),
         (("gone", 0, socket.AF_UNSPEC, None, None, None), "gone AF_UNSPEC - <0>"),
     ],
@@ -122,7 +154,20 @@ def test_records_of_interfaces_that_this_machine_may_not_have(monkeypatch, entry
     assert record.index == 0
 
 
+@pytest.mark.parametrize("label", ["lo", "lo:web", "lo5"])
+def test_an_address_with_a_label_is_of_its_interface(monkeypatch, label):
+    flags = posix.InterfaceFlag.IFF_UP
+    entries = [(label, flags, V4, ("127.0.0.9", 0), ("255.0.0.0", 0), ("127.0.0.9", 0))]
+    monkeypatch.setattr(posix, "getifaddrs", lambda: entries)
+    (record,) = net.interfaces()
+    assert (record.name, record.index) == ("lo", socket.if_nametoindex("lo"))
+
+
 # ---- resolve ----
+
+
+def test_link_local_addresses_keep_their_scope():
+    assert net.resolve("fe80::1%lo").ipv6 == ("fe80::1%lo",)
 
 
 def test_localhost_is_resolved():
