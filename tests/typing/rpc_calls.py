@@ -96,7 +96,8 @@ def streams(bank: Bank) -> None:
     assert_type(bank.accounts.aio(), rpc.Stream[Account])
     items: Iterator[Account] = bank.accounts()
     later: AsyncIterator[Account] = bank.accounts.aio()
-    print(items, later, bank.accounts().close())
+    print(items, later)
+    bank.accounts().close()
     with bank.accounts.begin() as stream:
         assert_type(stream, rpc.Stream[Account])
         for account in stream:
