@@ -1,6 +1,7 @@
 """What is released works without this clone: the sdist, and the wheel that is built from it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -70,10 +71,10 @@ def released():
 
 
 def tracked():
-    """The files of the clone, by git; in an unpacked sdist there is none."""
-    if not (CLONE / ".git").exists():
-        pytest.skip("not a clone")
-    return run("git", "ls-files", cwd=CLONE).split("\n")[:-1]
+    """The files of the clone, by git, whoever owns it; in an unpacked sdist there is none."""
+    if not (CLONE / ".git").exists() or not shutil.which("git"):
+        pytest.skip("no clone, or no git")
+    return run("git", "-c", "safe.directory=*", "ls-files", cwd=CLONE).split("\n")[:-1]
 
 
 def test_the_sdist_has_what_git_has(source):
