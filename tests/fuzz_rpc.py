@@ -6,7 +6,10 @@ lies. Each input takes at most a second, and ends in a value or in an error of t
 A finding ends it with the seed and the input; the same seed makes the same inputs in their order.
 """
 
+import os
 import random
+import select
+import signal
 import struct
 import sys
 import time
@@ -215,15 +218,19 @@ def inputs(seed: int) -> Iterator[str]:
         yield f"{seed}.{number}"
 
 
-def fuzz(seconds: float, seed: int, input_seconds: float = INPUT_SECONDS, count: int = 0) -> int:
-    """Makes inputs for so many seconds, or so many of them; returns how many. AssertionError for
-    a finding."""
+def fuzz(
+    seconds: float, seed: int, input_seconds: float = INPUT_SECONDS, count: int = 0, tell: int = -1
+) -> int:
+    """Makes inputs for so many seconds, or so many of them; returns how many. Writes the name of
+    each into the descriptor ``tell``. AssertionError for a finding."""
     end, makers = time.monotonic() + seconds, [Maker(seed)]
     with rpc.serve(Eater(), session_seconds=0.01) as server, LyingServer(lie(makers)) as liar:
         for number, each in enumerate(inputs(seed)):
             if number == count > 0 or time.monotonic() > end:
                 return number
             maker = makers[0] = Maker(each)
+            if tell >= 0:
+                os.write(tell, f" {each} ".encode())
             begun = time.monotonic()
             try:
                 if number % 20 == 18:
@@ -246,8 +253,29 @@ def shown(name: str) -> str:
     return f"as {kind}: {maker.body()!r:.400}; frame: {Maker(name).frame().hex()[:400]}"
 
 
+def watched(seconds: float, seed: int) -> int:
+    """Fuzzes in a child, which tells each input before it is tried; returns the exit status. An
+    input that nothing interrupts is named, too."""
+    told, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        print(f"{fuzz(seconds, seed, tell=telling)} inputs, no finding")
+        return 0
+    os.close(telling)
+    last = b""
+    while select.select([told], [], [], 10 * INPUT_SECONDS)[0]:
+        heard = os.read(told, 1 << 16)
+        if not heard:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        last = (last + heard).split()[-1]
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(f"input {last.decode()} does not end; {shown(last.decode())}")
+    return 1
+
+
 if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:]]
     chosen = given[1] if len(given) > 1 else random.randrange(1 << 32)
     print(f"seed {chosen}", flush=True)
-    print(f"{fuzz(given[0] if given else 60, chosen)} inputs, no finding")
+    sys.exit(watched(given[0] if given else 60, chosen))
