@@ -2,6 +2,16 @@
 
 cimport cython
 
+from fastsock._core cimport Engine
+
+
+cdef inline Engine made_by(Engine engine):
+    """The engine of a connection or channel; TypeError if no server has made it."""
+    if engine is None:
+        raise TypeError("this object was made by __new__: connections and channels are made by"
+                        " their server")
+    return engine
+
 
 # ---- Connections ----
 
@@ -22,13 +32,13 @@ cdef class Connection:
         """The address of the other side: ``(host, port)``, or the path of a UNIX socket, which
         for most clients is ``""``."""
         # Kept from the end on only: many idle connections would keep many addresses.
-        return self.engine.peer_of(self.handle) if self._peer is None else self._peer
+        return made_by(self.engine).peer_of(self.handle) if self._peer is None else self._peer
 
     @property
     def address(self):
         """The address of our own side, at which the client has connected: ``(host, port)`` or a
         path. Raises ConnectionClosed when the connection has ended."""
-        return self.engine.local_of(self)
+        return made_by(self.engine).local_of(self)
 
     def send(self, data, *, timeout=None):
         """Queues one message for this client, behind all that was published before.
@@ -39,23 +49,23 @@ cdef class Connection:
         ``handler_timeout``); then LogFull says that it was not queued. Raises what ``broadcast``
         raises for data that cannot be sent.
         """
-        return self.engine.send_to(self, data, timeout)
+        return made_by(self.engine).send_to(self, data, timeout)
 
     def close(self):
         """Closes the connection when all that is queued for it is with its kernel. Idempotent.
 
         No more messages of it reach a handler or a loop, also none that have arrived already.
         """
-        self.engine.close_one(self)
+        made_by(self.engine).close_one(self)
 
     def _trust(self):
         """From now on it may send messages of ``message_bytes_max``: see Engine._trust."""
-        self.engine._trust(self)
+        made_by(self.engine)._trust(self)
 
     def stats(self):
         """Figures of this connection, as :class:`fastsock.ConnectionStats`; raises
         ConnectionClosed after its end."""
-        return self.engine.connection_stats(self)
+        return made_by(self.engine).connection_stats(self)
 
     def __repr__(self):
         return f"<Connection {self.number} {self.peer!r}>"
@@ -81,7 +91,7 @@ cdef class Channel:
         so much waits for the connection that there is no room to note it, waits for room, for at
         most ``timeout`` seconds, as ``Connection.send`` does; then LogFull.
         """
-        return self.engine.subscribe(self, conn, timeout)
+        return made_by(self.engine).subscribe(self, conn, timeout)
 
     def unsubscribe(self, Connection conn not None):
         """The connection gets what was published here until now, and nothing after that.
@@ -89,15 +99,15 @@ cdef class Channel:
         Returns what ``subscribe`` returns. Never waits. Doing it twice, or without subscription, does
         nothing.
         """
-        return self.engine.unsubscribe(self, conn)
+        return made_by(self.engine).unsubscribe(self, conn)
 
     def publish(self, data, *, Connection exclude=None, timeout=None):
         """Publishes one message to those who subscribe; as ``MultiServer.broadcast``."""
-        return self.engine.publish(self.number, data, exclude, timeout)
+        return made_by(self.engine).publish(self.number, data, exclude, timeout)
 
     def publish_many(self, messages, *, timeout=None):
         """Publishes several; as ``MultiServer.broadcast_many``."""
-        return self.engine.publish_many(self.number, messages, timeout)
+        return made_by(self.engine).publish_many(self.number, messages, timeout)
 
     def __repr__(self):
         return f"<Channel {self.name!r}>"

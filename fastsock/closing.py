@@ -14,6 +14,12 @@ class Closing:
     def close(self) -> None:
         """Frees what is held. Idempotent."""
 
+    def _refuse_second_init(self, attribute: str) -> None:
+        """Raise RuntimeError if the object has the attribute that its ``__init__`` sets."""
+        if hasattr(self, attribute):
+            kind = type(self).__name__
+            raise RuntimeError(f"__init__ of this {kind} has run already: make another {kind}")
+
     def __enter__(self) -> Self:
         return self
 

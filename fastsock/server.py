@@ -111,6 +111,7 @@ class MultiServer(Closing, Engine):
         busy_poll_us: int = 0,
         backlog: int = 4096,
     ) -> None:
+        self._refuse_second_init("_options")
         options = {name: value for name, value in locals().items() if name not in UNCHECKED}
         _check_options(options)
         self.framing = framing

@@ -55,6 +55,7 @@ class SingleServer(Closing):
         busy_poll_us: int = 0,
         backlog: int = 128,
     ) -> None:
+        self._refuse_second_init("_options")
         self._options: dict[str, Any] = {
             "framing": framing,
             "final_line": final_line,
