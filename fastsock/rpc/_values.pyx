@@ -24,6 +24,7 @@ cdef enum:
     PERTURB_SHIFT = 5  # As in CPython.
 
     LEVELS_MAX = 4096
+    PLAIN_LEVELS_MAX = 1000
 
 
 def check_maps(const uint8_t[::1] data not None):
@@ -144,6 +145,30 @@ cdef Py_ssize_t length_of(uint8_t head, const uint8_t *rest, Py_ssize_t size) no
     if size < count_bytes:
         return -1
     return count_bytes + beside + <Py_ssize_t>number_of(rest, count_bytes)
+
+
+def is_plain(value, int depth):
+    """Whether the value is made of None, numbers, texts, bytes, lists and dicts alone."""
+    return plain(value, depth)
+
+
+cdef bint plain(value, int depth) except -1:
+    cdef type kind = type(value)
+    if value is None or kind in (str, int, float, bool, bytes):
+        return True
+    if depth == PLAIN_LEVELS_MAX:
+        return False
+    if kind is list or kind is tuple:
+        for each in value:
+            if not plain(each, depth + 1):
+                return False
+        return True
+    if kind is dict:
+        for key, each in (<dict>value).items():
+            if not (plain(key, depth + 1) and plain(each, depth + 1)):
+                return False
+        return True
+    return False
 
 
 def check_keys(list keys not None):

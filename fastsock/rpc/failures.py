@@ -12,13 +12,14 @@ import enum
 import pathlib
 import sys
 import uuid
-import zoneinfo
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeAlias
 
 from fastsock.rpc._values import check_keys
 from fastsock.rpc.errors import RemoteError
+from fastsock.rpc.moments import form_of, made_of
 
 __all__ = ["clean", "pack", "unpack"]
 
@@ -172,15 +173,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _clock_form(value: Any) -> list[Any]:
-    """A datetime or time: its text with the offset, the key of its zone, and its fold."""
-    key = getattr(value.tzinfo, "key", None)
-    return [value.isoformat(), key if isinstance(key, str) else None, value.fold]
-
-
 _FORMS: dict[type, Callable[[Any], list[Any]]] = {
-    datetime.datetime: _clock_form,
-    datetime.time: _clock_form,
+    datetime.datetime: form_of,
+    datetime.time: form_of,
     datetime.date: lambda value: [value.isoformat()],
     datetime.timedelta: lambda value: [value.days, value.seconds, value.microseconds],
     complex: lambda value: [value.real, value.imag],
@@ -290,24 +285,11 @@ def _member(declared: Classes, module: str, qualname: str, name: str) -> enum.En
     raise ValueError(f"there is no {qualname}.{name} in {module} here")
 
 
-def _clock(kind: Any) -> Callable[[str, str | None, int], Any]:
-    def clock(text: str, key: str | None, fold: int) -> Any:
-        made = kind.fromisoformat(text).replace(fold=fold)
-        if key is not None:
-            try:
-                made = made.replace(tzinfo=zoneinfo.ZoneInfo(key))
-            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-                return made  # With the offset alone.
-        return made
-
-    return clock
-
-
 _MAKERS: dict[str, Callable[..., Any]] = {
     "int": lambda text: int(text, 16),
     "str": lambda data: data.decode("utf-8", "surrogatepass"),
-    "datetime": _clock(datetime.datetime),
-    "time": _clock(datetime.time),
+    "datetime": partial(made_of, "datetime"),
+    "time": partial(made_of, "time"),
     "date": datetime.date.fromisoformat,
     "timedelta": datetime.timedelta,
     "complex": complex,

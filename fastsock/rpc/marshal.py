@@ -5,6 +5,7 @@ A body without segments is MessagePack alone. With segments (flag SEGMENTS) it i
 parts; u64 for each part, its length; then the parts, each at the next multiple of 16. The first
 part is MessagePack, the others are segments. There, an array is the extension ARRAY, whose data is
 MessagePack of [segment, dtype, shape], and a bytes object the extension BYTES, of its segment.
+Datetimes and times are extensions in any body, see moments.py.
 
 Types are enforced where a body is decoded. Nothing decoded here can run code: no pickle, no
 references.
@@ -15,13 +16,13 @@ import struct
 import sys
 import threading
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from fastsock.rpc import wire
+from fastsock.rpc import moments, wire
 from fastsock.rpc.standard import READERS, SENT_AS
 
 ARRAY = 1
@@ -59,7 +60,10 @@ class Codec:
         items = type if of_tuple else (type,)
         marked = tuple(bytes | msgspec.msgpack.Ext if item is bytes else item for item in items)
         self.marks_bytes = bytes in items
-        self.encode_plain = _encode_plain
+        self.encode_plain: Callable[[Any], bytes] = _encode_plain
+        self._has_moments = any(_has_moment(item) for item in items)
+        if self._has_moments:
+            self.encode_plain = lambda value: _encode_plain(moments.marked(value))
         self.decode_plain = self._decode_marked = _decode(items, of_tuple)
         if self.marks_bytes:  # In a body without segments there are no marks.
             self._decode_marked = _decode(marked, of_tuple)
@@ -72,6 +76,8 @@ class Codec:
         if self.marks_bytes:
             value = tuple(map(_segment_marked, value)) if self._of_tuple else _segment_marked(value)
         try:
+            if self._has_moments:
+                value = moments.marked(value)
             return 0, _encode_plain(value)
         except _NeedsSegments:
             return _encode_segments(value)
@@ -106,11 +112,31 @@ def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryv
     """msgspec's decode for a tuple of these types, or for the only one."""
     whole: Any = tuple[items] if of_tuple else items[0]  # type: ignore[valid-type]
     decode = msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
+    if _has_moment(whole):
+        decode = moments.with_moments(decode, whole, _array_of, _fitted)
     return wire.with_cheap_maps(decode) if _takes_any_map(whole) else decode
 
 
 def _takes_any_map(whole: Any) -> bool:
     """Whether there is a place in the type for a map with keys that are no text."""
+    inspect = msgspec.inspect
+    for node in _nodes(whole):
+        if isinstance(node, inspect.AnyType | inspect.CustomType | inspect.RawType):
+            return True
+        if isinstance(node, inspect.DictType) and not isinstance(node.key_type, inspect.StrType):
+            return True
+    return False
+
+
+def _has_moment(whole: Any) -> bool:
+    """Whether there is a place in the type for a datetime or a time."""
+    inspect = msgspec.inspect
+    wanted = inspect.AnyType | inspect.DateTimeType | inspect.TimeType
+    return any(isinstance(node, wanted) for node in _nodes(whole))
+
+
+def _nodes(whole: Any) -> Iterator[msgspec.inspect.Type | msgspec.inspect.Field]:
+    """The types of which the type is made."""
     inspect, seen = msgspec.inspect, set[int]()
     waiting: list[Any] = [inspect.type_info(whole)]
     while waiting:
@@ -118,15 +144,11 @@ def _takes_any_map(whole: Any) -> bool:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, inspect.AnyType | inspect.CustomType | inspect.RawType):
-            return True
-        if isinstance(node, inspect.DictType) and not isinstance(node.key_type, inspect.StrType):
-            return True
+        yield node
         for name in getattr(node, "__struct_fields__", ()):
             each = getattr(node, name)
             inside = each if isinstance(each, tuple) else (each,)
             waiting += [one for one in inside if isinstance(one, inspect.Type | inspect.Field)]
-    return False
 
 
 class _NeedsSegments(Exception):
@@ -259,6 +281,8 @@ def _segment(index: int) -> memoryview:
 
 def _array_of(code: int, data: memoryview) -> Any:
     """msgspec's hook for extensions: an array is a view of its segment."""
+    if code == moments.MOMENT:
+        return moments.moment_of(data)
     if code != ARRAY:
         return msgspec.msgpack.Ext(code, bytes(data))
     import numpy
