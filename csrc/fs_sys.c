@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -62,11 +63,24 @@ int fs_sys_connect(const fs_addr *addr, bool *pending) {
   return result;
 }
 
+/* TCP connects a socket to itself if the port that it is given is the one that it asks for. */
+static bool is_own_peer(int fd) {
+  fs_addr local, peer = {.len = sizeof peer - offsetof(fs_addr, any)};
+  if (fs_sys_local_addr(fd, &local) < 0 || local.any.sa_family == AF_UNIX) return false;
+  if (getpeername(fd, &peer.any, &peer.len) < 0) return false;
+  return local.len == peer.len && memcmp(&local.any, &peer.any, local.len) == 0;
+}
+
 int fs_sys_connect_result(int fd) {
   int error = 0;
   socklen_t len = sizeof error;
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) return -errno;
-  return -error;
+  if (error) return -error;
+  if (!is_own_peer(fd)) return 0;
+  /* Dissolved at once (connect(2)): shut down, its port would be in TIME_WAIT, no server's. */
+  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  (void)connect(fd, &nobody, sizeof nobody);
+  return -ECONNREFUSED;
 }
 
 int fs_sys_local_addr(int fd, fs_addr *addr) {

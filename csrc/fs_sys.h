@@ -43,8 +43,11 @@ int fs_sys_listen(const fs_addr *addr, int backlog);
 int fs_sys_accept(int listen_fd, fs_addr *peer);
 
 /* A non-blocking stream socket that is connected or connecting (*pending is then true; it is
- * decided when writable: fs_sys_connect_result). */
+ * decided when writable). -EAGAIN if the backlog of a UNIX server is full. */
 int fs_sys_connect(const fs_addr *addr, bool *pending);
+
+/* How connecting ended: 0, or why not. -ECONNREFUSED also for a socket connected to itself, as
+ * TCP may do if nobody listens there; its port is free then. */
 int fs_sys_connect_result(int fd);
 
 /* The address that fd is bound to. */

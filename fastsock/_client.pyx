@@ -141,9 +141,7 @@ cdef class ClientCore:
         if result < 0:
             raise_code(result, "connect")
         self.fd = result
-        if not pending:
-            return
-        if not self.wait(POLLOUT, limit, begun):
+        if pending and not self.wait(POLLOUT, limit, begun):
             raise TimeoutError(f"not connected after {timeout} s")
         result = fs_sys_connect_result(self.fd)
         if result < 0:

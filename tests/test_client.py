@@ -3,6 +3,8 @@
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -435,6 +437,33 @@ def test_reconnecting_gives_up_in_time(serve):
     server.close()
     with pytest.raises(ConnectionRefusedError, match="cannot connect to 127.0.0.1"):
         client.reconnect(retry=0.1)
+
+
+def test_a_client_never_connects_to_itself():
+    """In a network of its own, each connection gets the port that it asks for, soon."""
+    program = """
+from fastsock import Client, MultiServer, rpc
+class Service(rpc.Service):
+    @rpc.method
+    def one(self) -> int: return 1
+for _ in range(40):
+    for connect in (Client.connect, lambda address: rpc.connect(Service, address, timeout=2)):
+        try:
+            connect(("127.0.0.1", 40004))
+        except OSError as error:
+            if "refused" not in str(error): raise
+        else:
+            raise SystemExit("connected to itself")
+MultiServer(("127.0.0.1", 40004)).close()
+"""
+    ports = "ip link set lo up; echo 40000 40005 > /proc/sys/net/ipv4/ip_local_port_range"
+    alone = ["unshare", "--net", "--map-root-user", "bash", "-ec", f'{ports}; exec "$@"', "bash"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no network of one's own can be made here")
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---- One call beside another ----
