@@ -13,6 +13,7 @@ because a write of up to PIPE_BUF bytes is atomic (pipe(7)): where a record is b
 import errno
 import os
 import select
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -138,12 +139,16 @@ class FifoReader(Closing):
 
     A missing FIFO is made, and ``close`` removes what was made here. Reading goes on when a writer
     leaves and another comes; one that leaves in the middle of a text ends it. Iteration ends after
-    ``stop``, which any thread may call. Raises OSError where path is no FIFO or not permitted.
+    ``stop``, which any thread may call; left before, it loses nothing: the next one goes on.
+    Raises OSError where path is no FIFO or not permitted.
     """
 
     def __init__(self, path: str | Path, *, text_bytes_max: int = 1 << 16) -> None:
         self._owned = _Owned(path)
         self._splitter = Splitter(text_bytes_max, records=True)
+        self._ready: deque[bytes] = deque()
+        self._more = False
+        """Whether the FIFO may hold more than was read."""
         self._fd = self._open()
         self._gate = Gate()
 
@@ -161,22 +166,26 @@ class FifoReader(Closing):
         return _open_fifo(self.path, os.O_RDONLY | os.O_NONBLOCK)
 
     def __iter__(self) -> Iterator[bytes]:
-        while self._gate.wait(self._fd):
-            yield from self._read_all()
-
-    def _read_all(self) -> Iterator[bytes]:
-        """What the FIFO holds now."""
         while True:
-            try:
-                data = os.read(self._fd, READ_BYTES)
-            except BlockingIOError:
-                yield from self._splitter.settle()
+            while self._ready:
+                yield self._ready.popleft()
+            if not self._more and not self._gate.wait(self._fd):
                 return
-            if not data:
-                yield from self._splitter.finish()
-                self._reopen()
-                return
-            yield from self._splitter.feed(data)
+            self._more = self._read()
+
+    def _read(self) -> bool:
+        """Reads once, for this loop or the next one; False if the FIFO holds no more now."""
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            self._ready.extend(self._splitter.settle())
+            return False
+        if data:
+            self._ready.extend(self._splitter.feed(data))
+            return True
+        self._ready.extend(self._splitter.finish())
+        self._reopen()
+        return False
 
     def _reopen(self) -> None:
         """Forgets that the writers have left: poll(2) would report it for ever.

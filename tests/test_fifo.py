@@ -231,3 +231,12 @@ def test_a_reader_makes_the_fifo_anew_when_its_maker_leaves(tmp_path):
         wait_until(lambda: reader.texts == [b"early", b"late"], "the text comes")
         assert reader.created
     assert not path.exists()
+
+
+def test_a_loop_that_is_left_and_begun_again_loses_nothing(tmp_path):
+    with FifoReader(tmp_path / "fifo") as reader:
+        with open(reader.path, "wb") as writer:
+            writer.write(b"one\ntwo\nthree\n")
+        assert [next(iter(reader)) for _ in range(2)] == [b"one", b"two"]
+        reader.stop()
+        assert list(reader) == [b"three"]
