@@ -49,7 +49,8 @@ void rig_close(struct rig *rig) {
   fs_reactor_close(reactor);
   fs_reactor_prepare(reactor, &closed, FS_WAIT_CLOSED);
   /* The clients of a test may still be there, and silent. */
-  reactor->config.linger_ns = reactor->deadline_ns = 0;
+  fs_reactor_set_linger(reactor, 0);
+  reactor->deadline_ns = 0;
   FS_LIST_EACH(link, &reactor->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
     if (conn->state != FS_OPEN) fs_wheel_set(&reactor->wheel, &conn->timer, 0);
