@@ -1,8 +1,11 @@
 """The other end of a server: one connection that sends and receives messages."""
 
+import errno
 import os
 import random
+import socket
 import time
+from math import inf
 from typing import Any, Self
 
 from fastsock import address as addresses
@@ -14,6 +17,9 @@ __all__ = ["Client"]
 RETRY_FIRST = 0.05
 RETRY_MOST = 2.0
 """Seconds between attempts to connect."""
+BACKLOG_PAUSE_FIRST = 0.001
+BACKLOG_PAUSE_MOST = 0.05
+"""Seconds between looks whether a UNIX server has a place."""
 
 
 class Client(Endpoint):
@@ -60,9 +66,12 @@ class Client(Endpoint):
         check_stream(options)
         check_seconds("retry", retry)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
+        limit = timeout
+        if timeout is None and retry and isinstance(addresses.check(address), str):
+            limit = retry  # The kernel has no limit of its own for a full backlog.
         while True:
             try:
-                client = cls._connect_any(address, options, timeout)
+                client = cls._connect_any(address, options, limit)
                 break
             except OSError:
                 varied = pause * random.uniform(0.5, 1.0)
@@ -82,11 +91,9 @@ class Client(Endpoint):
         """Connects to the first of the host's addresses that answers."""
         failure: OSError | None = None
         for family, sockaddr in addresses.resolve(address):
-            client = cls.__new__(cls)
             try:
-                client._open(family, sockaddr, options, timeout)
+                client = cls._connect_one(family, sockaddr, options, timeout)
             except OSError as error:
-                client._close(0.0)  # Not later, with the exception, which holds the client.
                 failure = error
                 continue
             if isinstance(sockaddr, str):
@@ -99,6 +106,34 @@ class Client(Endpoint):
         if failure.errno is None:
             raise TimeoutError(f"cannot connect to {shown}: {failure}")
         raise OSError(failure.errno, f"cannot connect to {shown}: {os.strerror(failure.errno)}")
+
+    @classmethod
+    def _connect_one(
+        cls,
+        family: int,
+        sockaddr: addresses.Sockaddr,
+        options: dict[str, Any],
+        timeout: float | None,
+    ) -> Self:
+        """Connects to one address. A UNIX server whose backlog is full has no place now, and
+        nothing tells when it has one (connect(2)): that is tried again and again."""
+        until = inf if timeout is None else time.monotonic() + timeout
+        pause = BACKLOG_PAUSE_FIRST
+        while True:
+            client = cls.__new__(cls)
+            try:
+                client._open(family, sockaddr, options, timeout)
+            except OSError as error:
+                client._close(0.0)  # Not later, with the exception, which holds the client.
+                if family != socket.AF_UNIX or error.errno != errno.EAGAIN:
+                    raise
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"not connected after {timeout} s") from None
+            else:
+                return client
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, BACKLOG_PAUSE_MOST)
 
     def reconnect(self, *, retry: float = 0.0) -> Self:
         """Closes this client and returns a new one, connected to the same address with the same

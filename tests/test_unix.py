@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from calls import Call
 from conftest import WAIT
 
 from fastsock import Client, MultiServer, SingleServer
@@ -116,3 +117,18 @@ def test_of_four_that_start_at_once_over_a_stale_file_one_listens(kind, tmp_path
         for starter in starters:
             starter.kill()
             starter.communicate()
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0.05}, {"retry": 0.05}])
+def test_connecting_to_a_full_backlog_waits_for_a_place(tmp_path, options):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        first = Client.connect(path, timeout=WAIT)
+        with pytest.raises(TimeoutError, match="cannot connect to .*: not connected after 0.05 s"):
+            Client.connect(path, **options)
+        second = Call(lambda: Client.connect(path, timeout=WAIT))
+        listener.accept()[0].close()
+        second.wait_result().close()
+        first.close()
