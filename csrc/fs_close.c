@@ -84,6 +84,7 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
     set_reason(conn, reason);
   }
   conn->state = FS_DEAD;
+  fs_count(&r->counters.ended[conn->reason], 1);
   fs_list_remove(&conn->dirty_link);
   fs_list_remove(&conn->link);
   pthread_mutex_unlock(&r->lock);

@@ -39,7 +39,7 @@ fs_conn *fs_conns_open(fs_conns *conns, int fd, const fs_addr *peer) {
   fs_list_init(&conn->ready_link);
   fs_list_init(&conn->dirty_link);
   fs_list_init(&conn->pending_link);
-  fs_list_init(&conn->gap_link);
+  fs_list_init(&conn->untold_link);
   fs_list_init(&conn->hold_link);
   fs_timer_init(&conn->timer);
   fs_list_push(&conns->all, &conn->link);

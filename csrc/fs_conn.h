@@ -64,13 +64,14 @@ typedef struct fs_conn {
   bool peer_eof;          /* the end of the peer's stream was read */
   bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
   bool paused;       /* for the next turn, when its message that is not relayed has been answered */
+  bool announced;    /* that it has come is reported */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
   uint8_t close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */
   fs_list ready_link;   /* those that may have something to read */
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
   fs_list pending_link; /* those that can be flushed further */
-  fs_list gap_link;     /* those that have lost messages, not yet reported */
+  fs_list untold_link;  /* those that have come, or have lost messages: not yet reported */
   fs_list hold_link;    /* those that held others up when fs_expire last looked */
   fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
   uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */

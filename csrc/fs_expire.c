@@ -72,7 +72,7 @@ static void drop_oldest(fs_reactor *r, fs_sub *sub) {
   sub->gap_count += lost;
   fs_count(&conn->dropped, lost);
   fs_count(&r->counters.dropped, lost);
-  if (lost) fs_reactor_enlist(&r->gapped, &conn->gap_link);
+  if (lost) fs_reactor_enlist(&r->untold, &conn->untold_link);
 }
 
 /* A kernel calls a socket writable only when a good part of its buffer is free: who reads slowly

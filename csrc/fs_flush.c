@@ -3,6 +3,10 @@
  * A flush of a log walks all who read it, a flush of direct messages only those that have some.
  * All edits below a head, or before an end moved, were recorded before it could be read: so who
  * reads head and end first, and then sees no edit, may send up to there without the lock.
+ *
+ * pending is the line of those that can be sent something. A flush goes along it until its time is
+ * over, and takes the readers of a log directly as long as it is not: who has had no turn stands in
+ * the line, before those that have had one and have more.
  */
 #include "fs_reactor.h"
 
@@ -123,15 +127,29 @@ void fs_flush_one(fs_reactor *r, fs_conn *conn) {
 
 /* ---- All of them ---- */
 
-/* Takes connections that have asked until one of them is to be closed, which it returns. */
-static fs_conn *take_until_close(fs_reactor *r) {
+static void begin_flush(fs_reactor *r) {
+  r->flush_visits = 0;
+  r->flush_over = false;
+}
+
+/* Whether the flush has had its time, or a driver waits for the turn. */
+static bool is_over(fs_reactor *r) {
+  if (r->flush_over || ++r->flush_visits % FS_FLUSH_VISITS != 0) return r->flush_over;
+  uint64_t now_ns = fs_sys_now_ns();
+  if (r->flush_visits == FS_FLUSH_VISITS) r->flush_until_ns = now_ns + FS_FLUSH_NS;
+  return r->flush_over = now_ns >= r->flush_until_ns || atomic_load(&r->turn_wanted);
+}
+
+/* Takes connections that have asked until one of them is to be closed, which it returns. Those that
+ * are not in the line already come to asked. */
+static fs_conn *take_until_close(fs_reactor *r, fs_list *asked) {
   fs_conn *close = NULL;
   pthread_mutex_lock(&r->lock);
   while (!close && !fs_list_empty(&r->dirty)) {
     fs_conn *conn = fs_container_of(r->dirty.next, fs_conn, dirty_link);
     fs_list_remove(&conn->dirty_link);
     fs_subscribe_join(r, conn);
-    fs_reactor_enlist(&r->pending, &conn->pending_link);
+    fs_reactor_enlist(asked, &conn->pending_link);
     if (conn->close_wanted && conn->state == FS_OPEN) close = conn;
   }
   pthread_mutex_unlock(&r->lock);
@@ -139,28 +157,46 @@ static fs_conn *take_until_close(fs_reactor *r) {
 }
 
 /* What other threads asked for: messages to single connections, subscriptions, closes. */
-static void take_asked(fs_reactor *r) {
+static void take_asked(fs_reactor *r, fs_list *asked) {
   /* Before the lock: who asks now is taken below, or says so again. */
   if (!atomic_load(&r->asked) || !atomic_exchange(&r->asked, false)) return;
   fs_conn *conn;
   /* The reason is the one that was asked for: fs_close_begin looks it up under the lock. */
-  while ((conn = take_until_close(r))) fs_close_begin(r, conn, FS_REASON_LOCAL);
+  while ((conn = take_until_close(r, asked))) fs_close_begin(r, conn, FS_REASON_LOCAL);
 }
 
-static void flush_pending(fs_reactor *r) {
-  fs_list batch;
-  fs_list_take(&batch, &r->pending);
-  FS_LIST_EACH(link, &batch) {
+/* Flushes those in the list until the time is over. */
+static void flush_list(fs_reactor *r, fs_list *list) {
+  begin_flush(r);
+  while (!fs_list_empty(list) && !is_over(r)) {
+    fs_list *link = list->next;
     fs_list_remove(link);
     fs_flush_one(r, fs_container_of(link, fs_conn, pending_link));
   }
 }
 
+static void flush_pending(fs_reactor *r) {
+  fs_list batch;
+  if (fs_list_empty(&r->pending)) {
+    begin_flush(r);
+    return;
+  }
+  fs_list_take(&batch, &r->pending);
+  flush_list(r, &batch);
+  fs_list_append(&batch, &r->pending);
+  fs_list_take(&r->pending, &batch);
+}
+
 static void flush_channel(fs_reactor *r, fs_channel *channel) {
   uint64_t head = atomic_load(&channel->log.head);
   if (head == atomic_load(&channel->flushed)) return;
-  FS_LIST_EACH(link, &channel->subs)
-  fs_flush_one(r, fs_container_of(link, fs_sub, channel_link)->conn);
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_conn *conn = fs_container_of(link, fs_sub, channel_link)->conn;
+    if (is_over(r))
+      fs_reactor_enlist(&r->pending, &conn->pending_link);
+    else
+      fs_flush_one(r, conn);
+  }
   atomic_store(&channel->flushed, head);
   channel->tail_stale = true;
 }
@@ -187,13 +223,18 @@ bool fs_flush_move_tails(fs_reactor *r) {
 }
 
 void fs_flush_asked(fs_reactor *r) {
-  take_asked(r);
-  flush_pending(r);
+  fs_list asked;
+  fs_list_init(&asked);
+  take_asked(r, &asked);
+  flush_list(r, &asked);
+  fs_list_append(&r->pending, &asked);
 }
 
 void fs_flush_all(fs_reactor *r) {
   uint64_t sent_before = atomic_load(&r->counters.bytes_sent);
+  if (atomic_load(&r->flush_wanted)) atomic_store(&r->flush_wanted, false);
   fs_flush_asked(r);
+  flush_pending(r);
   for (uint32_t i = 0; i < r->channel_count; i++) flush_channel(r, r->channels[i]);
   bool progress = atomic_load(&r->counters.bytes_sent) != sent_before;
   if (!fs_flush_move_tails(r) && progress) resume_stalled(r);

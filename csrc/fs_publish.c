@@ -90,16 +90,23 @@ int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
   return result;
 }
 
-/* Sends the answer to a lone message, unless there is other work to be done in a turn. */
-static bool answer_lone(fs_reactor *r) {
-  if (!atomic_load(&r->lone) || !atomic_exchange(&r->lone, false)) return false;
-  if (pthread_mutex_trylock(&r->turn) != 0) return false;
+/* Whether nothing else was asked for than what was sent to conn, which reads one channel only.
+ * Under lock. */
+static bool asked_alone(const fs_reactor *r, const fs_conn *conn) {
+  return r->dirty.next == &conn->dirty_link && r->dirty.prev == &conn->dirty_link &&
+         !conn->main.next;
+}
+
+/* Sends the answer to a lone message, unless there is other work to be done in a turn: Python's
+ * other threads stand still meanwhile. Whether it did; *wanted as fs_reactor_send returns it. */
+static bool answer_lone(fs_reactor *r, int *wanted) {
+  if (atomic_load(&r->turn_wanted) || pthread_mutex_trylock(&r->turn) != 0) return false;
   bool alone = fs_list_empty(&r->pending);
   if (alone) {
     r->now_ns = fs_sys_now_ns();
     fs_flush_asked(r);
   }
-  fs_reactor_end_turn(r);
+  *wanted = fs_reactor_end_turn(r);
   return alone;
 }
 
@@ -111,10 +118,12 @@ int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t 
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_find(&r->conns, handle);
   int result = conn && fs_conn_takes(conn) ? insert(r, conn, message) : FS_EGONE;
+  bool lone = result == 0 && atomic_load(&r->lone) && atomic_exchange(&r->lone, false) &&
+              asked_alone(r, conn);
   pthread_mutex_unlock(&r->lock);
   if (result < 0)
     free(message);
-  else if (!answer_lone(r))
+  else if (!lone || !answer_lone(r, &result))
     fs_reactor_wake(r);
   return result;
 }

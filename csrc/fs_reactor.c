@@ -48,7 +48,7 @@ static void init_fields(fs_reactor *r, const fs_config *config) {
   r->poll.fd = r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
   fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,    &r->stalled,
-                      &r->pending, &r->gapped, &r->dead,    &r->reported, &r->holding};
+                      &r->pending, &r->untold, &r->dead,    &r->reported, &r->holding};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) fs_list_init(lists[i]);
   fs_wheel_init(&r->wheel, fs_sys_now_ns());
   pthread_mutex_init(&r->turn, NULL);
@@ -131,21 +131,25 @@ int fs_reactor_poll(fs_reactor *r, int64_t timeout_ns) {
   return count;
 }
 
-static bool can_accept(const fs_reactor *r) {
+bool fs_reactor_can_accept(const fs_reactor *r) {
   return r->accept_ready && r->conns.free_count > 0 && r->now_ns >= r->accept_at_ns;
 }
 
-/* Whether a turn would find something to do without waiting. */
-static bool has_work(fs_reactor *r) {
-  const fs_list *work[] = {&r->ready, &r->pending, &r->gapped, &r->dead};
-  for (size_t i = 0; i < sizeof work / sizeof *work; i++)
-    if (!fs_list_empty(work[i])) return true;
-  if (can_accept(r) || r->now_ns >= fs_reactor_due_ns(r)) return true;
+bool fs_reactor_asked(const fs_reactor *r) {
   for (uint32_t i = 0; i < r->channel_count; i++)
     if (atomic_load(&r->channels[i]->log.head) != atomic_load(&r->channels[i]->flushed))
       return true;
-  if (atomic_load(&r->asked) || atomic_load(&r->room_wanted)) return true;
-  return atomic_load(&r->closing) && r->listen_fd >= 0;
+  return atomic_load(&r->asked) || atomic_load(&r->room_wanted) || atomic_load(&r->flush_wanted) ||
+         atomic_load(&r->turn_wanted);
+}
+
+/* Whether a turn would find something to do without waiting. */
+static bool has_work(const fs_reactor *r) {
+  const fs_list *work[] = {&r->ready, &r->pending, &r->untold, &r->dead};
+  for (size_t i = 0; i < sizeof work / sizeof *work; i++)
+    if (!fs_list_empty(work[i])) return true;
+  if (fs_reactor_can_accept(r) || r->now_ns >= fs_reactor_due_ns(r)) return true;
+  return fs_reactor_asked(r) || fs_reactor_must_close(r);
 }
 
 uint64_t fs_reactor_due_ns(const fs_reactor *r) {
@@ -165,7 +169,7 @@ static int spin(fs_reactor *r, int64_t timeout_ns) {
   uint64_t spin_ns = r->config.busy_poll_ns, until_ns = r->now_ns + spin_ns;
   if (timeout_ns >= 0) until_ns = fs_min(until_ns, r->now_ns + (uint64_t)timeout_ns);
   int count = 0;
-  fs_reactor_tell_waiters(r);
+  fs_wait_tell(r, false);
   while (count == 0 && r->now_ns < until_ns && !has_work(r)) {
     count = fs_reactor_poll(r, 0);
     r->now_ns = fs_sys_now_ns();
@@ -173,8 +177,7 @@ static int spin(fs_reactor *r, int64_t timeout_ns) {
   return count;
 }
 
-/* Sleeping: say so, then look once more, then wait. A publisher publishes, then looks whether we
- * sleep. Both are sequentially consistent, so at least one of us sees the other. */
+/* Sleeping: say so, then look once more, then wait; see fs_borrow.h. */
 static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
   if (r->poll.fd < 0) return 0; /* closed; nothing can happen any more */
   r->now_ns = fs_sys_now_ns();
@@ -185,7 +188,7 @@ static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
     if (has_work(r))
       timeout_ns = 0;
     else
-      fs_reactor_tell_waiters(r); /* of what is so already */
+      fs_wait_tell(r, false); /* of what is so already */
   }
   result = fs_reactor_poll(r, timeout_ns == 0 ? 0 : bounded_timeout(r, timeout_ns));
   atomic_store(&r->asleep, false);
@@ -203,10 +206,14 @@ fs_event *fs_reactor_report(fs_reactor *r, fs_event_kind kind, const fs_conn *co
   return event;
 }
 
-/* What was lost is told before the end of the connection that lost it. */
-static void report_gaps(fs_reactor *r) {
-  FS_LIST_EACH(link, &r->gapped) {
-    fs_conn *conn = fs_container_of(link, fs_conn, gap_link);
+/* That it has come is told before all else, what was lost before the end of the connection that
+ * lost it. */
+static void report_untold(fs_reactor *r) {
+  FS_LIST_EACH(link, &r->untold) {
+    fs_conn *conn = fs_container_of(link, fs_conn, untold_link);
+    if (r->event_count == FS_EVENTS_MAX) return;
+    if (!conn->announced) fs_reactor_report(r, FS_CONNECTED, conn);
+    conn->announced = true;
     for (fs_sub *sub = &conn->main; sub; sub = sub->next) {
       if (sub->gap_count == 0) continue;
       if (r->event_count == FS_EVENTS_MAX) return;
@@ -226,16 +233,15 @@ static void report_dead(fs_reactor *r) {
   FS_LIST_EACH(link, &r->dead) {
     if (r->event_count == FS_EVENTS_MAX) return;
     fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (!fs_list_empty(&conn->gap_link)) continue;
+    if (!fs_list_empty(&conn->untold_link)) continue;
     fs_reactor_report(r, FS_DISCONNECTED, conn);
-    fs_count(&r->counters.ended[conn->reason], 1);
     fs_list_remove(link);
     fs_list_push(&r->reported, link);
   }
 }
 
-static void begin_closing(fs_reactor *r) {
-  if (!atomic_load(&r->closing) || r->listen_fd < 0) return;
+void fs_reactor_begin_closing(fs_reactor *r) {
+  if (!fs_reactor_must_close(r)) return;
   /* A child process may hold it, too; epoll must not go on reporting it. */
   fs_poll_remove(&r->poll, r->listen_fd);
   fs_sys_close(r->listen_fd);
@@ -276,7 +282,7 @@ int fs_reactor_add_channel(fs_reactor *r, size_t log_bytes, fs_policy policy,
   return FS_EFULL;
 }
 
-/* The driver's turn goes before that of a publisher that waits for room. */
+/* The driver's turn goes before those that are borrowed. */
 static void begin_turn(fs_reactor *r) {
   if (pthread_mutex_trylock(&r->turn) == 0) return;
   atomic_fetch_add(&r->turn_wanted, 1);
@@ -285,60 +291,88 @@ static void begin_turn(fs_reactor *r) {
   atomic_fetch_sub(&r->turn_wanted, 1);
 }
 
-int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
-  begin_turn(r);
+/* A turn without the taking and the giving back of it. */
+static int turn(fs_reactor *r, int64_t timeout_ns) {
   /* What the handlers of the last turn have sent and closed comes first: an answer waits for no
    * look at the descriptors, and then nothing keeps us from sleeping. */
   r->now_ns = fs_sys_now_ns();
   fs_flush_all(r);
-  report_gaps(r);
+  report_untold(r);
   report_dead(r);
   if (r->event_count > 0) timeout_ns = 0;
   int result = sleep_or_poll(r, timeout_ns);
-  if (result < 0 && r->event_count == 0) {
-    fs_reactor_end_turn(r);
-    return result;
-  }
-  begin_closing(r);
+  if (result < 0 && r->event_count == 0) return result;
+  fs_reactor_begin_closing(r);
   fs_receive_accept(r);
+  report_untold(r);
   fs_receive_read(r);
   fs_flush_all(r);
   fs_expire(r);
-  report_gaps(r);
+  report_untold(r);
   report_dead(r);
   fs_count(&r->counters.turns, 1);
   int count = (int)r->event_count;
   bool lone = count == 1 && r->events[0].kind == FS_MESSAGE;
   atomic_store_explicit(&r->lone, lone, memory_order_relaxed);
-  if (count == 0) fs_reactor_consumed(r);
   return count;
 }
 
 static void close_if_done(fs_reactor *r) {
   if (!atomic_load(&r->closing)) return;
   pthread_mutex_lock(&r->lock);
-  if (r->listen_fd < 0 && r->conns.count == 0) close_descriptors(r);
+  if (r->listen_fd < 0 && fs_list_empty(&r->conns.all)) close_descriptors(r);
   pthread_mutex_unlock(&r->lock);
 }
 
-void fs_reactor_consumed(fs_reactor *r) {
+void fs_reactor_tidy(fs_reactor *r) {
   r->event_count = 0;
   r->arena_used = 0;
   fs_inbox_free_all(&r->retired);
   release_reported(r);
   close_if_done(r);
-  fs_reactor_end_turn(r);
 }
 
-void fs_reactor_end_turn(fs_reactor *r) {
-  do {
-    if (atomic_exchange(&r->flush_wanted, false)) fs_flush_until_taken(r);
-    prepare_embedded(r);
-    pthread_mutex_unlock(&r->turn);
-    /* After the unlocking: who waits for room may take the turn itself. */
-    fs_reactor_tell_waiters(r);
-    /* Who asked between our look and the unlocking found the turn taken. */
-  } while (atomic_load(&r->flush_wanted) && pthread_mutex_trylock(&r->turn) == 0);
+bool fs_reactor_consumed(fs_reactor *r) {
+  fs_reactor_tidy(r);
+  return fs_reactor_end_turn(r);
+}
+
+/* Gives the turn back, unless there are events. */
+static int end_without_events(fs_reactor *r, int result) {
+  if (result <= 0 && fs_reactor_consumed(r)) fs_reactor_catch_up(r);
+  return result;
+}
+
+int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
+  begin_turn(r);
+  return end_without_events(r, turn(r, timeout_ns));
+}
+
+/* Between two turns in a row: there were no events, and nobody needs to take the turn. */
+static void go_on(fs_reactor *r) {
+  fs_reactor_tidy(r);
+  fs_wait_tell(r, false);
+}
+
+int fs_reactor_drive(fs_reactor *r, int64_t timeout_ns) {
+  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+  begin_turn(r);
+  int result = turn(r, timeout_ns);
+  uint64_t pause_ns = r->now_ns + FS_DRIVE_NS;
+  while (result == 0 && r->now_ns < fs_min(until_ns, pause_ns)) {
+    go_on(r);
+    if (fs_reactor_ended(r) || atomic_load(&r->turn_wanted)) break;
+    result = turn(r, timeout_ns < 0 ? -1 : (int64_t)(until_ns - r->now_ns));
+  }
+  return end_without_events(r, result);
+}
+
+bool fs_reactor_end_turn(fs_reactor *r) {
+  prepare_embedded(r);
+  pthread_mutex_unlock(&r->turn);
+  /* After the unlocking, since one of them may take the turn. */
+  fs_wait_tell(r, !atomic_load(&r->turn_wanted));
+  return atomic_load(&r->flush_wanted);
 }
 
 int fs_reactor_embed(fs_reactor *r) {

@@ -29,11 +29,15 @@ enum {
   FS_RELAY_BYTES = 3 << 16,     /* read at once where messages become no events; one send of 256 KiB
                                    takes it with what was left of the message before */
   FS_FLUSH_DUE_BYTES = 1 << 16, /* a publisher flushes when this much waits */
+  FS_FLUSH_NS = 2000000,        /* a flush goes on so long, then it is for others */
+  FS_FLUSH_VISITS = 8,          /* connections flushed between two looks at the clock */
+  FS_DRIVE_NS = 50000000,       /* turns without events in a row, then signal handlers may run */
+  FS_ACCEPT_MAX = 256,          /* callers accepted in one turn */
   FS_IOV_MAX = 64,
   FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */
 };
 
-/* For fs_reactor_make_room: no log, only an outbox. */
+/* For fs_reactor_prepare_room: no log, only an outbox. */
 #define FS_NO_LOG UINT32_MAX
 
 typedef enum fs_relay { FS_RELAY_NONE, FS_RELAY_OTHERS, FS_RELAY_ALL } fs_relay;
@@ -79,14 +83,15 @@ typedef enum fs_wait_kind {
   FS_WAIT_ROOM,
   FS_WAIT_DRAIN,
   FS_WAIT_COUNT,
-  FS_WAIT_CLOSED
+  FS_WAIT_CLOSED,
+  FS_WAIT_KINDS
 } fs_wait_kind;
 
 typedef struct fs_waiter {
   fs_list link;
   fs_wait_kind kind;
-  int eventfd;  /* -1: the waiter drives the reactor itself and asks fs_reactor_met */
-  size_t bytes; /* ROOM: for so many in the log of channel */
+  atomic_uint told; /* 1: look again; the waiter sleeps on it, see fs_borrow.h */
+  size_t bytes;     /* ROOM: for so many in the log of channel */
   uint32_t channel;
   uint64_t handle; /* ROOM: and in the outbox of this connection, unless 0 */
   uint32_t count;  /* COUNT: so many open connections */
@@ -114,16 +119,20 @@ typedef struct fs_reactor {
   /* Written under lock. A turn looks at them without, and takes the lock where they say so. */
   atomic_bool asked;        /* dirty is not empty, unless those in it have died */
   atomic_uint waiter_count; /* in waiters */
-  atomic_bool room_wanted;  /* somebody waits for room since fs_expire last looked */
+  atomic_uint waiter_counts[FS_WAIT_KINDS];
+  atomic_bool room_wanted; /* somebody waits for room since fs_expire last looked */
   atomic_bool closing;
   _Atomic uint64_t linger_ns; /* any thread may store it */
 
   /* Under turn. */
-  fs_list ready, stalled, served, pending, gapped, dead, reported;
+  fs_list ready, stalled, served, pending, untold, dead, reported;
   fs_list holding; /* who held others up when fs_expire last looked, which was then: */
   uint64_t looked_ns;
   fs_wheel wheel;
   bool accept_ready; /* somebody may wait in the backlog */
+  bool flush_over;   /* the present flush has had its time; the rest is in pending */
+  uint32_t flush_visits;
+  uint64_t flush_until_ns;
   uint32_t blocked_count;
   uint64_t now_ns;       /* the time at the beginning of the turn */
   uint64_t accept_at_ns; /* no accept before: descriptors had run out */
@@ -135,9 +144,10 @@ typedef struct fs_reactor {
   uint32_t event_count;
   uint32_t turn_messages; /* of the connection that is being read, in this turn */
 
-  atomic_uint turn_wanted;  /* drivers that wait for a publisher's turn to end */
+  /* Asked for by any thread, looked after as fs_borrow.h says. */
+  atomic_uint turn_wanted;  /* drivers that wait for a borrowed turn to end */
   atomic_bool flush_wanted; /* somebody asked for a flush while a turn was under way */
-  atomic_bool asleep;       /* a publisher has to write to wake_fd */
+  atomic_bool asleep;       /* who asks for something has to write to wake_fd */
   atomic_bool lone;         /* the last turn had one event, a message not answered yet */
   atomic_bool report;       /* make events of messages, too */
   atomic_bool embedded;     /* fileno() is watched by somebody: asleep between turns, too */
@@ -157,13 +167,21 @@ void fs_reactor_abandon(fs_reactor *reactor);
 
 /* ---- The driver: one thread at a time ---- */
 
-/* One turn: waits up to timeout_ns (-1: for ever) unless there is work, then accepts, reads,
+/* One turn: waits up to timeout_ns (-1: without an end) unless there is work, then accepts, reads,
  * decodes, routes, flushes and reports. Returns how many events are in reactor->events, or
  * -EINTR. The turn lock stays held when events are returned: fs_reactor_consumed releases it. */
 int fs_reactor_turn(fs_reactor *reactor, int64_t timeout_ns);
 
-/* The events are copied: their bytes may go, and slots of connections that ended are free. */
-void fs_reactor_consumed(fs_reactor *reactor);
+/* Turns until there are events, the time is over, the reactor has ended, or FS_DRIVE_NS have been
+ * worked without an event. Returns as fs_reactor_turn does. */
+int fs_reactor_drive(fs_reactor *reactor, int64_t timeout_ns);
+
+/* The events are copied: their bytes may go, and slots of connections that ended are free. Sends
+ * nothing. Whether somebody asked for a flush: then call fs_reactor_catch_up. */
+bool fs_reactor_consumed(fs_reactor *reactor);
+
+/* Flushes for FS_FLUSH_NS at most, if a flush is wanted and nobody else has the turn. */
+void fs_reactor_catch_up(fs_reactor *reactor);
 
 /* ---- Any thread ---- */
 
@@ -178,8 +196,8 @@ int fs_reactor_unsubscribe(fs_reactor *reactor, uint32_t channel, uint64_t handl
 
 /* Appends one message for all who read the channel but the connection exclude (0: for all); *seq
  * is its number. Returns 1 when enough waits that somebody should flush, else 0. FS_EFULL,
- * FS_EOUTBOX: no room now, call fs_reactor_make_room. FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN,
- * FS_ECLOSED, -ENOMEM. */
+ * FS_EOUTBOX: no room now, wait for ROOM. FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN, FS_ECLOSED,
+ * -ENOMEM. */
 int fs_reactor_publish(fs_reactor *reactor, uint32_t channel, const uint8_t *data, size_t len,
                        uint64_t exclude, uint64_t *seq);
 
@@ -194,18 +212,9 @@ bool fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel);
 
 /* Queues one message for one connection behind all that was published. The first one after a turn
  * that brought one message, mostly the answer to it, goes to the kernel at once; the answers of a
- * turn with more events share their system calls. FS_EGONE, FS_EOUTBOX (no room now), FS_ETOOBIG,
- * FS_ENEWLINE, FS_ERETURN, -ENOMEM. */
+ * turn with more events share their system calls. Returns 1 if fs_reactor_catch_up is to be called,
+ * else 0. FS_EGONE, FS_EOUTBOX (no room now), FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN, -ENOMEM. */
 int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len);
-
-/* Hands the kernel all it takes now, in this thread or, if the reactor is in a turn, in its. */
-int fs_reactor_flush(fs_reactor *reactor);
-
-/* Waits until a message of len bytes has room in the channel's log (FS_NO_LOG: in none), and in the
- * outbox of the connection handle unless that is 0, applying the slow policy; timeout_ns -1: for
- * ever. 0 or -ETIMEDOUT, -EINTR. It is also over when there is nothing to wait for any more. */
-int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
-                         int64_t timeout_ns);
 
 /* From now on the connection may send messages of message_bytes_max. FS_EGONE. */
 int fs_reactor_trust(fs_reactor *reactor, uint64_t handle);
@@ -219,18 +228,21 @@ void fs_reactor_close(fs_reactor *reactor);
 /* Connections that begin to close from now on have so long, in place of config.linger_ns. */
 void fs_reactor_set_linger(fs_reactor *reactor, uint64_t linger_ns);
 
-/* Begins a waiter, whose fields of its kind the caller sets; DRAIN captures what is queued now. */
+/* Begins a waiter, whose fields of its kind the caller sets; DRAIN captures what is queued now.
+ * fs_borrow_until waits for it. */
 void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind);
+
+/* Begins a ROOM waiter: for a message of len bytes in the channel's log (FS_NO_LOG: in none), and
+ * in the outbox of the connection handle unless that is 0. It is also met if there is nothing to
+ * wait for any more. */
+void fs_reactor_prepare_room(fs_reactor *reactor, fs_waiter *waiter, uint32_t channel, size_t len,
+                             uint64_t handle);
 
 /* Whether what the waiter waits for is so. Takes the lock. */
 bool fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter);
 
 /* Whether it is closed and all its connections have ended and were reported. */
 bool fs_reactor_ended(fs_reactor *reactor);
-
-/* Waits while another thread drives. 0, -ETIMEDOUT or -EINTR; the waiter may be waited for again.
- */
-int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns);
 
 /* One connection, at one moment. */
 typedef struct fs_conn_stats {
@@ -274,7 +286,7 @@ void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals);
 /* From now on another event loop watches the poll descriptor; which one, -1 when closed. */
 int fs_reactor_embed(fs_reactor *reactor);
 
-/* Makes a sleeping reactor take a turn. */
+/* Wakes whoever sleeps in a turn. */
 void fs_reactor_wake(fs_reactor *reactor);
 
 /* ---- Parts of the turn, shared by its files ---- */
@@ -284,6 +296,23 @@ int fs_reactor_poll(fs_reactor *reactor, int64_t timeout_ns);
 
 /* When time itself asks for a turn; UINT64_MAX: never. */
 uint64_t fs_reactor_due_ns(const fs_reactor *reactor);
+
+/* Whether any thread has asked for something that a turn of any kind looks after. */
+bool fs_reactor_asked(const fs_reactor *reactor);
+
+/* Whether somebody waits in the backlog who can be accepted now. */
+bool fs_reactor_can_accept(const fs_reactor *reactor);
+
+/* The reactor is closed, but has not begun to close its connections. */
+static inline bool fs_reactor_must_close(const fs_reactor *reactor) {
+  return atomic_load(&reactor->closing) && reactor->listen_fd >= 0;
+}
+
+/* Stops listening and begins to close all connections, if it must. */
+void fs_reactor_begin_closing(fs_reactor *reactor);
+
+/* Frees what was kept for events that are consumed. */
+void fs_reactor_tidy(fs_reactor *reactor);
 
 static inline void fs_reactor_enlist(fs_list *list, fs_list *link) {
   if (fs_list_empty(link)) fs_list_push(list, link);
@@ -298,11 +327,17 @@ static inline void fs_reactor_ask(fs_reactor *reactor, fs_conn *conn) {
 /* An event, for which there must be room. */
 fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_conn *conn);
 
+/* Accepts callers, at most FS_ACCEPT_MAX; they are in untold then. */
 void fs_receive_accept(fs_reactor *reactor);
 void fs_receive_read(fs_reactor *reactor);
 
-/* Takes what any thread has asked for, and hands the kernels what they take. Under turn, not under
- * lock; so are all that follow. */
+/* Reads what nobody is to hear, since all connections are being closed. */
+void fs_receive_discard(fs_reactor *reactor);
+
+/* Takes what any thread has asked for, and hands the kernels what they take: first to those with
+ * messages of their own, then to the others, for FS_FLUSH_NS at most each, and not while a driver
+ * waits. Who had no turn is in pending, before those that have more. Under turn, not under lock; so
+ * are all that follow. */
 void fs_flush_all(fs_reactor *reactor);
 
 /* As fs_flush_all, but leaves what was published to all for later. */
@@ -359,14 +394,21 @@ void fs_subscribe_reap(fs_reactor *reactor, fs_conn *conn, fs_sub *sub);
 bool fs_wait_log_met(fs_reactor *reactor, const fs_waiter *waiter);
 bool fs_wait_room_met(fs_reactor *reactor, const fs_waiter *waiter);
 
-/* Ends a turn of any kind: takes what was asked for meanwhile, tells waiters, and prepares for who
- * sleeps for us. */
-void fs_reactor_end_turn(fs_reactor *reactor);
+/* Ends a turn of any kind: gives it back, tells waiters, and prepares for another event loop that
+ * waits for us. Whether somebody has asked for a flush since the last one began. */
+bool fs_reactor_end_turn(fs_reactor *reactor);
 
-/* Sends as long as the kernels take something. */
-void fs_flush_until_taken(fs_reactor *reactor);
+/* Begins or ends a wait: puts the waiter on the list, and takes it off. */
+void fs_wait_enter(fs_reactor *reactor, fs_waiter *waiter);
+void fs_wait_leave(fs_reactor *reactor, fs_waiter *waiter);
 
-/* Tells those who wait for something that is so now. */
-void fs_reactor_tell_waiters(fs_reactor *reactor);
+/* Tells those who wait for something that is so now; and one of the others, if the turn is free for
+ * it to take. */
+void fs_wait_tell(fs_reactor *reactor, bool turn_free);
+
+/* Whether some waiter is of that kind. */
+static inline bool fs_wait_any(const fs_reactor *reactor, fs_wait_kind kind) {
+  return atomic_load(&reactor->waiter_counts[kind]) > 0;
+}
 
 #endif

@@ -32,13 +32,12 @@ static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
   }
   fs_count(&r->counters.accepted, 1);
   fs_expire_watch_idle(r, conn);
-  fs_reactor_report(r, FS_CONNECTED, conn);
+  fs_reactor_enlist(&r->untold, &conn->untold_link);
   if (fs_poll_add(&r->poll, fd, conn->handle) < 0) fs_close_kill(r, conn, FS_REASON_MEMORY);
 }
 
 void fs_receive_accept(fs_reactor *r) {
-  while (r->accept_ready && r->conns.free_count > 0 && r->now_ns >= r->accept_at_ns &&
-         r->event_count < FS_EVENTS_MAX) {
+  for (int visits = 0; visits < FS_ACCEPT_MAX && fs_reactor_can_accept(r); visits++) {
     fs_addr peer;
     int fd = fs_sys_accept(r->listen_fd, &peer);
     if (fd >= 0) {
@@ -161,7 +160,7 @@ static void discard(fs_reactor *r, fs_conn *conn) {
     fs_reactor_enlist(&r->ready, &conn->ready_link);
   } else if (received != -EAGAIN) {
     conn->peer_eof = true;
-    if (conn->state == FS_SHUT || received < 0) fs_close_kill(r, conn, FS_REASON_PEER);
+    if (conn->state != FS_CLOSING || received < 0) fs_close_kill(r, conn, FS_REASON_PEER);
   }
 }
 
@@ -248,6 +247,15 @@ static void read_one(fs_reactor *r, fs_conn *conn) {
 
 static bool can_read(const fs_reactor *r) {
   return FS_ARENA_BYTES - r->arena_used >= FS_READ_BYTES / 4 && r->event_count < FS_EVENTS_MAX;
+}
+
+void fs_receive_discard(fs_reactor *r) {
+  fs_list batch;
+  fs_list_take(&batch, &r->ready);
+  FS_LIST_EACH(link, &batch) {
+    fs_list_remove(link);
+    discard(r, fs_container_of(link, fs_conn, ready_link));
+  }
 }
 
 void fs_receive_read(fs_reactor *r) {

@@ -1,10 +1,12 @@
 #include "fs_sys.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,6 +152,23 @@ int fs_sys_poll(int fd, short events, int64_t timeout_ns) {
   struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
   int result = ppoll(&one, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
   return result < 0 ? -errno : result;
+}
+
+/* Unlike a condition variable, a futex hears signals. */
+int fs_sys_await(atomic_uint *told, uint64_t deadline_ns) {
+  struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                              .tv_nsec = (long)(deadline_ns % 1000000000)};
+  while (atomic_exchange(told, 0) == 0) {
+    long result =
+        syscall(SYS_futex, told, FUTEX_WAIT_BITSET_PRIVATE, 0,
+                deadline_ns == UINT64_MAX ? NULL : &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+    if (result < 0 && errno != EAGAIN) return -errno;
+  }
+  return 0;
+}
+
+void fs_sys_rouse(atomic_uint *told) {
+  (void)syscall(SYS_futex, told, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 uint64_t fs_sys_now_ns(void) {

@@ -18,6 +18,7 @@ cdef class Engine:
     cpdef int _claim(self) except -1
     cdef list turn(self, int64_t timeout)
     cdef list take_events(self, int64_t timeout)
+    cdef int keep(self, list events) except -1
     cdef list poll_events(self, int64_t timeout)
     cdef Event event_object(self, const fs_event *event)
     cdef Connection connection_of(self, uint64_t handle, uint64_t number)
@@ -34,10 +35,11 @@ cdef class Engine:
     cdef bint unsubscribe(self, Channel channel, Connection conn) except -1
     cdef int check_own(self, Connection conn) except -1
     cdef bint check_subscribed(self, Channel channel, int result) except -1
+    cdef object find(self, number)
     cdef bint send_to(self, Connection conn, object data, timeout) except -1
     cdef int raise_ended(self, Connection conn) except -1
     cdef int close_one(self, Connection conn) except -1
-    cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1
+    cdef bint await_met(self, fs_waiter *waiter, int64_t limit, uint64_t begun) except -1
     cdef object peer_of(self, uint64_t handle)
     cdef object local_of(self, Connection conn)
     cdef object connection_stats(self, Connection conn)

@@ -39,8 +39,7 @@ from fastsock._events cimport Connected, Disconnected, Event, Gap, Message
 cdef tuple REASONS = tuple(Reason)
 assert len(REASONS) == FS_REASON_COUNT
 
-cdef int64_t LOOK_NS = 50_000_000
-
+cdef list NOTHING = []
 cdef object ENGINES = weakref.WeakSet()
 
 
@@ -134,17 +133,16 @@ cdef class Engine:
         self.live().report = report
 
     cdef list turn(self, int64_t timeout):
-        """One turn of at most timeout nanoseconds (-1: until something happens); its events."""
+        """Turns for at most timeout nanoseconds (-1: until something happens); their events."""
         cdef int count
         cdef Event event
         cdef list events
+        cdef bint flush = False
         cdef fs_reactor *reactor = self.live()
         with nogil:
-            count = fs_reactor_turn(reactor, timeout)
-        if count == 0:
-            return []
-        if count < 0:
-            if count != -EINTR:
+            count = fs_reactor_drive(reactor, timeout)
+        if count <= 0:
+            if count < 0 and count != -EINTR:
                 raise_code(count, "poll")
             PyErr_CheckSignals()
             return []
@@ -156,7 +154,10 @@ cdef class Engine:
                     events.append(event)
             return events
         finally:
-            fs_reactor_consumed(reactor)
+            flush = fs_reactor_consumed(reactor)
+            if flush:
+                with nogil:
+                    fs_reactor_catch_up(reactor)
 
     cdef Event event_object(self, const fs_event *event):
         cdef Connection conn
@@ -197,20 +198,32 @@ cdef class Engine:
         return self.recent
 
     cdef list take_events(self, int64_t timeout):
-        """Turns until there are events or the time is over; what was queued comes first."""
-        cdef uint64_t begun = fs_sys_now_ns()
+        """Turns until there are events or the time is over; what was queued comes first.
+
+        If a signal handler raises, the events stay for the next call.
+        """
+        cdef uint64_t begun = fs_sys_now_ns() if timeout > 0 else 0
         cdef list events
         if self.queued_at < len(self.queued):
-            # A signal handler may raise in the turn: then all stays queued.
-            events = [event for event in self.queued[self.queued_at:] if is_news(event)]
-            events += self.turn(0)
-            self.queued = []
-            self.queued_at = 0
-            return events
-        while True:
-            events = self.turn(time_left(timeout, begun))
-            if events or time_left(timeout, begun) == 0 or fs_reactor_ended(self.reactor):
-                return events
+            events = self.turn(0)
+            events = [event for event in self.queued[self.queued_at:] if is_news(event)] + events
+            self.keep(NOTHING)
+        else:
+            events = self.turn(timeout)
+            while not (events or time_left(timeout, begun) == 0 or fs_reactor_ended(self.reactor)):
+                events = self.turn(time_left(timeout, begun))
+        try:
+            PyErr_CheckSignals()
+        except:
+            self.keep(events)
+            raise
+        return events
+
+    cdef int keep(self, list events) except -1:
+        """Queues events for the next call."""
+        self.queued = events
+        self.queued_at = 0
+        return 0
 
     def _serve_turn(self, on_message, on_other, on_failure):
         """One turn: on_message(conn, data), unless it is None, gets each message, on_other(event)
@@ -336,28 +349,19 @@ cdef class Engine:
 
         begun is when the first of the caller's waits began, set if it is 0: they share timeout.
         """
-        cdef int result
+        cdef fs_waiter waiter
         cdef uint64_t handle = 0 if conn is None else conn.handle
         cdef bint in_handler = timeout is None and self.driver == PyThread_get_thread_ident()
         if in_handler:
             timeout = self.options["handler_timeout"]
-        cdef int64_t limit = timeout_ns(timeout), left
-        cdef fs_reactor *reactor = self.live()
         if begun[0] == 0:
             begun[0] = fs_sys_now_ns()
-        while True:
-            left = time_left(limit, begun[0])
-            with nogil:
-                result = fs_reactor_make_room(reactor, channel, size, handle, left)
-            if result == 0:
-                return 0
-            if result == -ETIMEDOUT:
-                within = f"{timeout} s, the handler_timeout" if in_handler else f"{timeout} s"
-                self.raise_full(f"no room for a message of {size} bytes within {within}", channel,
-                                conn if full == FS_EOUTBOX else None)
-            if result != -EINTR:
-                raise_code(result, "waiting for room")
-            PyErr_CheckSignals()
+        fs_reactor_prepare_room(self.live(), &waiter, channel, size, handle)
+        if not self.await_met(&waiter, timeout_ns(timeout), begun[0]):
+            within = f"{timeout} s, the handler_timeout" if in_handler else f"{timeout} s"
+            self.raise_full(f"no room for a message of {size} bytes within {within}", channel,
+                            conn if full == FS_EOUTBOX else None)
+        return 0
 
     cdef int raise_full(self, str what, uint32_t channel, Connection conn) except -1:
         """Raises LogFull that names the limit and the client in the way: conn, whose outbox is
@@ -483,16 +487,23 @@ cdef class Engine:
         has the number. It comes behind all that was published before.
         """
         if not isinstance(conn, Connection):
-            conn = self.connections_by_number.get(conn)
+            conn = self.find(conn)
             if conn is None:
                 return False
         return self.send_to(<Connection>conn, data, timeout)
 
     def connection(self, number):
         """The open connection of that number. Raises ConnectionClosed where there is none."""
-        conn = self.connections_by_number.get(number)
+        conn = self.find(number)
         if conn is None:
             raise ConnectionClosed(f"no connection has the number {number}", "local", number)
+        return conn
+
+    cdef object find(self, number):
+        """The connection of that number, also if its event has not been made yet; or None."""
+        conn = self.connections_by_number.get(number)
+        if conn is None:
+            return next((one for one in self.connections if one.number == number), None)
         return conn
 
     cdef bint send_to(self, Connection conn, object data, timeout) except -1:
@@ -500,15 +511,20 @@ cdef class Engine:
         cdef Py_buffer view
         cdef uint64_t begun = 0
         cdef int result
+        cdef fs_reactor *reactor = self.live()
         self.check_own(conn)
         if not PyObject_CheckBuffer(data):
             refuse_data(data)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             while True:
-                result = fs_reactor_send(self.live(), conn.handle, <const uint8_t *>view.buf,
+                result = fs_reactor_send(reactor, conn.handle, <const uint8_t *>view.buf,
                                          view.len)
                 if result == 0:
+                    return True
+                if result == 1:
+                    with nogil:
+                        fs_reactor_catch_up(reactor)
                     return True
                 if result == FS_EGONE:
                     return False
@@ -553,43 +569,30 @@ cdef class Engine:
     def _wait(self, fs_wait_kind kind, uint32_t count, timeout):
         """Waits for FS_WAIT_DRAIN, FS_WAIT_COUNT or FS_WAIT_CLOSED; False when time is over.
 
-        Drives the reactor where nobody else does; events are then queued for later.
+        While nobody drives the reactor it does what is waited for, and no more: what arrives stays
+        in the kernel.
         """
         cdef fs_waiter waiter
-        cdef int64_t limit = timeout_ns(timeout), left
-        cdef uint64_t begun = fs_sys_now_ns()
-        cdef bint tried = False
         fs_reactor_prepare(self.live(), &waiter, kind)
         waiter.count = count
-        while not fs_reactor_met(self.reactor, &waiter):
-            left = time_left(limit, begun)
-            if left == 0 and tried:
-                return False
-            if self.driver == 0:
-                # What is met by the flush with which a turn begins must not be slept over.
-                self.flush()
-                if fs_reactor_met(self.live(), &waiter):
-                    return True
-                self._claim()
-                try:
-                    self.queued += self.turn(left)  # Its events, for later.
-                finally:
-                    self.driver = 0
-            else:
-                # Looks again from time to time, since the driver may leave.
-                self.await_driver(&waiter, LOOK_NS if left < 0 else min(left, LOOK_NS))
-            tried = True
-        return True
+        return self.await_met(&waiter, timeout_ns(timeout), fs_sys_now_ns())
 
-    cdef int await_driver(self, fs_waiter *waiter, int64_t left) except -1:
+    cdef bint await_met(self, fs_waiter *waiter, int64_t limit, uint64_t begun) except -1:
+        """Whether what the waiter waits for came true within limit. Signal handlers run."""
         cdef int result
+        cdef int64_t left
         cdef fs_reactor *reactor = self.live()
-        with nogil:
-            result = fs_reactor_wait(reactor, waiter, left)
-        if result < 0 and result != -EINTR and result != -ETIMEDOUT:
-            raise_code(result, "wait")
-        PyErr_CheckSignals()
-        return 0
+        while True:
+            left = time_left(limit, begun)
+            with nogil:
+                result = fs_borrow_until(reactor, waiter, left)
+            if result >= 0:
+                return True
+            if result == -ETIMEDOUT:
+                return False
+            if result != -EINTR:
+                raise_code(result, "wait")
+            PyErr_CheckSignals()
 
     def _wait_drained(self, timeout):
         return self._wait(FS_WAIT_DRAIN, 0, timeout)

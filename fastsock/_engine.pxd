@@ -218,8 +218,9 @@ cdef extern from "fs_reactor.h" nogil:
 
     int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr)
     void fs_reactor_free(fs_reactor *reactor)
-    int fs_reactor_turn(fs_reactor *reactor, int64_t timeout_ns)
-    void fs_reactor_consumed(fs_reactor *reactor)
+    int fs_reactor_drive(fs_reactor *reactor, int64_t timeout_ns)
+    cbool fs_reactor_consumed(fs_reactor *reactor)
+    void fs_reactor_catch_up(fs_reactor *reactor)
     void fs_reactor_abandon(fs_reactor *reactor)
     int fs_reactor_add_channel(fs_reactor *reactor, size_t log_bytes, fs_policy policy,
                                uint64_t slow_grace_ns)
@@ -231,19 +232,15 @@ cdef extern from "fs_reactor.h" nogil:
                                 size_t count, uint64_t *seq)
     bint fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel)
     int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len)
-    int fs_reactor_flush(fs_reactor *reactor)
-    int fs_reactor_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
-                             int64_t timeout_ns)
     int fs_reactor_trust(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
     void fs_reactor_close(fs_reactor *reactor)
     void fs_reactor_set_linger(fs_reactor *reactor, uint64_t linger_ns)
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
-    bint fs_reactor_met(fs_reactor *reactor, const fs_waiter *waiter)
+    void fs_reactor_prepare_room(fs_reactor *reactor, fs_waiter *waiter, uint32_t channel,
+                                 size_t len, uint64_t handle)
     bint fs_reactor_ended(fs_reactor *reactor)
-    int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)
     int fs_reactor_embed(fs_reactor *reactor)
-    void fs_reactor_wake(fs_reactor *reactor)
     int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats)
     int fs_reactor_slowest(fs_reactor *reactor, uint32_t channel, fs_slowest *slowest)
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
@@ -252,3 +249,8 @@ cdef extern from "fs_reactor.h" nogil:
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
     int fs_reactor_local(fs_reactor *reactor, uint64_t handle, fs_addr *local)
     void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals)
+
+
+cdef extern from "fs_borrow.h" nogil:
+    void fs_reactor_flush(fs_reactor *reactor)
+    int fs_borrow_until(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)

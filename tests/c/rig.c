@@ -81,7 +81,7 @@ int rig_turn(struct rig *rig, int64_t timeout_ns) {
   fault_off();
   for (int i = 0; i < count; i++) copy_event(rig, &rig->reactor->events[i]);
   fault_on();
-  if (count > 0) fs_reactor_consumed(rig->reactor);
+  if (count > 0 && fs_reactor_consumed(rig->reactor)) fs_reactor_catch_up(rig->reactor);
   fault_off();
   return count;
 }
@@ -140,6 +140,13 @@ void rig_publish(struct rig *rig, const char *text, uint64_t exclude) {
 
 void rig_send(struct rig *rig, const struct client *client, const char *text) {
   CHECK_INT(fs_reactor_send(rig->reactor, client->handle, (const uint8_t *)text, strlen(text)), 0);
+}
+
+int rig_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
+                  int64_t timeout_ns) {
+  fs_waiter waiter;
+  fs_reactor_prepare_room(reactor, &waiter, channel, len, handle);
+  return fs_borrow_until(reactor, &waiter, timeout_ns);
 }
 
 static bool pulled(struct client *client, size_t len) {

@@ -9,7 +9,7 @@
 #define RIG_H
 
 #include "check.h"
-#include "fs_reactor.h"
+#include "fs_borrow.h"
 
 #define RIG_MS_NS 1000000LL
 #define RIG_WAIT_NS (10000 * RIG_MS_NS)
@@ -79,6 +79,10 @@ void rig_join(struct rig *rig, struct client *client);
 /* Publishes a text, or sends it to one client. */
 void rig_publish(struct rig *rig, const char *text, uint64_t exclude);
 void rig_send(struct rig *rig, const struct client *client, const char *text);
+
+/* Waits for room for a message of len bytes: see fs_reactor_prepare_room. */
+int rig_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t handle,
+                  int64_t timeout_ns);
 
 /* Turns until the client has these bytes, and no others; forgets them. */
 void rig_receives(struct rig *rig, struct client *client, const char *bytes);

@@ -247,7 +247,7 @@ static void making_room_hides_no_end(void) {
   join_embedded(&rig, &client);
   rig_fill(&rig, &client, 1000);
   loop_until_rest(&rig);
-  CHECK_INT(fs_reactor_make_room(rig.reactor, 0, 1000, 0, RIG_WAIT_NS), 0);
+  CHECK_INT(rig_make_room(rig.reactor, 0, 1000, 0, RIG_WAIT_NS), 0);
   loop_until_readable(&rig);
   CHECK_INT(rig_reason(&rig, client.handle), FS_REASON_SLOW);
   rig_close(&rig);

@@ -98,11 +98,11 @@ static void left_by_its_last_reader(void) {
   CHECK_INT(fs_reactor_subscribe(rig.reactor, channel, client.handle), 0);
   while (fs_reactor_publish(rig.reactor, channel, zeros, sizeof zeros, 0, &seq) >= 0)
     rig_turn(&rig, 0);
-  CHECK_INT(fs_reactor_make_room(rig.reactor, channel, 1000, 0, 0), -ETIMEDOUT);
+  CHECK_INT(rig_make_room(rig.reactor, channel, 1000, 0, 0), -ETIMEDOUT);
   client_close(&client);
   RIG_UNTIL(&rig, rig_reason(&rig, client.handle) >= 0);
   for (int i = 0; i < 200; i++) {
-    CHECK_INT(fs_reactor_make_room(rig.reactor, channel, 1000, 0, RIG_WAIT_NS), 0);
+    CHECK_INT(rig_make_room(rig.reactor, channel, 1000, 0, RIG_WAIT_NS), 0);
     publish_to(&rig, 1, "to nobody", 0);
   }
   rig_close(&rig);
@@ -121,7 +121,7 @@ static void dropping_the_oldest(void) {
   for (int i = 0; i < COUNT; i++) {
     snprintf(text, sizeof text, "%0300d", i);
     while (fs_reactor_publish(rig.reactor, 0, (const uint8_t *)text, 300, 0, &(uint64_t){0}) < 0)
-      CHECK_INT(fs_reactor_make_room(rig.reactor, 0, 300, 0, RIG_WAIT_NS), 0);
+      CHECK_INT(rig_make_room(rig.reactor, 0, 300, 0, RIG_WAIT_NS), 0);
     if (i % 10 == 0) rig_turn(&rig, 0);
   }
   fs_waiter drain;

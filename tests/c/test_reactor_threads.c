@@ -41,7 +41,7 @@ static void stop_driver(struct rig *rig, pthread_t thread) {
   fs_waiter closed;
   fs_reactor_close(rig->reactor);
   fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED);
-  CHECK_INT(fs_reactor_wait(rig->reactor, &closed, RIG_WAIT_NS), 0);
+  CHECK_INT(fs_borrow_until(rig->reactor, &closed, RIG_WAIT_NS), 0);
   CHECK(fs_reactor_met(rig->reactor, &closed));
   pthread_join(thread, NULL);
 }
@@ -61,9 +61,9 @@ struct waiting {
 static void *wait_in_thread(void *arg) {
   struct waiting *w = arg;
   atomic_store(&w->tid, (pid_t)syscall(SYS_gettid));
-  w->result = w->waiter ? fs_reactor_wait(w->rig->reactor, w->waiter, w->limit_ns)
-                        : fs_reactor_make_room(w->rig->reactor, 0, 1000,
-                                               w->client ? w->client->handle : 0, w->limit_ns);
+  w->result = w->waiter ? fs_borrow_until(w->rig->reactor, w->waiter, w->limit_ns)
+                        : rig_make_room(w->rig->reactor, 0, 1000, w->client ? w->client->handle : 0,
+                                        w->limit_ns);
   atomic_store(&w->done, true);
   return NULL;
 }
@@ -122,7 +122,7 @@ static void *publish_on(void *arg) {
     int result, len = snprintf(text, sizeof text, "%d %d", p->number, i);
     while ((result = fs_reactor_publish(reactor, 0, (uint8_t *)text, (size_t)len, 0, &seq)) < 0) {
       CHECK_INT(result, FS_EFULL);
-      CHECK_INT(fs_reactor_make_room(reactor, 0, (size_t)len, 0, RIG_WAIT_NS), 0);
+      CHECK_INT(rig_make_room(reactor, 0, (size_t)len, 0, RIG_WAIT_NS), 0);
     }
     if (result == 1) fs_reactor_flush(reactor);
     uint64_t head = reactor->channels[0]->log.head, begun_ns = fs_sys_now_ns();
@@ -194,7 +194,7 @@ static void waiters_are_told(void) {
   pthread_t driver = start_driver(&rig);
   fs_reactor_prepare(rig.reactor, &count, FS_WAIT_COUNT);
   count.count = 1;
-  CHECK_INT(fs_reactor_wait(rig.reactor, &count, 20 * RIG_MS_NS), -ETIMEDOUT);
+  CHECK_INT(fs_borrow_until(rig.reactor, &count, 20 * RIG_MS_NS), -ETIMEDOUT);
   struct waiting w = {.rig = &rig, .waiter = &count, .limit_ns = -1};
   start_waiting(&w);
   rig_call(&rig, &client);
@@ -202,7 +202,7 @@ static void waiters_are_told(void) {
   for (int i = 0; i < 500; i++) {
     rig_publish(&rig, "x", 0);
     fs_reactor_prepare(rig.reactor, &drain, FS_WAIT_DRAIN);
-    CHECK_INT(fs_reactor_wait(rig.reactor, &drain, RIG_WAIT_NS), 0);
+    CHECK_INT(fs_borrow_until(rig.reactor, &drain, RIG_WAIT_NS), 0);
     CHECK(fs_reactor_met(rig.reactor, &drain));
   }
   CHECK_INT(waiter_count(&rig), 0);
@@ -301,7 +301,7 @@ static void closed_while_being_sent_to(void) {
     fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT);
     waiter.count = 1;
     rig_call(&rig, &client);
-    CHECK_INT(fs_reactor_wait(rig.reactor, &waiter, RIG_WAIT_NS), 0);
+    CHECK_INT(fs_borrow_until(rig.reactor, &waiter, RIG_WAIT_NS), 0);
     CHECK_INT(fs_reactor_open_handles(rig.reactor, &client.handle, &number, 1), 1);
     CHECK_INT(pthread_create(&sender.thread, NULL, send_until_gone, &sender), 0);
     fs_reactor_close_conn(rig.reactor, client.handle, FS_REASON_HANDLER);
@@ -353,21 +353,29 @@ static void a_sleeping_reactor_makes_room(void) {
  */
 static void told_before_the_turn_sleeps(void) {
   struct rig rig = {0};
-  struct client client;
+  struct client client, other;
   fs_waiter drain;
   fs_config config = hasty_config();
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
-  rig_turn(&rig, 0);
+  rig_join(&rig, &other);
+  client_say(&other, "hello\n");
+  CHECK_INT(fs_reactor_turn(rig.reactor, RIG_WAIT_NS), 1);
   rig_publish(&rig, "for nobody", client.handle);
   fs_reactor_prepare(rig.reactor, &drain, FS_WAIT_DRAIN);
   struct waiting w = {.rig = &rig, .waiter = &drain, .limit_ns = RIG_WAIT_NS / 2};
   start_waiting(&w);
+  /* A driver takes over before the waiter does. */
+  atomic_fetch_add(&rig.reactor->turn_wanted, 1);
+  fs_reactor_consumed(rig.reactor);
   pthread_t driver = start_driver(&rig);
+  RIG_AWAIT(rig.reactor->asleep);
+  atomic_fetch_sub(&rig.reactor->turn_wanted, 1);
   CHECK_INT(result_of(&w), 0);
   stop_driver(&rig, driver);
   rig_close(&rig);
   client_close(&client);
+  client_close(&other);
 }
 
 /* Who begins to wait while the events of a turn are still looked at is not forgotten. */
@@ -537,8 +545,9 @@ static void a_flush_behind_the_flush_of_a_turn(void) {
   client_say(&client, "hello\n");
   CHECK_INT(fs_reactor_turn(rig.reactor, RIG_WAIT_NS), 1);
   rig_publish(&rig, "answer", 0);
-  CHECK_INT(fs_reactor_flush(rig.reactor), 0);
-  fs_reactor_consumed(rig.reactor);
+  fs_reactor_flush(rig.reactor);
+  CHECK(fs_reactor_consumed(rig.reactor));
+  fs_reactor_catch_up(rig.reactor);
   RIG_AWAIT(pulled(&client, 7));
   rig_close(&rig);
   client_close(&client);
