@@ -93,6 +93,8 @@ def check_seconds(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if not 0 <= value <= 1e9 or math.isnan(value):
         raise ValueError(f"{name} must be from 0 to 1e9 seconds, not {value!r}")
+    if 0 < value < 1e-9:
+        raise ValueError(f"{name} must be 0 or at least 1e-9, a nanosecond, not {value!r}")
 
 
 def check_count(name: str, value: object, most: int, least: int = 1) -> None:

@@ -50,3 +50,11 @@ def test_a_second_init_is_refused_and_the_server_stays(kind):
         with pytest.raises(RuntimeError, match="has run already"):
             server.__init__(("127.0.0.1", 0))
         assert (server.address, open_descriptors()) == (address, before)
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "idle_timeout", "slow_grace", "linger"])
+@pytest.mark.parametrize("seconds", [1e-300, 5e-324, 9e-10])
+def test_less_than_a_nanosecond_is_no_time(name, seconds):
+    """It would be 0 in the engine, which means something else: none, or at once."""
+    with pytest.raises(ValueError, match=f"{name} must be 0 or at least 1e-9"):
+        MultiServer(("127.0.0.1", 0), **{name: seconds})
