@@ -127,6 +127,8 @@ cdef class OutgoingCore:
 
     cpdef put(self, bytes frame):
         """One frame, at once if nothing waits."""
+        if self.lock is None:
+            raise TypeError("this object was made by __new__: it belongs to no connection")
         self.lock.take()
         try:
             if self.window > 0 and not self.waiting:
@@ -139,6 +141,8 @@ cdef class OutgoingCore:
 
     cpdef send(self, bytes frame):
         """One frame; nobody waits for a client that does not read. The lock is held."""
+        if self.conn is None:
+            raise TypeError("this object was made by __new__: it belongs to no connection")
         try:
             if self.conn.engine.send_to(self.conn, frame, 0):
                 return
