@@ -1,5 +1,6 @@
 """fastsock.rpc: datetimes and times arrive with their wall clock, zone, offset and fold."""
 
+import collections
 import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,3 +140,25 @@ def test_what_is_no_moment_is_refused(diary, form):
     packed = msgspec.msgpack.encode(["\x01moment\x01", *form])
     with pytest.raises(rpc.WrongArguments):
         diary.any(msgspec.msgpack.Ext(3, packed))
+
+
+class Holders(rpc.Service):
+    @rpc.method
+    def deque(self, value: collections.deque[datetime]) -> collections.deque[datetime]:
+        return value
+
+    @rpc.method
+    def ordered(
+        self, value: list[collections.OrderedDict[str, datetime]]
+    ) -> list[collections.OrderedDict[str, datetime]]:
+        return value
+
+
+def test_in_containers_of_the_standard_library_too():
+    zone = timezone(timedelta(hours=2))
+    moment = datetime(2026, 1, 2, 0, 30, tzinfo=zone)
+    with rpc.serve(Holders()) as server, rpc.connect(Holders, server.address) as stub:
+        (heard,) = stub.deque(collections.deque([moment]))
+        assert heard.isoformat() == moment.isoformat()
+        (ordered,) = stub.ordered([collections.OrderedDict(at=moment)])
+        assert ordered["at"].isoformat() == moment.isoformat()

@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 import typing
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Annotated, Any, TypeAlias
@@ -132,7 +133,9 @@ def _has_moment(whole: Any) -> bool:
     """Whether there is a place in the type for a datetime or a time."""
     inspect = msgspec.inspect
     wanted = inspect.AnyType | inspect.DateTimeType | inspect.TimeType
-    return any(isinstance(node, wanted) for node in _nodes(whole))
+    # Of a deque[datetime] msgspec does not tell the items.
+    holders = [inspect.CustomType(cls) for cls in (deque, OrderedDict)]
+    return any(isinstance(node, wanted) or node in holders for node in _nodes(whole))
 
 
 def _nodes(whole: Any) -> Iterator[msgspec.inspect.Type | msgspec.inspect.Field]:

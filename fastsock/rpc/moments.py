@@ -7,6 +7,7 @@ are the extension MOMENT, of MessagePack: [MARK, type, text, key of the zone, fo
 import datetime
 import re
 import zoneinfo
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc._values import is_plain
+from fastsock.rpc.standard import SENT_AS
 
 MOMENT = 3
 MARK = "\x01moment\x01"
@@ -79,6 +81,8 @@ def _marked(value: Any) -> Any:
             return [_marked(each) for each in value]
         case dict():
             return {_key(key): _marked(each) for key, each in value.items()}
+        case _Kept(value=deque() | OrderedDict() as inner):
+            return marked(SENT_AS[type(inner)](inner)) if type(inner) in SENT_AS else inner
         case _Kept():
             return value.value
         case datetime.datetime() | datetime.time():
