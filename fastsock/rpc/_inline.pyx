@@ -40,7 +40,7 @@ cdef double REMAINING_SECONDS_MAX = 1e9
 cdef int CALL = wire.CALL
 cdef int REPLY = wire.REPLY
 cdef Py_ssize_t CHUNK_BYTES = wire.CHUNK_BYTES
-cdef bytes NIL = b"\xc0"
+cdef bytes NIL = wire.NIL
 
 
 def answer_frame(int kind, int flags, uint64_t call, bytes body not None):

@@ -1,12 +1,10 @@
 """What every server answers beside its service: what it serves, and how it is."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from fastsock.rpc.definitions import Description, describe
 from fastsock.rpc.interface import Interface, Service, method
-
-if TYPE_CHECKING:
-    from fastsock.rpc.server import Server
 
 __all__ = ["BUILTINS", "Builtins"]
 
@@ -16,8 +14,9 @@ class Builtins(Service):
 
     rpc_name = ""
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
+    def __init__(self, served: Interface, health: Callable[[], dict[str, Any]]) -> None:
+        self._served = served
+        self._health = health
 
     @method(inline=True, idempotent=True)
     def rpc_ping(self) -> None:
@@ -27,12 +26,12 @@ class Builtins(Service):
     def rpc_health(self) -> dict[str, Any]:
         """Whether the server takes calls ("status": "serving" or "draining"), and its figures, also
         of each method."""
-        return self._server.health()
+        return self._health()
 
     @method(idempotent=True)
     def rpc_describe(self) -> Description:
         """The service: methods, types, docstrings."""
-        return describe(self._server.interface)
+        return describe(self._served)
 
 
 BUILTINS = Interface.of(Builtins)

@@ -7,7 +7,6 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from fastsock.errors import ConnectionClosed
@@ -15,7 +14,6 @@ from fastsock.rpc import wire
 from fastsock.rpc._calling import BoundCore, CallableCore, CallCore
 from fastsock.rpc.errors import (
     CODES,
-    BodyTooLarge,
     Cancelled,
     DeadlineExceeded,
     RemoteError,
@@ -34,11 +32,6 @@ __all__ = ["BoundMethod", "BoundStream", "Call", "Stream"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-def seconds_left(deadline: float | None) -> float | None:
-    """Until deadline, at least 0; None without one."""
-    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 class Call(CallCore, Generic[R]):
@@ -404,8 +397,3 @@ class BoundStream(BoundCore, Generic[P, T]):
 
     def __repr__(self) -> str:
         return f"<remote method {self._signature.text}>"
-
-
-def too_large(size: int, limit: int) -> BodyTooLarge:
-    """The error of a body of size bytes."""
-    return BodyTooLarge(f"a body of {size} bytes; body_bytes_max is {limit}")

@@ -23,8 +23,8 @@ from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc._calling import ConnectorCore
 from fastsock.rpc.attempts import Attempts
-from fastsock.rpc.calls import Call, Stream, StreamCall, seconds_left, too_large
-from fastsock.rpc.context import METADATA_BYTES_MAX
+from fastsock.rpc.calls import Call, Stream, StreamCall
+from fastsock.rpc.context import METADATA_BYTES_MAX, seconds_left
 from fastsock.rpc.errors import (
     CODES,
     Cancelled,
@@ -33,6 +33,7 @@ from fastsock.rpc.errors import (
     OutcomeUnknown,
     RpcError,
     Unavailable,
+    too_large,
 )
 from fastsock.rpc.interface import Interface, Signature
 from fastsock.rpc.link import Gone, Link

@@ -40,7 +40,7 @@ class Context(ContextCore):
     @property
     def remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None without one."""
-        return None if self.deadline is None else max(0.0, self.deadline - monotonic())
+        return seconds_left(self.deadline)
 
     def wait_cancelled(self, timeout: float | None = None) -> bool:
         """Waits until the call is cancelled or its deadline is over, at most ``timeout`` seconds;
@@ -80,6 +80,11 @@ def current() -> Context:
         return _current.get()
     except LookupError:
         raise LookupError("rpc.current() is for methods that a client has called") from None
+
+
+def seconds_left(deadline: float | None) -> float | None:
+    """Seconds until ``deadline``, at least 0; None without one."""
+    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 @contextmanager

@@ -118,3 +118,8 @@ CODES: dict[int, type[RpcError]] = {
 """What an ERROR frame's code means; 0 is an exception of the method."""
 
 CODE_OF = {error: code for code, error in CODES.items()}
+
+
+def too_large(size: int, limit: int) -> BodyTooLarge:
+    """The error of a body of ``size`` bytes."""
+    return BodyTooLarge(f"a body of {size} bytes; body_bytes_max is {limit}")

@@ -17,11 +17,12 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias
 
+from fastsock.rpc import wire
 from fastsock.rpc._values import check_keys
-from fastsock.rpc.errors import RemoteError
+from fastsock.rpc.errors import CODE_OF, RemoteError, RpcError
 from fastsock.rpc.moments import form_of, made_of
 
-__all__ = ["clean", "pack", "unpack"]
+__all__ = ["clean", "failure_of", "pack", "unpack"]
 
 DEPTH_MAX = 32
 ITEMS_MAX = 10_000
@@ -38,6 +39,11 @@ OWN_FORMS = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
 def clean(text: str, length_max: int = 4096) -> str:
     """Text that UTF-8 can hold, and not too much of it."""
     return text[:length_max].encode(errors="replace").decode()
+
+
+def failure_of(error: RpcError) -> bytes:
+    """The body of an ERROR or REFUSED frame that stands for an error of this package."""
+    return wire.encode(wire.Failure(CODE_OF[type(error)], "", clean(str(error))))
 
 
 # ---- Packing ----

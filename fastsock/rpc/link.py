@@ -24,8 +24,8 @@ from fastsock.rpc import wire
 from fastsock.rpc._body import Body
 from fastsock.rpc._calling import SEND_SECONDS, LinkCore
 from fastsock.rpc.attendant import Attendant
-from fastsock.rpc.calls import Call, StreamCall, too_large
-from fastsock.rpc.errors import Overloaded
+from fastsock.rpc.calls import Call, StreamCall
+from fastsock.rpc.errors import Overloaded, too_large
 from fastsock.rpc.flag import Flag
 from fastsock.rpc.greeting import greet, numbers_of
 
@@ -45,8 +45,6 @@ log = logging.getLogger("fastsock.rpc")
 
 LAST = frozenset((wire.REPLY, wire.ERROR, wire.END))
 """The kinds of frames that end a call."""
-
-_unpack = wire.HEADER.unpack_from
 
 
 class Gone(Exception):
@@ -355,7 +353,7 @@ class Link(LinkCore):
     def handle(self, frame: bytes) -> None:
         if len(frame) < wire.HEADER_BYTES:
             raise ConnectionClosed(f"a frame of {len(frame)} bytes has no header", "local")
-        kind, flags, _, _, number, _ = _unpack(frame)
+        kind, flags, _, _, number, _ = wire.unpack(frame)
         if kind > wire.CHUNK or kind < wire.REPLY:
             if kind == wire.DRAIN:
                 self.last_begun = min(number, self.last_begun)

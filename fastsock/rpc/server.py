@@ -23,7 +23,6 @@ from fastsock.rpc import wire
 from fastsock.rpc._inline import InlineCalls, Tally, deadline_of
 from fastsock.rpc.budget import Budget
 from fastsock.rpc.builtin import BUILTINS, Builtins
-from fastsock.rpc.calls import too_large
 from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current, metadata_size
 from fastsock.rpc.errors import (
     BadRequest,
@@ -35,7 +34,9 @@ from fastsock.rpc.errors import (
     Unavailable,
     UnknownMethod,
     VersionMismatch,
+    too_large,
 )
+from fastsock.rpc.failures import failure_of
 from fastsock.rpc.handshake import Challenged, tcp_name
 from fastsock.rpc.interface import Interface
 from fastsock.rpc.keeper import Keeper
@@ -43,8 +44,8 @@ from fastsock.rpc.matchmaker import Matchmaker
 from fastsock.rpc.places import announced, names_of
 from fastsock.rpc.registrar import Registrar
 from fastsock.rpc.registry import Instance, incarnation_of
-from fastsock.rpc.session import Assembly, Session
-from fastsock.rpc.skeleton import Interceptor, Methods, Running, Skeleton, failure_of
+from fastsock.rpc.session import Assembly, Running, Session
+from fastsock.rpc.skeleton import Interceptor, Methods, Skeleton
 from fastsock.server import MultiServer
 
 __all__ = ["Server", "serve"]
@@ -71,8 +72,6 @@ OUTBOX_BYTES_MAX = 1 << 23
 LOG_BYTES = 1 << 21
 
 _CHALLENGE = bytes([wire.CHALLENGE])
-
-_unpack = wire.HEADER.unpack_from
 
 
 def serve(
@@ -223,7 +222,7 @@ class Server:
         self._begun = monotonic()
         self._add(self.interface, service, 0)
         skeleton.check_interceptors(self._methods)
-        self._add(BUILTINS, Builtins(self), 1 << 15)
+        self._add(BUILTINS, Builtins(self.interface, self.health), 1 << 15)
         if isinstance(service, Matchmaker):
             service.expect_token(options["token"])
         self._inline = InlineCalls(
@@ -467,7 +466,7 @@ class Server:
         if len(frame) < wire.HEADER_BYTES:
             self._refuse(conn, BadRequest(f"a frame of {len(frame)} bytes has no header"))
             return
-        kind, flags, method, amount, number, extra = _unpack(frame)
+        kind, flags, method, amount, number, extra = wire.unpack(frame)
         if kind == wire.CALL:
             if flags & wire.MORE:
                 self._assemble_first(session, frame)
@@ -672,7 +671,7 @@ class Server:
     # ---- Calls ----
 
     def _assemble_first(self, session: Session, frame: bytes) -> None:
-        _, flags, method, _, number, remaining_us = _unpack(frame)
+        _, flags, method, _, number, remaining_us = wire.unpack(frame)
         at = wire.HEADER_BYTES + wire.TOTAL.size
         if len(frame) < at:
             error = BadRequest(f"call {number} ends before its length")

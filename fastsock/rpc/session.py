@@ -8,21 +8,62 @@ above the highest, does not run and is not kept has been here, and its outcome i
 from collections.abc import Callable, Iterator
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastsock._connection import Connection
 from fastsock.rpc import wire
 from fastsock.rpc._body import Body
-from fastsock.rpc._inline import SessionCore, answer_frame
+from fastsock.rpc._inline import SessionCore, Tally, answer_frame
 from fastsock.rpc.budget import Budget
+from fastsock.rpc.context import Context
+from fastsock.rpc.interface import Signature
 from fastsock.rpc.outgoing import Lane, Outgoing
 from fastsock.rpc.pool import Line
 
-if TYPE_CHECKING:
-    from fastsock.rpc.skeleton import Running
-
 Encoded = bytes | list[memoryview]
 """A body, whole or in parts."""
+
+
+class Running:
+    """A call that has begun at the server and has not ended."""
+
+    __slots__ = (
+        "arguments",
+        "begun",
+        "context",
+        "flags",
+        "function",
+        "held",
+        "lane",
+        "number",
+        "session",
+        "signature",
+        "tally",
+    )
+
+    def __init__(
+        self,
+        session: "Session",
+        number: int,
+        signature: Signature,
+        function: Callable[..., Any],
+        tally: Tally,
+        context: Context,
+        flags: int,
+        arguments: Any,
+    ) -> None:
+        self.session = session
+        self.number = number
+        self.signature = signature
+        self.function = function
+        self.tally = tally
+        self.begun: float | None = monotonic()
+        self.context = context
+        self.flags = flags
+        self.arguments = arguments
+        self.held = 0
+        self.lane = Lane() if signature.stream else None
+        tally.began()
 
 
 class Assembly:
@@ -40,14 +81,14 @@ class Session(SessionCore):
     the client is away."""
 
     outgoing: Outgoing | None
-    running: "dict[int, Running]"
+    running: dict[int, Running]
 
     def __init__(
         self,
         token: bytes,
         metadata: dict[str, str],
         budget: Budget,
-        drop: "Callable[[Running], object]",
+        drop: Callable[[Running], object],
     ) -> None:
         """``drop(call)`` ends a call that is cancelled and has not begun."""
         super().__init__(MappingProxyType(metadata), budget)
@@ -94,14 +135,14 @@ class Session(SessionCore):
             self.incomplete.discard(number)
         return unfinished is not None
 
-    def cancel_all(self, but: "Running | None" = None, *, oneway: bool = True) -> None:
+    def cancel_all(self, but: Running | None = None, *, oneway: bool = True) -> None:
         """The client waits for nothing any more, unless for the call ``but``. One-way calls, for
         which it never waited, are cancelled only with ``oneway``."""
         for call in list(self.running.values()):
             if call is not but and (oneway or not call.signature.options.oneway):
                 self._cancel(call)
 
-    def _cancel(self, call: "Running") -> None:
+    def _cancel(self, call: Running) -> None:
         call.context._cancel()
         self._drop(call)
 

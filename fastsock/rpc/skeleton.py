@@ -1,107 +1,31 @@
-"""The skeleton: unpacks the arguments of a call, runs the method, and packs what comes of it."""
+"""The skeleton: unpacks the arguments of a call and runs its method, on the right thread."""
 
 import asyncio
-import contextvars
 import inspect
-import logging
 import threading
-import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from time import monotonic
 from typing import Any
-
-import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc._body import call_method
 from fastsock.rpc._inline import InlineMethod, Tally
+from fastsock.rpc.answers import Answers, Refusal
 from fastsock.rpc.budget import Budget
-from fastsock.rpc.calls import too_large
 from fastsock.rpc.context import Context, _current
-from fastsock.rpc.errors import (
-    CODE_OF,
-    Cancelled,
-    DeadlineExceeded,
-    Overloaded,
-    RpcError,
-    WrongArguments,
-    WrongResult,
-)
-from fastsock.rpc.failures import clean, pack
+from fastsock.rpc.errors import Cancelled, DeadlineExceeded, Overloaded, WrongArguments
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.loop import LoopThread
-from fastsock.rpc.marshal import owned
-from fastsock.rpc.outgoing import Lane
 from fastsock.rpc.pool import Pool
-from fastsock.rpc.session import Encoded, Session, size_of
-
-log = logging.getLogger("fastsock.rpc")
+from fastsock.rpc.session import Running
+from fastsock.rpc.streams import AsyncStreamRun, StreamRun, call_in
 
 Interceptor = Callable[[Context, Callable[[], Any]], Any]
 Methods = dict[int, tuple[Signature, Callable[..., Any], Tally]]
 """By their numbers on the wire."""
 
-NIL = b"\xc0"
-
 CALL_BYTES = 1024
 """About what a call that waits takes beside its arguments."""
-
-STREAM_TURN_ITEMS = 64
-"""Items of a stream after which its thread looks at other work first."""
-
-_encode_failure = msgspec.msgpack.Encoder().encode
-
-
-class _Refusal(Exception):
-    """An error of this package, which travels under its code: unlike the same error when a method
-    has caught it from a call of its own, it says something about this call."""
-
-    def __init__(self, error: RpcError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class Running:
-    """A call that has begun at the server and has not ended."""
-
-    __slots__ = (
-        "arguments",
-        "begun",
-        "context",
-        "flags",
-        "function",
-        "held",
-        "lane",
-        "number",
-        "session",
-        "signature",
-        "tally",
-    )
-
-    def __init__(
-        self,
-        session: Session,
-        number: int,
-        signature: Signature,
-        function: Callable[..., Any],
-        tally: Tally,
-        context: Context,
-        flags: int,
-        arguments: Any,
-    ) -> None:
-        self.session = session
-        self.number = number
-        self.signature = signature
-        self.function = function
-        self.tally = tally
-        self.begun: float | None = monotonic()
-        self.context = context
-        self.flags = flags
-        self.arguments = arguments
-        self.held = 0
-        self.lane = Lane() if signature.stream else None
-        tally.began()
 
 
 class Skeleton:
@@ -117,12 +41,12 @@ class Skeleton:
         interceptors: Sequence[Interceptor],
         budget: Budget,
     ) -> None:
-        self._service = service
         self.budget = budget
+        self._answers = Answers(
+            service, self._ended, body_bytes_max=body_bytes_max, tracebacks=tracebacks
+        )
         self._pool = Pool(threads_max)
         self._loop = LoopThread()
-        self._body_bytes_max = body_bytes_max
-        self._tracebacks = tracebacks
         self._interceptors = tuple(interceptors)
         self._idle = threading.Condition()
         self.running_count = 0
@@ -164,7 +88,7 @@ class Skeleton:
         held = CALL_BYTES + len(call.arguments)
         if not self.budget.take(call.session, held):
             why = f"{signature.name} did not start: held_bytes_max = {self.budget.bytes_max}"
-            self._fail(call, _Refusal(Overloaded(why)))
+            self._answers.refuse(call, Overloaded(why))
             return
         call.held = held
         try:
@@ -173,7 +97,7 @@ class Skeleton:
             else:
                 self._loop.start(lambda: self._run_async(call))
         except RuntimeError as error:
-            self._fail(call, _Refusal(Overloaded(f"{signature.name} did not start: {error}")))
+            self._answers.refuse(call, Overloaded(f"{signature.name} did not start: {error}"))
 
     def drop(self, call: Running) -> None:
         """Ends a cancelled call if it has not begun."""
@@ -211,13 +135,12 @@ class Skeleton:
         token = _current.set(context)
         try:
             if self._interceptors:
-                function, arguments = call.function, self._arguments(call)
-                self._reply(call, self._intercepted(context, lambda: function(*arguments)))
+                self._answers.reply(call, self._call(call))
             else:
                 result, own = call_method(call.function, [self._arguments(call)])
-                self._reply(call, result, own=own)
+                self._answers.reply(call, result, own=own)
         except BaseException as error:  # SystemExit, too, is an answer, not the end of the server.
-            self._fail(call, error)
+            self._answers.fail(call, error)
         finally:
             _current.reset(token)
 
@@ -225,7 +148,13 @@ class Skeleton:
         if self._is_over(call):
             return
         if call.signature.stream:
-            StreamRun(self, call).begin()
+            line = call.session.line
+            StreamRun(
+                call,
+                self._answers,
+                lambda: self._call(call),
+                lambda key, work: self._pool.submit(line, key, work),
+            ).begin()
         else:
             self._run(call)
 
@@ -236,18 +165,18 @@ class Skeleton:
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
-        call.context._on_cancel(lambda: _call_in(loop, task.cancel))
+        call.context._on_cancel(lambda: call_in(loop, task.cancel))
         try:
-            function, arguments = call.function, self._arguments(call)
-            result = self._intercepted(call.context, lambda: function(*arguments))
+            result = self._call(call)
             if call.signature.stream:
-                await AsyncStreamRun(self, call, result).run()
+                await AsyncStreamRun(call, self._answers, result).run()
                 return
-            self._reply(call, await result if inspect.isawaitable(result) else result)
+            result = await result if inspect.isawaitable(result) else result
+            self._answers.reply(call, result)
         except asyncio.CancelledError:
-            self._fail(call, _Refusal(Cancelled(f"{call.signature.name} was cancelled")))
+            self._answers.refuse(call, Cancelled(f"{call.signature.name} was cancelled"))
         except BaseException as error:
-            self._fail(call, error)
+            self._answers.fail(call, error)
 
     def _is_over(self, call: Running) -> bool:
         """Ends a call that nobody waits for any more, before it starts."""
@@ -257,7 +186,7 @@ class Skeleton:
         late = deadline is not None and monotonic() >= deadline
         error = DeadlineExceeded if late else Cancelled
         why = f"{name} did not start: nobody waits for it any more"
-        self._fail(call, _Refusal(error(why)))
+        self._answers.refuse(call, error(why))
         return True
 
     def _arguments(self, call: Running) -> Any:
@@ -265,267 +194,50 @@ class Skeleton:
             return call.signature.arguments_codec.decode(call.flags, call.arguments)
         except wire.Malformed as error:
             refused = WrongArguments(f"{call.signature.text}: {error}")
-            raise _Refusal(refused) from None
+            raise Refusal(refused) from None
         finally:
             call.arguments = None
 
-    def _intercepted(self, context: Context, proceed: Callable[[], Any]) -> Any:
+    def _call(self, call: Running) -> Any:
+        """Calls the method, through the interceptors."""
+        function, arguments = call.function, self._arguments(call)
+
+        def proceed() -> Any:
+            return function(*arguments)
+
         for intercept in reversed(self._interceptors):
-            proceed = _wrapped(intercept, context, proceed)
+            proceed = _wrapped(intercept, call.context, proceed)
         return proceed()
 
     # ---- Ending ----
-
-    def _reply(self, call: Running, result: Any, *, own: bool = False) -> None:
-        flags, body = self.encode(call, result, own=own)
-        self.end(call, wire.REPLY, flags, body)
 
     def end_inline(
         self, call: Running, result: Any, body: bytes | None, error: BaseException | None
     ) -> None:
         """Ends a call that InlineCalls has run: with the error, or with the result, whose body is
-        None where only ``encode`` can make it."""
+        None if only ``Answers`` can make it."""
         if error is not None:
-            self._fail(call, error)
+            self._answers.fail(call, error)
             return
         try:
             if body is None:
-                self._reply(call, result)
+                self._answers.reply(call, result)
             else:
-                self._check_size(body)
-                self.end(call, wire.REPLY, 0, body)
+                self._answers.reply_encoded(call, body)
         except BaseException as failed:
-            self._fail(call, failed)
+            self._answers.fail(call, failed)
 
-    def encode(self, call: Running, result: Any, *, own: bool = False) -> tuple[int, Encoded]:
-        """A result, or an item of one, as flags and body. What others could change before it is
-        sent is copied, unless it is ``own``."""
-        try:
-            flags, body = call.signature.result_codec.encode(result)
-        except (TypeError, ValueError, RecursionError, OverflowError) as error:
-            wrong = WrongResult(f"{call.signature.text}: its result: {error}")
-            raise _Refusal(wrong) from None
-        if len(body) <= wire.CHUNK_BYTES and isinstance(body, bytes):
-            return flags, body
-        self._check_size(body)
-        return flags, body if own or isinstance(body, bytes) else owned(body)
-
-    def _check_size(self, body: Encoded) -> None:
-        size = size_of(body)
-        if size > self._body_bytes_max:
-            raise _Refusal(too_large(size, self._body_bytes_max))
-
-    def _fail(self, call: Running, error: BaseException) -> None:
-        self.end(call, wire.ERROR, 0, self.failure(call, error))
-
-    def failure(self, call: Running, error: BaseException) -> bytes:
-        """The body of an ERROR frame."""
-        if isinstance(error, _Refusal):
-            if call.signature.options.oneway and not isinstance(error.error, Cancelled):
-                self._log(call, error.error)
-            return failure_of(error.error)
-        if not isinstance(error, (*call.signature.options.raises, RpcError)):
-            self._log(call, error)
-        if isinstance(error, DeadlineExceeded):
-            return failure_of(DeadlineExceeded(str(error)))
-        name = clean(type(error).__qualname__)
-        try:
-            text = "".join(traceback.format_exception(error)) if self._tracebacks else ""
-            shown = wire.Failure(0, name, clean(str(error)), clean(text, 1 << 15))
-            shown.values = pack(error, call.signature.options.raises)
-            self._check_size(body := _encode_failure(shown))
-        except BaseException as failed:
-            shown = wire.Failure(0, name, f"(its text cannot be made: {type(failed).__name__})")
-            return _encode_failure(shown)
-        return body
-
-    def _log(self, call: Running, error: BaseException) -> None:
-        """The caller may not tell anybody that the method has failed, so the server does."""
-        try:
-            log.error(
-                "%s.%s failed, call %d of %s",
-                self._service,
-                call.signature.name,
-                call.number,
-                call.context.peer,
-                exc_info=error,
-            )
-        except BaseException:  # Its text cannot be made.
-            log.error(
-                "%s.%s failed, call %d of %s, with %s",
-                self._service,
-                call.signature.name,
-                call.number,
-                call.context.peer,
-                type(error).__name__,
-            )
-
-    def end(self, call: Running, kind: int, flags: int, body: Encoded) -> None:
-        """Sends the last frame of a call and forgets the call."""
-        session, options = call.session, call.signature.options
-        call.tally.ended(kind == wire.ERROR, call.begun)
-        if options.oneway:  # The client learns only that the call has ended.
-            kind, flags, body = wire.REPLY, 0, NIL
-        keep = not options.idempotent and not call.signature.stream
-        session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
-        if not options.inline:
-            self.budget.give(session, call.held)
-            with self._idle:
-                self.running_count -= 1
-                if self._is_idle():
-                    self._idle.notify_all()
+    def _ended(self, call: Running) -> None:
+        if call.signature.options.inline:
+            return
+        self.budget.give(call.session, call.held)
+        with self._idle:
+            self.running_count -= 1
+            if self._is_idle():
+                self._idle.notify_all()
 
 
 def _wrapped(
     intercept: Interceptor, context: Context, proceed: Callable[[], Any]
 ) -> Callable[[], Any]:
     return lambda: intercept(context, proceed)
-
-
-def failure_of(error: RpcError) -> bytes:
-    """The body of an ERROR or REFUSED frame that stands for an error of this package."""
-    return _encode_failure(wire.Failure(CODE_OF[type(error)], "", clean(str(error))))
-
-
-class _Credit:
-    """What the reader of a stream still lets come, in items and bytes."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.items = wire.STREAM_ITEMS
-        self.bytes = wire.STREAM_BYTES
-
-    @property
-    def spent(self) -> bool:
-        return self.items <= 0 or self.bytes <= 0
-
-    def take(self, size: int) -> None:
-        with self.lock:
-            self.items -= 1
-            self.bytes -= size
-
-    def give(self, items: int, size: int) -> None:
-        with self.lock:
-            self.items = min(self.items + items, wire.STREAM_ITEMS)
-            self.bytes = min(self.bytes + size, wire.STREAM_BYTES)
-
-
-class StreamRun:
-    """A generator that runs as far as its reader's credit goes, and holds no thread beyond it."""
-
-    def __init__(self, skeleton: Skeleton, call: Running) -> None:
-        self._skeleton = skeleton
-        self._call = call
-        self._credit = _Credit()
-        self._parked = False
-        self._variables = contextvars.copy_context()
-        self._iterator: Any = None
-
-    def begin(self) -> None:
-        """Starts it, on a thread of the pool."""
-        call = self._call
-        self._variables.run(_current.set, call.context)
-        call.context._stream = self.credit
-        call.context._on_cancel(lambda: self.credit(0, 0))
-        try:
-            arguments = self._skeleton._arguments(call)
-            made = self._variables.run(
-                self._skeleton._intercepted, call.context, lambda: call.function(*arguments)
-            )
-            self._iterator = iter(made)
-        except BaseException as error:
-            self._skeleton._fail(call, error)
-            return
-        self.step()
-
-    def credit(self, items: int, size: int) -> None:
-        """The reader took some, or there is a reason to look again."""
-        self._credit.give(items, size)
-        with self._credit.lock:
-            parked, self._parked = self._parked, False
-        if parked:
-            self._submit()
-
-    def _submit(self) -> None:
-        self._skeleton._pool.submit(self._call.session.line, self, self.step)
-
-    def step(self) -> None:
-        """Sends items until credit, turn or items are over."""
-        call = self._call
-        for _ in range(STREAM_TURN_ITEMS):
-            with self._credit.lock:
-                if self._credit.spent and not call.context.cancelled:
-                    self._parked = True
-                    return
-            if not self._send_next():
-                return
-        self._submit()
-
-    def _send_next(self) -> bool:
-        """One item; False at the end, which it sends."""
-        call, skeleton = self._call, self._skeleton
-        try:
-            if call.context.cancelled:
-                self._variables.run(_close, self._iterator)
-                raise _Refusal(Cancelled(f"{call.signature.name} was cancelled"))
-            item = self._variables.run(next, self._iterator, self)
-            if item is self:
-                skeleton.end(call, wire.END, 0, b"")
-                return False
-            flags, body = skeleton.encode(call, item)
-        except BaseException as error:
-            skeleton._fail(call, error)
-            return False
-        self._credit.take(size_of(body))
-        call.session.answer(call.number, wire.ITEM, flags, body, keep=False, lane=call.lane)
-        return True
-
-
-def _close(iterator: Any) -> None:
-    if hasattr(iterator, "close"):
-        iterator.close()
-
-
-def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    with suppress(RuntimeError):  # The loop has ended, and its tasks with it.
-        loop.call_soon_threadsafe(callback)
-
-
-def _closing(items: Any) -> AbstractAsyncContextManager[Any]:
-    """Lets an asynchronous generator clean up when its reader has gone."""
-    return aclosing(items) if hasattr(items, "aclose") else nullcontext()
-
-
-class AsyncStreamRun:
-    """An asynchronous generator, which waits on its event loop where the credit ends."""
-
-    def __init__(self, skeleton: Skeleton, call: Running, items: Any) -> None:
-        self._skeleton = skeleton
-        self._call = call
-        self._items = items
-        self._credit = _Credit()
-        self._more = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        call.context._stream = self.credit
-
-    def credit(self, items: int, size: int) -> None:
-        """The reader took some."""
-        self._credit.give(items, size)
-        _call_in(self._loop, self._more.set)
-
-    async def run(self) -> None:
-        """Sends all items and the end."""
-        async with _closing(self._items):
-            await self._send_all()
-        self._skeleton.end(self._call, wire.END, 0, b"")
-
-    async def _send_all(self) -> None:
-        call = self._call
-        async for item in self._items:
-            flags, body = self._skeleton.encode(call, item)
-            self._credit.take(size_of(body))
-            call.session.answer(call.number, wire.ITEM, flags, body, keep=False, lane=call.lane)
-            while self._credit.spent:
-                self._more.clear()
-                if self._credit.spent:
-                    await self._more.wait()

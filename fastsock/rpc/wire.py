@@ -17,6 +17,7 @@ PROTOCOL = 1
 HEADER = struct.Struct(">BBHIQQ")
 """Kind, flags, method, an amount, call, and microseconds that remain (0: no deadline)."""
 
+unpack = HEADER.unpack_from
 HEADER_BYTES = HEADER.size
 CHUNK_BYTES = 1 << 16
 """The longest payload of a frame; longer bodies come in several."""
@@ -185,6 +186,7 @@ _read_bytes = checked(msgspec.msgpack.Decoder(bytes).decode)
 _read_text = checked(msgspec.msgpack.Decoder(str).decode)
 
 NO_PROOF = msgspec.Raw(encode(b""))
+NIL = encode(None)
 
 
 class ClearToken(Exception):
