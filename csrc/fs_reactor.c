@@ -26,7 +26,8 @@ static int open_descriptors(fs_reactor *r, const fs_addr *addr) {
 
 /* Idempotent. */
 static void close_descriptors(fs_reactor *r) {
-  int *descriptors[] = {&r->poll.fd, &r->wake_fd, &r->timer_fd, &r->listen_fd};
+  fs_poll_fini(&r->poll);
+  int *descriptors[] = {&r->wake_fd, &r->timer_fd, &r->listen_fd};
   for (size_t i = 0; i < sizeof descriptors / sizeof *descriptors; i++) {
     if (*descriptors[i] >= 0) fs_sys_close(*descriptors[i]);
     *descriptors[i] = -1;
@@ -45,7 +46,8 @@ static int allocate(fs_reactor *r) {
 static void init_fields(fs_reactor *r, const fs_config *config) {
   r->config = *config;
   atomic_init(&r->linger_ns, config->linger_ns);
-  r->poll.fd = r->wake_fd = r->timer_fd = r->listen_fd = -1;
+  fs_poll_clear(&r->poll);
+  r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
   fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,    &r->stalled,
                       &r->pending, &r->untold, &r->dead,    &r->reported, &r->holding};

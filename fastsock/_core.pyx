@@ -48,6 +48,15 @@ cdef inline bint is_news(Event event):
     return type(event) is not Message or not (<Connection>event.conn).closing
 
 
+cdef int raise_unless_opened(int result) except -1:
+    """Raises what has kept the engine from listening: a system call that is missing by its name."""
+    cdef const char *lacking = fs_kernel_lacks()
+    if lacking is not NULL:
+        raise OSError(-result, f"a server needs {lacking.decode()}, and this kernel, or a seccomp"
+                               f" profile, refuses it: {os.strerror(-result)}")
+    raise_code(result, "listen")
+
+
 def abandon_engines():
     for engine in list(ENGINES):
         engine._abandon()
@@ -83,7 +92,7 @@ cdef class Engine:
         with nogil:
             result = fs_reactor_new(&self.reactor, &config, &addr)
         if result < 0:
-            raise_code(result, "listen")
+            raise_unless_opened(result)
         self.reactor.report = True
         ENGINES.add(self)
 

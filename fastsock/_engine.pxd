@@ -19,6 +19,10 @@ cdef extern from "fs_base.h" nogil:
         FS_EFRAMING
 
 
+cdef extern from "fs_kernel.h" nogil:
+    const char *fs_kernel_lacks()
+
+
 cdef extern from "fs_sys.h" nogil:
     ctypedef unsigned int socklen_t
     ctypedef unsigned short sa_family_t

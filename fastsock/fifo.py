@@ -117,20 +117,21 @@ class Gate:
     """Waits for a descriptor to be ready, until another thread shuts it."""
 
     def __init__(self) -> None:
-        self._shut = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._open, self._shut = os.pipe()
 
     def wait(self, fd: int, events: int = select.POLLIN) -> bool:
         """True: fd has one of the events of poll(2), or is at its end; False: the gate is shut."""
         poll = select.poll()
         poll.register(fd, events)
-        poll.register(self._shut, select.POLLIN)
-        return all(ready != self._shut for ready, _ in poll.poll())
+        poll.register(self._open, select.POLLIN)
+        return all(ready != self._open for ready, _ in poll.poll())
 
     def shut(self) -> None:
         """Ends every wait, now and later. Any thread may call it."""
-        os.eventfd_write(self._shut, 1)
+        os.write(self._shut, b"!")
 
     def close(self) -> None:
+        os.close(self._open)
         os.close(self._shut)
 
 

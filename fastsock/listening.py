@@ -33,7 +33,8 @@ def listen(
         bind(family, sockaddr)
     except OSError as error:
         shown = addresses.show(addresses.check(address))
-        told = f"cannot listen on {shown}: {os.strerror(error.errno or 0)}"
+        why = (error.strerror or "").removeprefix("listen: ")
+        told = f"cannot listen on {shown}: {why}"
         raise OSError(error.errno, told) from None
     return None
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import preload
 import pytest
 
 HERE = Path(__file__).parent
@@ -17,17 +18,12 @@ SEEDS = int(os.environ.get("SOAK_SEEDS", "60"))
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """The library that makes system calls move less than they could."""
-    path = tmp_path_factory.mktemp("stingy") / "stingy.so"
-    compiler = os.environ.get("CC", "cc")
-    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
-    subprocess.run([compiler, *flags, HERE / "c" / "preload.c", "-o", path], check=True)
-    return path
+    return preload.build("preload", tmp_path_factory.mktemp("stingy"))
 
 
 def run(first_seed, stingy, library):
     command = [sys.executable, HERE / "model.py", f"--seed={first_seed}", f"--count={SEEDS}"]
-    preload = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()
-    environment = {**os.environ, "LD_PRELOAD": preload, "STINGY": stingy}
+    environment = preload.environment(library, STINGY=stingy)
     limit = 50 + SEEDS
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
     assert done.returncode == 0, done.stdout + done.stderr

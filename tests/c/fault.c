@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #define FAULT_NAME(call) #call,
@@ -58,10 +59,6 @@ WRAP(void *, mmap, MAP_FAILED, (void *at, size_t len, int prot, int flags, int f
 WRAP(int, epoll_create1, -1, (int flags), (flags))
 WRAP(int, epoll_ctl, -1, (int epoll_fd, int op, int fd, struct epoll_event *event),
      (epoll_fd, op, fd, event))
-WRAP(int, epoll_pwait2, -1,
-     (int epoll_fd, struct epoll_event *events, int max, const struct timespec *timeout,
-      const sigset_t *mask),
-     (epoll_fd, events, max, timeout, mask))
 WRAP(int, eventfd, -1, (unsigned count, int flags), (count, flags))
 WRAP(int, timerfd_create, -1, (int clock, int flags), (clock, flags))
 WRAP(int, socket, -1, (int family, int type, int protocol), (family, type, protocol))
@@ -74,6 +71,21 @@ WRAP(int, accept4, -1, (int fd, struct sockaddr *addr, socklen_t *len, int flags
      (fd, addr, len, flags))
 WRAP(ssize_t, recv, -1, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))
 WRAP(int, shutdown, -1, (int fd, int how), (fd, how))
+
+/* epoll_pwait2, which is called by its number. */
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+long __wrap_syscall(long number, ...) {
+  long of[6];
+  va_list given;
+  va_start(given, number);
+  for (size_t i = 0; i < sizeof of / sizeof *of; i++) of[i] = va_arg(given, long);
+  va_end(given);
+  if (number == SYS_epoll_pwait2 && fails(FAULT_epoll_pwait2)) return -1;
+  return __real_syscall(number, of[0], of[1], of[2], of[3], of[4], of[5]);
+}
 
 /* The two that send may also take less than they are given. */
 
