@@ -353,7 +353,7 @@ class Link(LinkCore):
     def handle(self, frame: bytes) -> None:
         if len(frame) < wire.HEADER_BYTES:
             raise ConnectionClosed(f"a frame of {len(frame)} bytes has no header", "local")
-        kind, flags, _, _, number, _ = wire.unpack(frame)
+        kind, flags, _, _, number, _ = wire.HEADER.unpack_from(frame)
         if kind > wire.CHUNK or kind < wire.REPLY:
             if kind == wire.DRAIN:
                 self.last_begun = min(number, self.last_begun)

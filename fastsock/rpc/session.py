@@ -69,10 +69,8 @@ class Running:
 class Assembly:
     """A body that comes in several frames."""
 
-    def __init__(self, method: int, flags: int, remaining_us: int, total: int) -> None:
-        self.method = method
-        self.flags = flags
-        self.remaining_us = remaining_us
+    def __init__(self, header: wire.Header, total: int) -> None:
+        self.header = header
         self.data = Body(total)
 
 

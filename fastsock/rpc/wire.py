@@ -6,7 +6,7 @@ of 24 bytes, then a payload.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,8 +17,26 @@ PROTOCOL = 1
 HEADER = struct.Struct(">BBHIQQ")
 """Kind, flags, method, an amount, call, and microseconds that remain (0: no deadline)."""
 
-unpack = HEADER.unpack_from
 HEADER_BYTES = HEADER.size
+
+
+class Header(NamedTuple):
+    """The header of a frame. ``extra`` are the microseconds that remain of a CALL (0: no deadline),
+    or the bytes that a CREDIT gives a stream."""
+
+    kind: int
+    flags: int
+    method: int
+    amount: int
+    call: int
+    extra: int
+
+
+def read_header(frame: bytes) -> Header:
+    """The header of a frame, which has one: at least HEADER_BYTES."""
+    return Header._make(HEADER.unpack_from(frame))
+
+
 CHUNK_BYTES = 1 << 16
 """The longest payload of a frame; longer bodies come in several."""
 
