@@ -89,24 +89,51 @@ _CLASS = type
 def fields_of(record: type) -> dict[str, Any]:
     """The fields of a dataclass, Struct, TypedDict or NamedTuple, with their types; {} of another
     class. Those that a TypedDict may lack are NotRequired."""
-    is_typeddict = typing.is_typeddict(record)
-    is_record = (
-        is_typeddict
-        or hasattr(record, "__dataclass_fields__")
-        or issubclass(record, msgspec.Struct)
-        or (issubclass(record, tuple) and hasattr(record, "_fields"))
-    )
-    if not is_record:
+    if not _is_record(record):
         return {}
-    hints = typing.get_type_hints(record, include_extras=True)
+    hints = _hints_of(record)
     if dataclasses.is_dataclass(record):
         return {each.name: hints[each.name] for each in dataclasses.fields(record)}
     if issubclass(record, msgspec.Struct):
         return {name: hints[name] for name in record.__struct_fields__}
-    if not is_typeddict:
+    if not typing.is_typeddict(record):
         return hints
     optional: frozenset[str] = getattr(record, "__optional_keys__", frozenset())
     return {name: _marked(each, name in optional) for name, each in hints.items()}
+
+
+def _is_record(record: type) -> bool:
+    return (
+        typing.is_typeddict(record)
+        or hasattr(record, "__dataclass_fields__")
+        or issubclass(record, msgspec.Struct)
+        or (issubclass(record, tuple) and hasattr(record, "_fields"))
+    )
+
+
+def _hints_of(record: type, arguments: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """The annotations of a record and of those that it derives from. A type parameter is what a
+    class that derives from ``Page[int]`` binds it to: each class has parameters of its own."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    own = () if typing.is_typeddict(record) else vars(record).get("__annotations__", ())
+    for base in reversed(vars(record).get("__orig_bases__", record.__bases__)):
+        origin = typing.get_origin(base) or base
+        if isinstance(origin, _CLASS) and _is_record(origin):
+            inherited = _hints_of(origin, typing.get_args(base))
+            hints |= {name: each for name, each in inherited.items() if name not in own}
+    parameters: tuple[Any, ...] = getattr(record, "__parameters__", ())
+    bound = dict(zip(parameters, arguments, strict=False))
+    return {name: _bound(hint, bound) for name, hint in hints.items()}
+
+
+def _bound(hint: Any, bound: dict[Any, Any]) -> Any:
+    """The type with those in the place of its parameters."""
+    if isinstance(hint, typing.TypeVar):
+        return bound.get(hint, hint)
+    parameters = getattr(hint, "__parameters__", ())
+    if isinstance(hint, _CLASS) or not bound.keys() & set(parameters):
+        return hint
+    return hint[tuple(bound.get(each, each) for each in parameters)]
 
 
 def _marked(hint: Any, optional: bool) -> Any:
