@@ -98,7 +98,9 @@ cdef class Engine:
 
     cdef fs_reactor *live(self) except NULL:
         if self.reactor is NULL:
-            raise RuntimeError("this server belongs to the process that forked this one")
+            raise RuntimeError("this server was made by __new__ alone: it listens nowhere"
+                               if self.options is None else
+                               "this server belongs to the process that forked this one")
         return self.reactor
 
     def _abandon(self):

@@ -58,10 +58,3 @@ def test_less_than_a_nanosecond_is_no_time(name, seconds):
     """It would be 0 in the engine, which means something else: none, or at once."""
     with pytest.raises(ValueError, match=f"{name} must be 0 or at least 1e-9"):
         MultiServer(("127.0.0.1", 0), **{name: seconds})
-
-
-@pytest.mark.parametrize("call", ["put(b'x')", "send(b'x')"])
-def test_what_a_server_has_to_send_made_by_new_is_refused(call):
-    made = "from fastsock.rpc._inline import OutgoingCore as Core; Core.__new__(Core)."
-    done = subprocess.run([sys.executable, "-c", made + call], capture_output=True, text=True)
-    assert done.returncode == 1 and "was made by __new__" in done.stderr

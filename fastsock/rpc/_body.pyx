@@ -40,7 +40,7 @@ cdef class Body:
     cdef Py_ssize_t size, views
     cdef readonly Py_ssize_t total
 
-    def __init__(self, Py_ssize_t total):
+    def __cinit__(self, Py_ssize_t total):
         self.total = total
 
     def __dealloc__(self):

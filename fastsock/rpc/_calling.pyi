@@ -1,7 +1,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from fastsock._lock import Lock
 from fastsock.client import Client
@@ -34,13 +34,13 @@ class CallCore:
     moving: bool
     finished: bool
     attended: bool
-    def __init__(
-        self,
-        connector: Connector,
+    def __new__(
+        cls,
+        connector: ConnectorCore,
         signature: Signature,
         arguments: tuple[Any, ...],
         deadline: float | None,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def connector(self) -> Connector: ...
     @property
@@ -66,13 +66,12 @@ class LinkCore:
     leader: int
     left: bool
     useful: bool
-    def __init__(self, connector: Connector, client: Client, attendant: Attendant) -> None: ...
+    attendant: Attendant
+    def __new__(cls, connector: ConnectorCore, client: Client, *_: Any) -> Self: ...
     @property
     def connector(self) -> Connector: ...
     @property
     def client(self) -> Client: ...
-    @property
-    def attendant(self) -> Attendant: ...
     @property
     def lock(self) -> Lock: ...
     @property
@@ -101,7 +100,8 @@ class LinkCore:
 class ConnectorCore:
     link: Link
     woken: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]]
-    def __init__(self, settings: Settings, call_class: type[Call[Any]]) -> None: ...
+    call_class: type[Call[Any]]
+    def __new__(cls, settings: Settings, *_: Any) -> Self: ...
     @property
     def settings(self) -> Settings: ...
     @property
@@ -113,7 +113,7 @@ class ConnectorCore:
     def call(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 
 class BoundCore:
-    def __init__(self, connector: ConnectorCore, signature: Signature) -> None: ...
+    def __new__(cls, connector: ConnectorCore, signature: Signature) -> Self: ...
     @property
     def _connector(self) -> Connector: ...
     @property

@@ -3,6 +3,8 @@
 Its caller sleeps in the middle, and then the caches are cold: what counts is how little code and
 memory a call touches. So the steps, and the fields that they need, are C's, and a step that Python
 may call, too, is called by its class, so that nothing is looked up.
+
+What the steps need is set by ``__cinit__``, which ``__new__`` runs: no object exists without it.
 """
 
 from collections import deque
@@ -82,7 +84,8 @@ cdef class CallCore:
     cdef public int flags, moves
     cdef public bint moving, finished, attended
 
-    def __init__(self, ConnectorCore connector not None, signature, tuple arguments, deadline):
+    def __cinit__(self, ConnectorCore connector not None, signature, tuple arguments not None,
+                  deadline):
         self.connector = connector
         self.signature = signature
         self.deadline = deadline
@@ -161,20 +164,19 @@ cdef class LinkCore:
     cdef readonly ConnectorCore connector
     cdef readonly ClientCore client
     cdef readonly Lock lock, sending
-    cdef readonly object attendant, outgoing, transfers, unstarted
+    cdef readonly object outgoing, transfers, unstarted
     cdef readonly dict pending, followers
     cdef readonly set abandoned
     cdef readonly list answered
-    cdef public object numbers, silent_since, pinged_at
+    cdef public object attendant, numbers, silent_since, pinged_at
     cdef public uint64_t next_id, uncredited
     cdef public unsigned long leader
     cdef public bint dead, left, useful
     cdef double keepalive
 
-    def __init__(self, ConnectorCore connector not None, ClientCore client not None, attendant):
+    def __cinit__(self, ConnectorCore connector not None, ClientCore client not None, *_):
         self.connector = connector
         self.client = client
-        self.attendant = attendant
         self.keepalive = connector.settings.keepalive
         self.lock = Lock()
         self.sending = Lock()
@@ -355,15 +357,15 @@ cdef class ConnectorCore:
     cdef readonly object settings
     cdef readonly Lock ending
     cdef public list woken
-    cdef object call_class, interceptors, timeout
+    cdef public object call_class
+    cdef object interceptors, timeout
 
-    def __init__(self, settings, call_class):
+    def __cinit__(self, settings, *_):
         self.settings = settings
         self.interceptors = settings.interceptors
         self.timeout = settings.timeout
         self.ending = Lock()
         self.woken = []
-        self.call_class = call_class
 
     def _renew(self):
         """In a forked child: the lock may be held by a thread that is the parent's alone."""
@@ -404,6 +406,8 @@ cdef class ConnectorCore:
         """Calls and waits for the result."""
         cdef CallCore call = ConnectorCore.make(self, self.call_class, signature, args, kwargs)
         cdef LinkCore link = self.link  # It stays while the call is there, whoever replaces it.
+        if link is None:
+            raise TypeError("this connector was made by __new__ alone: it is connected to nothing")
         try:
             if not link.call_alone(call) and self.begin_beside(call):
                 return None
@@ -424,7 +428,7 @@ cdef class BoundCore:
     cdef readonly ConnectorCore _connector
     cdef readonly object _signature
 
-    def __init__(self, ConnectorCore connector not None, signature):
+    def __cinit__(self, ConnectorCore connector not None, signature):
         self._connector = connector
         self._signature = signature
 

@@ -2,7 +2,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, final
+from typing import Any, Self, final
 
 from fastsock._connection import Connection
 from fastsock._lock import Lock
@@ -29,13 +29,13 @@ class ContextCore:
     _cancelled: threading.Event | None
     _callbacks: list[Callable[[], object]] | None
     _stream: Callable[[int, int], object] | None
-    def __init__(
-        self,
+    def __new__(
+        cls,
         peer: tuple[str, int] | str,
         method: str,
         metadata: Mapping[str, str],
         deadline: float | None,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def peer(self) -> tuple[str, int] | str: ...
     @property
@@ -47,7 +47,7 @@ class ContextCore:
 
 class OutgoingCore:
     window: int
-    def __init__(self, conn: Connection) -> None: ...
+    def __new__(cls, conn: Connection, *_: Any) -> Self: ...
     @property
     def conn(self) -> Connection: ...
     @property
@@ -61,7 +61,7 @@ class SessionCore:
     outgoing: Any
     peer: tuple[str, int] | str
     highest: int
-    def __init__(self, metadata: Mapping[str, str], budget: Budget) -> None: ...
+    def __new__(cls, token: bytes, metadata: dict[str, str], budget: Budget, *_: Any) -> Self: ...
     @property
     def metadata(self) -> Mapping[str, str]: ...
     @property
@@ -79,14 +79,12 @@ class SessionCore:
 
 @final
 class InlineMethod:
-    def __init__(
-        self, signature: Signature, function: Callable[..., Any], tally: Tally
-    ) -> None: ...
+    def __new__(cls, signature: Signature, function: Callable[..., Any], tally: Tally) -> Self: ...
 
 @final
 class InlineCalls:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         methods: dict[int, InlineMethod],
         calls_max: int,
         *,
@@ -95,6 +93,6 @@ class InlineCalls:
         make_call: Callable[..., Any],
         make_context: type[Context],
         current: ContextVar[Context],
-    ) -> None: ...
+    ) -> Self: ...
     def close(self) -> None: ...
     def __call__(self, conn: Connection, frame: bytes) -> None: ...

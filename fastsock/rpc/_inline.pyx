@@ -1,11 +1,13 @@
 """A call of an inline method, from its frame to its answer, in one step.
 
 The engine's thread does this mostly after a sleep, when the caches are cold: what counts is how
-little code and memory a call touches. So the steps, and the fields that they need, are C's.
+little code and memory a call touches. So the steps, and the fields that they need, are C's, and set
+by ``__cinit__``, which ``__new__`` runs: no object exists without them.
 """
 
 from collections import deque
 from time import monotonic
+from types import MappingProxyType
 
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
@@ -104,7 +106,7 @@ cdef class ContextCore:
     cdef readonly object peer, method, metadata, deadline
     cdef public object _cancelled, _callbacks, _stream
 
-    def __init__(self, peer, method, metadata, deadline):
+    def __cinit__(self, peer, method, metadata, deadline):
         self.peer = peer
         self.method = method
         self.metadata = metadata
@@ -119,7 +121,10 @@ cdef class OutgoingCore:
     cdef readonly object waiting
     cdef public int64_t window
 
-    def __init__(self, Connection conn not None):
+    def __cinit__(self, Connection conn not None, *_):
+        if conn.engine is None:
+            raise TypeError("this connection was made by __new__: connections are made by their"
+                            " server")
         self.conn = conn
         self.lock = Lock()
         self.waiting = deque()
@@ -127,8 +132,6 @@ cdef class OutgoingCore:
 
     cpdef put(self, bytes frame):
         """One frame, at once if nothing waits."""
-        if self.lock is None:
-            raise TypeError("this object was made by __new__: it belongs to no connection")
         self.lock.take()
         try:
             if self.window > 0 and not self.waiting:
@@ -141,8 +144,6 @@ cdef class OutgoingCore:
 
     cpdef send(self, bytes frame):
         """One frame; nobody waits for a client that does not read. The lock is held."""
-        if self.conn is None:
-            raise TypeError("this object was made by __new__: it belongs to no connection")
         try:
             if self.conn.engine.send_to(self.conn, frame, 0):
                 return
@@ -166,8 +167,8 @@ cdef class SessionCore:
     cdef Py_ssize_t kept_bytes, kept_paid
     cdef bint gone
 
-    def __init__(self, metadata, budget):
-        self.metadata = metadata
+    def __cinit__(self, token, dict metadata not None, budget, *_):
+        self.metadata = MappingProxyType(metadata)
         self.budget = budget
         self.lock = Lock()
         self.running = {}
@@ -251,7 +252,7 @@ cdef class InlineMethod:
     cdef Tally tally
     cdef bint keeps
 
-    def __init__(self, signature, function, Tally tally not None):
+    def __cinit__(self, signature, function, Tally tally not None):
         self.signature = signature
         self.function = function
         self.tally = tally
@@ -275,7 +276,8 @@ cdef class InlineCalls:
     cdef object receive, end, make_call, make_context, current
     cdef Py_ssize_t calls_max
 
-    def __init__(self, methods, calls_max, *, receive, end, make_call, make_context, current):
+    def __cinit__(self, dict methods not None, Py_ssize_t calls_max, *, receive, end, make_call,
+                  make_context, current):
         self.methods = methods
         self.calls_max = calls_max
         self.receive = receive

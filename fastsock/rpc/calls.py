@@ -209,7 +209,6 @@ class StreamCall(Call[Any]):
     """The call behind a Stream: the items that have come, and how many more may."""
 
     def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
         self.items: deque[tuple[int, Any]] = deque()
         self.taken_items = 0
         self.taken_bytes = 0
@@ -354,7 +353,6 @@ class BoundMethod(CallableCore, Generic[P, R]):
     """A method of a stub: call it, ``begin`` it, or await its ``aio``."""
 
     def __init__(self, connector: "Connector", signature: "Signature") -> None:
-        super().__init__(connector, signature)
         self.__name__ = signature.name
         self.__doc__ = signature.doc
 
@@ -379,7 +377,6 @@ class BoundStream(BoundCore, Generic[P, T]):
     """A streaming method of a stub."""
 
     def __init__(self, connector: "Connector", signature: "Signature") -> None:
-        super().__init__(connector, signature)
         self.__name__ = signature.name
         self.__doc__ = signature.doc
 

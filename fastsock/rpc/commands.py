@@ -208,7 +208,7 @@ def call(
         raise click.UsageError(str(error)) from None
     settings = Settings(timeout=timeout, connect_timeout=CONNECT_TIMEOUT, token=token)
     interface = described.interface(description)
-    connector = Connector(interface, FixedRoute(address), settings)
+    connector = Connector(settings, interface, FixedRoute(address))
     try:
         _call(connector, described, values)
     finally:

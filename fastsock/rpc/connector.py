@@ -75,8 +75,8 @@ class Settings:
 class Connector(ConnectorCore):
     """The client side of a stub. All threads that use the stub share it."""
 
-    def __init__(self, interface: Interface, route: Route, settings: Settings) -> None:
-        super().__init__(settings, Call)
+    def __init__(self, settings: Settings, interface: Interface, route: Route) -> None:
+        self.call_class = Call
         self.interface = interface
         self._route = route
         self._linking = threading.RLock()
@@ -276,7 +276,7 @@ class Connector(ConnectorCore):
             left = max(deadline - monotonic(), 0.001)
             same = resumes is not None and resumes.address == address
             timeout = min(self.settings.connect_timeout, left)
-            return Link(self, address, timeout, resumes if same else None)
+            return Link.opened(self, address, timeout, resumes if same else None)
 
         attempts = Attempts(
             connect, Link.close, self._route.failed, (OSError, ValueError, RpcError)

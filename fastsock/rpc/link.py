@@ -55,24 +55,36 @@ class Link(LinkCore):
     """One connection, from its hello to its end. ``resumes`` is the dead link whose session it
     goes on with, if the server still knows it."""
 
-    def __init__(
-        self,
+    @classmethod
+    def opened(
+        cls,
         connector: "Connector",
         address: Address,
         connect_timeout: float,
         resumes: "Link | None" = None,
-    ) -> None:
-        settings, until = connector.settings, monotonic() + connect_timeout
+    ) -> "Link":
+        """Connect and greet, within so many seconds. OSError or RpcError says why it cannot."""
+        until = monotonic() + connect_timeout
         client = Client.connect(
             address,
             framing="length",
             timeout=connect_timeout,
             message_bytes_max=wire.FRAME_BYTES_MAX,
             outbox_bytes_max=1 << 30,
-            busy_poll_us=settings.busy_poll_us,
+            busy_poll_us=connector.settings.busy_poll_us,
         )
-        super().__init__(connector, client, Attendant(self))
-        self.settings: Settings = settings
+        return cls(connector, client, address, until, resumes)
+
+    def __init__(
+        self,
+        connector: "Connector",
+        client: Client,
+        address: Address,
+        until: float,
+        resumes: "Link | None",
+    ) -> None:
+        self.attendant = Attendant(self)
+        self.settings: Settings = connector.settings
         self.address = address
         self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.next_id = resumes.next_id if resumes else 1

@@ -37,7 +37,6 @@ class Outgoing(OutgoingCore):
     """
 
     def __init__(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
-        super().__init__(conn)
         self._waiting_max = waiting_max
         self._waiting_bytes_max = waiting_bytes_max
         self._waiting_bytes = 0

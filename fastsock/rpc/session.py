@@ -7,7 +7,6 @@ above the highest, does not run and is not kept has been here, and its outcome i
 
 from collections.abc import Callable, Iterator
 from time import monotonic
-from types import MappingProxyType
 from typing import Any
 
 from fastsock._connection import Connection
@@ -89,7 +88,6 @@ class Session(SessionCore):
         drop: Callable[[Running], object],
     ) -> None:
         """``drop(call)`` ends a call that is cancelled and has not begun."""
-        super().__init__(MappingProxyType(metadata), budget)
         self.shared = metadata
         self.token = token
         self.line = Line()

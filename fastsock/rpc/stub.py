@@ -97,7 +97,7 @@ def connect(
         metadata=check_metadata(metadata or {}),
         interceptors=tuple(interceptors),
     )
-    connector = Connector(described, _route(described, address, matchmaker, token), settings)
+    connector = Connector(settings, described, _route(described, address, matchmaker, token))
     return _stub(interface, described, connector)
 
 
