@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Address", "Sockaddr", "check", "host_of", "resolve", "show"]
+from fastsock.lookup import look_up
+
+__all__ = ["Address", "Sockaddr", "check", "host_of", "of_internet", "resolve", "show"]
 
 Address = tuple[str, int] | str | Path
 """What users pass."""
@@ -49,11 +51,13 @@ def check(address: object) -> tuple[str, int] | str:
     return host, port
 
 
-def resolve(address: object, *, passive: bool = False) -> list[tuple[int, Sockaddr]]:
+def resolve(
+    address: object, *, passive: bool = False, timeout: float | None = None
+) -> list[tuple[int, Sockaddr]]:
     """Every stream address that ``address`` stands for, in the order to try them (RFC 6724).
 
     ``passive`` asks for addresses to listen on. Raises OSError (socket.gaierror) naming a host
-    that is unknown.
+    that is unknown, TimeoutError if that is not known after ``timeout`` seconds.
     """
     plain = check(address)
     if isinstance(plain, str):
@@ -61,11 +65,16 @@ def resolve(address: object, *, passive: bool = False) -> list[tuple[int, Sockad
     host, port = plain
     flags = socket.AI_PASSIVE if passive else 0
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        found = look_up(host, port, flags=flags, timeout=timeout)
     except socket.gaierror as error:
         raise socket.gaierror(error.errno, f"unknown host {host!r}: {error.strerror}") from None
     except UnicodeError:
         raise ValueError(f"host is no valid name: {host!r}") from None
+    return of_internet(found)
+
+
+def of_internet(found: list[Any]) -> list[tuple[int, Sockaddr]]:
+    """Families and addresses of what getaddrinfo has found, those of IPv4 and IPv6."""
     families = (socket.AF_INET, socket.AF_INET6)
     return [(int(family), address) for family, *_, address in found if family in families]
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from fastsock import address as addresses
 from fastsock.endpoint import Endpoint
-from fastsock.options import Framing, check_seconds, check_stream
+from fastsock.options import Framing, check_seconds, check_stream, check_timeout
 
 __all__ = ["Client"]
 
@@ -45,12 +45,15 @@ class Client(Endpoint):
         """Connects to ``address``: ``(host, port)``, or the path of a UNIX socket.
 
         A host of several addresses is tried in the order of RFC 6724. ``timeout`` is in seconds,
-        for each address, None for the kernel's own; ``linger`` bounds close(). With ``retry`` it
-        tries again for so many seconds, with pauses that double from 0.05 to 2 s and vary at
-        random, so that many clients do not come back at once. ``busy_poll_us``: microseconds that
-        receiving looks again and again before it sleeps: latency for CPU time. None: up to 50, as
-        long as messages do come that soon. ``final_line`` is for ``framing="line"``: what the peer
-        has said last, without a newline, before it closes is a message, too; else it is an error.
+        for the look-up of a name and all its addresses together: what is left is shared out evenly
+        among the addresses that are left. None: as long as the resolver and the kernel take;
+        ``linger`` bounds close(). With ``retry`` it tries again for so many seconds, with pauses
+        that double from 0.05 to 2 s and vary at random, so that many clients do not come back at
+        once; without a timeout of its own an attempt takes at most ``retry``, too.
+        ``busy_poll_us``: microseconds that receiving looks again and again before it sleeps:
+        latency for CPU time. None: up to 50, as long as messages do come that soon. ``final_line``
+        is for ``framing="line"``: what the peer has said last, without a newline, before it closes
+        is a message, too; else it is an error.
 
         Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
         listens, TimeoutError.
@@ -65,10 +68,9 @@ class Client(Endpoint):
         }
         check_stream(options)
         check_seconds("retry", retry)
+        check_timeout(timeout)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
-        limit = timeout
-        if timeout is None and retry and isinstance(addresses.check(address), str):
-            limit = retry  # The kernel has no limit of its own for a full backlog.
+        limit = retry if timeout is None and retry else timeout
         while True:
             try:
                 client = cls._connect_any(address, options, limit)
@@ -90,9 +92,18 @@ class Client(Endpoint):
     ) -> Self:
         """Connects to the first of the host's addresses that answers."""
         failure: OSError | None = None
-        for family, sockaddr in addresses.resolve(address):
+        until = inf if timeout is None else time.monotonic() + timeout
+        try:
+            found = addresses.resolve(address, timeout=timeout)
+        except TimeoutError as error:
+            shown = addresses.show(addresses.check(address))
+            raise TimeoutError(f"cannot connect to {shown}: {error}") from None
+        for place, (family, sockaddr) in enumerate(found):
+            share: float | None = None
+            if timeout is not None:
+                share = max(0.0, until - time.monotonic()) / (len(found) - place)
             try:
-                client = cls._connect_one(family, sockaddr, options, timeout)
+                client = cls._connect_one(family, sockaddr, options, share)
             except OSError as error:
                 failure = error
                 continue
@@ -104,7 +115,7 @@ class Client(Endpoint):
         assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))
         if failure.errno is None:
-            raise TimeoutError(f"cannot connect to {shown}: {failure}")
+            raise TimeoutError(f"cannot connect to {shown}: not connected after {timeout} s")
         raise OSError(failure.errno, f"cannot connect to {shown}: {os.strerror(failure.errno)}")
 
     @classmethod

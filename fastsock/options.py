@@ -97,6 +97,16 @@ def check_seconds(name: str, value: object) -> None:
         raise ValueError(f"{name} must be 0 or at least 1e-9, a nanosecond, not {value!r}")
 
 
+def check_timeout(timeout: object) -> None:
+    """Raises TypeError or ValueError for what is no limit of a wait: None, or seconds from 0."""
+    if timeout is None:
+        return
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+        raise TypeError(f"timeout must be None or a number of seconds, not {timeout!r}")
+    if not timeout >= 0:
+        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
+
+
 def check_count(name: str, value: object, most: int, least: int = 1) -> None:
     """Raises TypeError or ValueError for what is no int from least to most."""
     if not isinstance(value, int) or isinstance(value, bool):
