@@ -5,8 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := $(wildcard csrc/*.[ch] fastsock/*.pyx fastsock/*.pxd fastsock/*/*.pyx fastsock/*/*.pxd) \
-  setup.py
+SOURCES := $(wildcard csrc/*/*.[ch]) $(shell find fastsock -name '*.pyx' -o -name '*.pxd') setup.py
 ASAN_LIB := build/asan/lib
 ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors socket net client \
   single server channels faults churn model rpc_calls rpc_fast rpc_fuzz rpc_hostile rpc_liars \
@@ -111,10 +110,8 @@ check: build .venv/dev
 	$(BIN)/mypy tests/typing
 	$(BIN)/mypy --strict examples
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
-	  fastsock._core fastsock._connection fastsock._client fastsock._listener fastsock._events \
-	  fastsock._posix fastsock._batch fastsock._message fastsock._hot fastsock._address fastsock._lock \
-	  fastsock.rpc._body fastsock.rpc._calling fastsock.rpc._inline fastsock.rpc._values
-	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch]
+	  $$(find fastsock -name '_*.pyi' ! -name _buffers.pyi -size +0 | sed 's/\.pyi$$//; s#/#.#g' | sort)
+	$(BIN)/clang-format --dry-run --Werror csrc/*/*.[ch]
 
 wheel: .venv/ready
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

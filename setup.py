@@ -26,13 +26,13 @@ KIND = os.environ.get("FASTSOCK_BUILD", "release")
 if KIND not in FLAGS:
     raise SystemExit(f"FASTSOCK_BUILD={KIND!r} is not one of {', '.join(FLAGS)}")
 
-BATCH = "csrc/fs_batch.c"  # for _batch alone
+BATCH = "csrc/io/fs_batch.c"  # for posix._batch alone
 LINKED = {
-    "fastsock._batch": [BATCH],
-    "fastsock._client": ["csrc/fs_sys.c", *sorted(glob("csrc/fs_codec_*.c"))],
-    "fastsock._convert": ["csrc/fs_sys.c"],
-    "fastsock._core": sorted(set(glob("csrc/*.c")) - {BATCH}),
-    "fastsock._listener": ["csrc/fs_sys.c"],
+    "fastsock.posix._batch": [BATCH],
+    "fastsock.client._endpoint": ["csrc/io/fs_sys.c", *sorted(glob("csrc/wire/fs_codec_*.c"))],
+    "fastsock.core._convert": ["csrc/io/fs_sys.c"],
+    "fastsock.server._engine": sorted(set(glob("csrc/*/*.c")) - {BATCH}),
+    "fastsock.client._accept": ["csrc/io/fs_sys.c"],
 }
 """The C files that an extension links; the others link none."""
 
@@ -44,7 +44,7 @@ def extension(source: str) -> Extension:
         name,
         [source, *LINKED.get(name, ())],
         depends=[
-            *sorted(glob("csrc/*.h")),
+            *sorted(glob("csrc/*/*.h")),
             *sorted(glob("fastsock/**/*.pxd", recursive=True)),
             "setup.py",
         ],

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.build import compiled
 from benchmarks.errors import BenchmarkError
 from fastsock import posix
-from fastsock.sockets import Socket
+from fastsock.posix.sockets import Socket
 
 SIZE = 64
 CALLS = 100

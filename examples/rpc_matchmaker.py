@@ -9,7 +9,7 @@ import sys
 from rpc_calculator import Calculator
 
 from fastsock import rpc
-from fastsock.rpc.matchmaker import DEFAULT_PORT
+from fastsock.rpc.matchmaker.service import DEFAULT_PORT
 
 
 def main() -> None:

@@ -3,15 +3,14 @@
 try:
     from fastsock import posix
 except ModuleNotFoundError as error:
-    if not (error.name or "").startswith("fastsock._"):
+    if not (error.name or "").startswith("fastsock."):
         raise
     raise ImportError(
         f"{error.name} is not compiled for this Python: run 'make build' in the clone"
     ) from None
-from fastsock._connection import Channel, Connection
-from fastsock._events import Connected, Disconnected, Event, Gap, Message, Reason
 from fastsock.client import Client
-from fastsock.endpoint import Endpoint
+from fastsock.client.endpoint import Endpoint
+from fastsock.client.single import SingleServer
 from fastsock.errors import (
     ConnectionClosed,
     FastsockError,
@@ -22,10 +21,11 @@ from fastsock.errors import (
     SlowConsumer,
 )
 from fastsock.net import Host, Interface, free_port, interfaces, resolve
+from fastsock.posix.sockets import Socket, create_connection, create_server, socketpair
 from fastsock.server import MultiServer
-from fastsock.single import SingleServer
-from fastsock.sockets import Socket, create_connection, create_server, socketpair
-from fastsock.stats import ConnectionStats, ServerStats
+from fastsock.server._connection import Channel, Connection
+from fastsock.server._events import Connected, Disconnected, Event, Gap, Message, Reason
+from fastsock.server.stats import ConnectionStats, ServerStats
 
 __all__ = [
     "Channel",

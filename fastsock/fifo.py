@@ -12,12 +12,12 @@ because a write of up to PIPE_BUF bytes is atomic (pipe(7)): where a record is b
 
 import errno
 import os
-import select
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fastsock.closing import Closing
+from fastsock.core.closing import Closing
+from fastsock.core.gate import Gate
 from fastsock.errors import MessageTooBig
 
 __all__ = ["RECORD_BYTES", "FifoReader", "FifoWriter", "Gate", "Splitter", "record"]
@@ -111,28 +111,6 @@ class Splitter:
 
     def _cut(self, end: int) -> bytes:
         return bytes(self._kept[: min(end, self._text_bytes_max + 1)])
-
-
-class Gate:
-    """Waits for a descriptor to be ready, until another thread shuts it."""
-
-    def __init__(self) -> None:
-        self._open, self._shut = os.pipe()
-
-    def wait(self, fd: int, events: int = select.POLLIN) -> bool:
-        """True: fd has one of the events of poll(2), or is at its end; False: the gate is shut."""
-        poll = select.poll()
-        poll.register(fd, events)
-        poll.register(self._open, select.POLLIN)
-        return all(ready != self._open for ready, _ in poll.poll())
-
-    def shut(self) -> None:
-        """Ends every wait, now and later. Any thread may call it."""
-        os.write(self._shut, b"!")
-
-    def close(self) -> None:
-        os.close(self._open)
-        os.close(self._shut)
 
 
 class FifoReader(Closing):

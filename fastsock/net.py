@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from fastsock import address as addresses
 from fastsock import posix
-from fastsock._flags import InterfaceFlag
+from fastsock.core import address as addresses
+from fastsock.posix.flags import InterfaceFlag
 
 __all__ = ["Host", "Interface", "free_port", "interfaces", "resolve"]
 

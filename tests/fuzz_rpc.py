@@ -34,7 +34,7 @@ from rpc_raw import LyingServer, RawClient
 from fastsock import rpc
 from fastsock.rpc import wire
 from fastsock.rpc.interface import Interface
-from fastsock.rpc.marshal import Codec
+from fastsock.rpc.values.marshal import Codec
 
 INPUT_SECONDS = 1.0
 TEXTS = ["", "a", "x" * 300, "1/0", "1e999999999", "::/0", "2020-01-01T00:00:00Z", "-7", "\x00/.."]

@@ -11,7 +11,7 @@ from fastsock import MultiServer, SingleServer
 CALL_ALL = """
 import faulthandler, fastsock
 from fastsock import Connection
-from fastsock._connection import Channel
+from fastsock.server._connection import Channel
 faulthandler.enable()
 conn, channel = Connection.__new__(Connection), Channel.__new__(Channel)
 calls = {

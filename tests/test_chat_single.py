@@ -9,7 +9,7 @@ from calls import Call
 from conftest import read_exactly, read_to_end
 from peers.process import WAIT
 
-from fastsock.single import REFUSAL
+from fastsock.client.single import REFUSAL
 
 pytest_plugins = ["peers.fixtures"]
 

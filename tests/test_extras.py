@@ -36,8 +36,8 @@ for name in hidden:
 importlib.util.find_spec = lambda name: None if name in hidden else find(name)
 """
 MAIN = {
-    "chat": HIDE + "import fastsock.chat; fastsock.chat.main()",
-    "rpc": HIDE + "import fastsock.rpc_script; fastsock.rpc_script.main()",
+    "chat": HIDE + "import fastsock._scripts; fastsock._scripts.chat()",
+    "rpc": HIDE + "import fastsock._scripts; fastsock._scripts.rpc()",
 }
 
 

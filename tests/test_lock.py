@@ -8,7 +8,7 @@ import pytest
 from calls import Call
 from conftest import WAIT
 
-from fastsock._lock import Lock
+from fastsock.core._lock import Lock
 
 
 @pytest.fixture(params=[Lock, threading.Lock])

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 BEGIN = """
 import asyncio, os, socket, threading, time
 from fastsock import Client, MultiServer, rpc
-from fastsock.lookup import LOOK_UPS_MAX
+from fastsock.core.lookup import LOOK_UPS_MAX
 
 LIMIT = 0.1
 
@@ -120,7 +120,7 @@ with socket.socket() as mute, socket.create_server(("127.0.0.1", 0)) as good:
 def test_what_a_matchmaker_tries_is_looked_up_beside_everything_else(silent):
     """Silent names take no thread from asyncio, or from the trial of another server."""
     silent("""
-from fastsock.rpc.registry import Instance, Location
+from fastsock.rpc.matchmaker.registry import Instance, Location
 from fastsock.rpc import trial
 
 trial.TRIAL_SECONDS = 0.5

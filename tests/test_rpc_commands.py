@@ -22,11 +22,11 @@ from peers.process import PYTHON, ROOT
 from rpc_store import Store
 
 from fastsock import net, rpc
-from fastsock.rpc.annotations import WrongDescription
-from fastsock.rpc.definitions import Description, Field, describe
+from fastsock.rpc.describe.annotations import WrongDescription
+from fastsock.rpc.describe.definitions import Description, Field, describe
+from fastsock.rpc.describe.stub_text import stub_text
 from fastsock.rpc.interface import Interface
-from fastsock.rpc.matchmaker import Matchmaker
-from fastsock.rpc.stub_text import stub_text
+from fastsock.rpc.matchmaker.service import Matchmaker
 
 pytest_plugins = ["peers.fixtures"]
 
@@ -494,7 +494,7 @@ def test_a_hostile_server_gets_one_line(run, serve_rpc, monkeypatch):
     """By the real way: over the wire, into the command."""
     honest = describe(Interface.of(Store))
     hostile = changed(honest, ("methods", 0, "name"), "x(): pass\nimport os #")
-    monkeypatch.setattr("fastsock.rpc.builtin.describe", lambda interface: hostile)
+    monkeypatch.setattr("fastsock.rpc.server.builtin.describe", lambda interface: hostile)
     where = address_of(serve_rpc(Store()))
     bad(run("stub", where), 1, r"a name that is none in Python: 'x(): pass\nimport os #'")
     bad(run("call", where, "list"), 2, "list() needs x: list[int]")

@@ -7,7 +7,7 @@ import pytest
 from peers.process import PYTHON, ROOT
 
 from fastsock import net, rpc
-from fastsock.rpc.matchmaker import Matchmaker
+from fastsock.rpc.matchmaker.service import Matchmaker
 
 pytest_plugins = ["peers.fixtures"]
 

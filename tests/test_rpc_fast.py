@@ -21,7 +21,7 @@ from rpc_raw import LyingServer, Peer, Proxy, RawClient, frame, pack, server_hel
 from rpc_shop import Shop
 
 from fastsock import rpc
-from fastsock.rpc._body import Body, call_method
+from fastsock.rpc.wire._body import Body, call_method
 
 pytest_plugins = ("rpc_fixtures",)
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import WAIT
 
 from fastsock import rpc
-from fastsock.rpc.schema import fields_of
+from fastsock.rpc.values.types_text import fields_of
 
 pytest_plugins = ("rpc_fixtures",)
 

@@ -12,7 +12,7 @@ from rpc_raw import LyingServer, Proxy, RawClient, frame, pack, unpack
 
 from fastsock import net, rpc
 from fastsock.rpc import errors, wire
-from fastsock.rpc.handshake import Challenged, Challenger, tcp_name
+from fastsock.rpc.wire.handshake import Challenged, Challenger, tcp_name
 
 TOKEN = "a token that nobody guesses"
 CHALLENGE, PROOF = 16, 17

@@ -486,7 +486,7 @@ def test_health_counts_the_errors_of_inline_methods(start, stub):
 
 
 def test_reflection_and_health(start, stub):
-    from fastsock.rpc.builtin import Builtins
+    from fastsock.rpc.server.builtin import Builtins
 
     server = start()
     any_server = stub(server, Builtins)

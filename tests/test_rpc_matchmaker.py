@@ -15,16 +15,17 @@ from peers.process import PYTHON
 from peers.teller import Teller
 
 from fastsock import net, rpc
-from fastsock.rpc import finding, places
-from fastsock.rpc.finding import MatchmakerRoute
-from fastsock.rpc.matchmaker import (
+from fastsock.rpc.matchmaker.finding import MatchmakerRoute
+from fastsock.rpc.matchmaker.registry import Registry, incarnation_of
+from fastsock.rpc.matchmaker.service import (
     Instance,
     Location,
     Matchmaker,
     MatchmakerFull,
     Unusable,
+    finding,
+    places,
 )
-from fastsock.rpc.registry import Registry, incarnation_of
 
 pytest_plugins = ["peers.fixtures"]
 

@@ -12,7 +12,7 @@ from calls import Call, signal_until
 from conftest import WAIT, read_exactly, read_to_end, wait_until
 
 from fastsock import Client, ConnectionClosed, Endpoint, MessageTooBig, ServerClosed, SingleServer
-from fastsock.single import REFUSAL
+from fastsock.client.single import REFUSAL
 
 HOME = ("127.0.0.1", 0)
 

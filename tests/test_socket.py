@@ -18,7 +18,7 @@ from calls import Call, signal_until
 from conftest import read_exactly
 
 from fastsock import posix
-from fastsock.sockets import Socket, create_connection, create_server, socketpair
+from fastsock.posix.sockets import Socket, create_connection, create_server, socketpair
 
 HOST = "127.0.0.1"
 
@@ -54,7 +54,7 @@ def udp():
 def test_a_socket_is_a_socket():
     with Socket() as sock:
         assert isinstance(sock, socket.socket)
-        assert repr(sock).startswith("<fastsock.sockets.Socket fd=")
+        assert repr(sock).startswith("<fastsock.posix.sockets.Socket fd=")
         assert sock.family == socket.AF_INET
         assert sock.type == socket.SOCK_STREAM
         with pytest.raises(AttributeError):
@@ -112,7 +112,9 @@ def test_accept_of_a_listener_with_a_timeout_makes_a_blocking_socket():
 def test_a_socket_that_nobody_closes_warns():
     sock = Socket()
     number = sock.fileno()
-    with pytest.warns(ResourceWarning, match=f"unclosed <fastsock.sockets.Socket fd={number}"):
+    with pytest.warns(
+        ResourceWarning, match=f"unclosed <fastsock.posix.sockets.Socket fd={number}"
+    ):
         del sock
         gc.collect()
 

@@ -1,6 +1,6 @@
 """``python -m fastsock.chat``."""
 
-from fastsock.chat import main
+from fastsock._scripts import chat
 
 if __name__ == "__main__":
-    main()
+    chat()

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import click
 
-from fastsock import Client, FastsockError, MultiServer, SingleServer, net, program
-from fastsock.address import show
-from fastsock.chat import network
+from fastsock import Client, FastsockError, MultiServer, SingleServer, _cli, net
+from fastsock.chat import network_commands
+from fastsock.chat.client_side import ClientConversation
 from fastsock.chat.conversation import Conversation
-from fastsock.chat.joining import ClientConversation
 from fastsock.chat.screen import LINGER, STDIN, ChatError, PlainScreen, Screen, in_background
-from fastsock.chat.serving import MESSAGE_BYTES_MAX, ServerConversation
-from fastsock.chat.single import SingleConversation
+from fastsock.chat.server_side import MESSAGE_BYTES_MAX, ServerConversation
+from fastsock.chat.single_side import SingleConversation
 from fastsock.chat.text import END, printable
+from fastsock.core.address import show
 from fastsock.fifo import FifoReader, FifoWriter
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ Server = TypeVar("Server", MultiServer, SingleServer)
 
 def run() -> int:
     """Runs the command line; returns the exit status. Errors are one line on stderr."""
-    return program.run("fastsock-chat", cli, (ChatError, FastsockError))
+    return _cli.run("fastsock-chat", cli, (ChatError, FastsockError))
 
 
 @click.group(no_args_is_help=False)
@@ -43,8 +43,8 @@ def cli() -> None:
     """
 
 
-cli.add_command(network.port)
-cli.add_command(network.interfaces)
+cli.add_command(network_commands.port)
+cli.add_command(network_commands.interfaces)
 
 fifo_option = click.option(
     "--fifo",
@@ -249,11 +249,10 @@ def demo(clients: int, messages: int | None, path: str | None) -> None:
     each of them says whether it received exactly that. The same is done by fastsock, by an asyncio
     server, and by one that joins messages by hand. The exit status is 1 if a byte is missing.
     """
-    from fastsock.chat import demo_table
-    from fastsock.chat.demo import Work, check, compare, read_text, repeated
+    from fastsock.chat.demo import Work, check, compare, read_text, repeated, table
 
     work = Work(repeated(read_text(path), messages), clients)
-    with demo_table.progress(work) as on_progress:
+    with table.progress(work) as on_progress:
         results = compare(work, on_progress)
-    demo_table.show(work, results)
+    table.show(work, results)
     check(work, results)

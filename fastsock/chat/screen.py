@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
+from fastsock._cli import SIGNALS, Stopped, shown
 from fastsock.chat.text import TEXT_BYTES_MAX
-from fastsock.fifo import Gate, Splitter
-from fastsock.program import SIGNALS, Stopped, shown
+from fastsock.core.gate import Gate
+from fastsock.fifo import Splitter
 
 __all__ = [
     "LINGER",

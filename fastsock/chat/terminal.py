@@ -26,9 +26,9 @@ from prompt_toolkit.validation import ValidationError, Validator
 from rich.console import Console
 from rich.text import Text
 
+from fastsock._cli import shown
 from fastsock.chat.screen import SIGNALS, STDIN, Screen, Stopped
 from fastsock.chat.text import command_of
-from fastsock.program import shown
 
 __all__ = ["TerminalScreen"]
 

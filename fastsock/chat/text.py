@@ -2,7 +2,7 @@
 
 import re
 
-from fastsock.program import shown
+from fastsock._cli import shown
 
 __all__ = [
     "END",

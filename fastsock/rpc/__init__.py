@@ -9,14 +9,14 @@ try:
 except ImportError:
     import sys
 
-    from fastsock.extras import how_to_install
+    from fastsock._extras import how_to_install
 
     missing = f"fastsock.rpc needs msgspec: {how_to_install('rpc')}"
     if sys.argv[:1] == ["-m"] and "fastsock.rpc" in sys.orig_argv:
         sys.exit(missing)  # "python -m fastsock.rpc" begins here: one line, no traceback
     raise ImportError(missing) from None
 
-from fastsock.rpc.calls import Call, Stream
+from fastsock.rpc.client.calls import Call, Stream
 from fastsock.rpc.context import Context, current, deadline, metadata
 from fastsock.rpc.errors import (
     BadRequest,
@@ -37,7 +37,7 @@ from fastsock.rpc.errors import (
     WrongResult,
 )
 from fastsock.rpc.interface import Service, method
-from fastsock.rpc.server import Server, serve
+from fastsock.rpc.server.server import Server, serve
 from fastsock.rpc.stub import close, connect
 
 __all__ = [

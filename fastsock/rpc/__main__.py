@@ -1,6 +1,6 @@
 """``python -m fastsock.rpc``."""
 
-from fastsock.rpc_script import main
+from fastsock._scripts import rpc
 
 if __name__ == "__main__":
-    main()
+    rpc()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
 
-from fastsock.rpc._inline import ContextCore
+from fastsock.rpc._context import ContextCore
 
 __all__ = ["Context", "current", "deadline", "metadata"]
 

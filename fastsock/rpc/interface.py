@@ -22,10 +22,10 @@ from typing import (
 
 import msgspec
 
-from fastsock.rpc.calls import BoundMethod, BoundStream
-from fastsock.rpc.marshal import Codec
-from fastsock.rpc.schema import default_text, spell
-from fastsock.rpc.sendable import check_sendable
+from fastsock.rpc.client.calls import BoundMethod, BoundStream
+from fastsock.rpc.values.marshal import Codec
+from fastsock.rpc.values.sendable import check_sendable
+from fastsock.rpc.values.types_text import default_text, spell
 
 __all__ = ["Interface", "Method", "Service", "Signature", "StreamMethod", "method"]
 

@@ -4,15 +4,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from fastsock.address import Address, check, show
-from fastsock.options import check_busy_poll, check_count, check_period, check_seconds
-from fastsock.rpc.calls import BoundMethod, BoundStream
-from fastsock.rpc.connector import Connector, Interceptor, Settings
+from fastsock.core.address import Address, check, show
+from fastsock.core.options import check_busy_poll, check_count, check_period, check_seconds
+from fastsock.rpc.client.calls import BoundMethod, BoundStream
+from fastsock.rpc.client.connector import Connector, Interceptor, Settings
+from fastsock.rpc.client.route import FixedRoute, Route
 from fastsock.rpc.context import _metadata, check_metadata
-from fastsock.rpc.finding import MatchmakerRoute
 from fastsock.rpc.interface import Interface, Service
-from fastsock.rpc.matchmaker import Instance, Matchmaker
-from fastsock.rpc.route import FixedRoute, Route
+from fastsock.rpc.matchmaker.finding import MatchmakerRoute
+from fastsock.rpc.matchmaker.service import Instance, Matchmaker
 
 __all__ = ["close", "connect"]
 

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "fs_codec.h"
+#include "wire/fs_codec.h"
 #include "fuzz.h"
 
 static const fs_codec *const codecs[] = {&fs_codec_line, &fs_codec_length, &fs_codec_raw};

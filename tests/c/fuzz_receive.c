@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fs_reactor.h"
+#include "engine/fs_reactor.h"
 #include "fuzz.h"
 
 enum { STREAM_MAX = 1 << 16, LIMIT_MAX = 256 };

@@ -9,7 +9,7 @@
 #define RIG_H
 
 #include "check.h"
-#include "fs_borrow.h"
+#include "engine/fs_borrow.h"
 
 #define RIG_MS_NS 1000000LL
 #define RIG_WAIT_NS (10000 * RIG_MS_NS)

@@ -9,7 +9,7 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_batch.h"
+#include "io/fs_batch.h"
 
 enum { PAIRS = 5, MANY = 2 * FS_BATCH_PIECE + 7 };
 

@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 
 #include "check.h"
-#include "fs_codec.h"
-#include "fs_inbox.h"
+#include "wire/fs_codec.h"
+#include "engine/fs_inbox.h"
 
 enum { AREA = 1 << 17, MESSAGE_MAX = 40, MESSAGES_MAX = 4096, STREAM_MAX = 1 << 16 };
 

@@ -3,7 +3,7 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_conn.h"
+#include "engine/fs_conn.h"
 
 /* A record with what only the reactor gives it. */
 static fs_conn *open_conn(fs_conns *conns, fs_log *log) {

@@ -4,7 +4,7 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_inbox.h"
+#include "engine/fs_inbox.h"
 
 static uint8_t bytes[1 << 16];
 

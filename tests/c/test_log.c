@@ -3,7 +3,7 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_log.h"
+#include "log/fs_log.h"
 
 enum { CAP = 4096, INDEX_COUNT = CAP / FS_LOG_BYTES_PER_INDEX };
 

@@ -6,7 +6,7 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_outbox.h"
+#include "log/fs_outbox.h"
 
 enum { CAP = 4096, STREAM_MAX = 1 << 17, MARKS_MAX = 64, ROOMY = 1 << 20 };
 

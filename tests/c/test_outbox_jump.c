@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_outbox.h"
+#include "log/fs_outbox.h"
 
 enum { CAP = 4096, ITEMS_MAX = 4000, STREAM_MAX = 1 << 18 };
 

@@ -8,8 +8,8 @@
 
 #include "check.h"
 #include "fault.h"
-#include "fs_poll.h"
-#include "fs_sys.h"
+#include "io/fs_poll.h"
+#include "io/fs_sys.h"
 
 enum { SECOND_NS = 1000000000 };
 

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "fs_timer.h"
+#include "io/fs_timer.h"
 
 enum { TIMERS = 200 };
 

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from fastsock.chat import demo, main
+from fastsock import _scripts
+from fastsock.chat import demo
 
 LOSSY = str(Path(__file__).with_name("lossy.py"))
 server_command = demo.server_command
@@ -16,4 +17,4 @@ def lossy_command(name: str, clients: int) -> list[str]:
 
 
 demo.server_command = lossy_command
-main()
+_scripts.chat()

@@ -1,6 +1,6 @@
 """A server for the demonstration that loses and spoils: argument 1 says what, 2 for how many.
 
-It speaks as fastsock.chat.demo_servers does: the port, and at last the time when it began.
+It speaks as fastsock.chat.demo.servers does: the port, and at last the time when it began.
 """
 
 import socket

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsock import net, posix
-from fastsock.sockets import Socket, create_connection, create_server, socketpair
+from fastsock.posix.sockets import Socket, create_connection, create_server, socketpair
 
 
 def raw_calls(fd: int, floats: npt.NDArray[np.float64]) -> None:

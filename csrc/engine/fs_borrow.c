@@ -1,0 +1,116 @@
+/* Turns that only flush, by which publishers and those who wait help themselves. */
+#include "engine/fs_borrow.h"
+
+#include <errno.h>
+
+/* ---- Flushing ---- */
+
+/* One flush after the other until the kernels take nothing more, or a driver wants the turn. */
+static void flush_until_taken(fs_reactor *r) {
+  for (;;) {
+    fs_flush_all(r);
+    if (fs_list_empty(&r->pending) || atomic_load(&r->turn_wanted)) return;
+    fs_wait_tell(r, false);
+  }
+}
+
+static bool try_turn(fs_reactor *r) {
+  if (atomic_load(&r->turn_wanted) || pthread_mutex_trylock(&r->turn) != 0) return false;
+  r->now_ns = fs_sys_now_ns();
+  return true;
+}
+
+void fs_reactor_flush(fs_reactor *r) {
+  atomic_store(&r->flush_wanted, true);
+  while (try_turn(r)) {
+    if (r->poll.fd >= 0 && r->blocked_count) (void)fs_reactor_poll(r, 0);
+    flush_until_taken(r);
+    /* Who asked between the flush and the end of the turn found it taken. */
+    if (!fs_reactor_end_turn(r)) return;
+  }
+  /* Who is in a turn flushes, and is woken if it sleeps. */
+  fs_reactor_wake(r);
+}
+
+void fs_reactor_catch_up(fs_reactor *r) {
+  while (atomic_load(&r->flush_wanted) && try_turn(r)) {
+    fs_flush_all(r);
+    (void)fs_reactor_end_turn(r);
+  }
+}
+
+/* ---- Waiting ---- */
+
+/* What those who wait need of a turn. */
+static void serve_waiters(fs_reactor *r) {
+  bool closing = fs_wait_any(r, FS_WAIT_CLOSED);
+  if (closing) fs_reactor_begin_closing(r);
+  if (fs_wait_any(r, FS_WAIT_COUNT)) fs_receive_accept(r);
+  if (closing && atomic_load(&r->closing)) fs_receive_discard(r);
+  flush_until_taken(r);
+  fs_expire(r);
+  fs_reactor_tidy(r);
+}
+
+static bool has_work(const fs_reactor *r) {
+  if (fs_reactor_asked(r) || !fs_list_empty(&r->pending)) return true;
+  if (fs_wait_any(r, FS_WAIT_COUNT) && fs_reactor_can_accept(r)) return true;
+  if (!fs_wait_any(r, FS_WAIT_CLOSED) || !atomic_load(&r->closing)) return false;
+  return fs_reactor_must_close(r) || !fs_list_empty(&r->ready);
+}
+
+/* Sleeps, unless there is something to do. */
+static int poll_asleep(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
+  uint64_t next_ns = fs_min(fs_reactor_due_ns(r), until_ns);
+  if (fs_wait_any(r, FS_WAIT_COUNT) && r->accept_ready && r->accept_at_ns > r->now_ns)
+    next_ns = fs_min(next_ns, r->accept_at_ns);
+  int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
+  if (next_ns == UINT64_MAX) wait_ns = -1;
+  atomic_store(&r->asleep, true);
+  if (has_work(r) || fs_reactor_met(r, waiter)) wait_ns = 0;
+  fs_wait_tell(r, false);
+  int result = fs_reactor_poll(r, wait_ns);
+  atomic_store(&r->asleep, false);
+  return result;
+}
+
+/* Has the turn until the waiter's condition holds. FS_EBUSY: a driver wants the turn. */
+static int drive_until(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
+  int result = r->poll.fd < 0 ? 0 : fs_reactor_poll(r, 0);
+  while (result >= 0) {
+    r->now_ns = fs_sys_now_ns();
+    serve_waiters(r);
+    if (fs_reactor_met(r, waiter)) return 0;
+    if (r->now_ns >= until_ns) return -ETIMEDOUT;
+    if (atomic_load(&r->turn_wanted)) return FS_EBUSY;
+    result = r->poll.fd < 0 ? 0 : poll_asleep(r, waiter, until_ns);
+  }
+  return result;
+}
+
+/* Drives while nobody else does. */
+static int wait_on_list(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
+  for (;;) {
+    if (fs_reactor_met(r, waiter)) return 0;
+    int result = FS_EBUSY;
+    if (try_turn(r)) {
+      result = drive_until(r, waiter, until_ns);
+      (void)fs_reactor_end_turn(r);
+    }
+    if (result == FS_EBUSY) result = fs_sys_await(&waiter->told, until_ns);
+    if (result == -ETIMEDOUT && fs_reactor_met(r, waiter)) return 0;
+    if (result < 0) return result;
+  }
+}
+
+int fs_borrow_until(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
+  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+  fs_wait_enter(r, waiter);
+  /* Who sleeps in a turn is to see the waiter. */
+  fs_reactor_wake(r);
+  int result = wait_on_list(r, waiter, until_ns);
+  fs_wait_leave(r, waiter);
+  /* Who asked in our turn, behind its last flush, relies on us. */
+  if (atomic_load(&r->flush_wanted)) fs_reactor_flush(r);
+  return result;
+}

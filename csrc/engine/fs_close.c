@@ -1,0 +1,98 @@
+/* Ending connections: in an orderly way, because sending failed, or at once. */
+#include "engine/fs_reactor.h"
+
+/* Ends the connection's part in all channels; notes how much went out while the logs know it.
+ * Under turn and lock. */
+static void detach(fs_reactor *r, fs_conn *conn) {
+  uint64_t before = conn->settled_count;
+  for (fs_sub *sub = &conn->main; sub; sub = sub->next) {
+    if (fs_list_empty(&sub->channel_link)) continue;
+    conn->settled_count += fs_outbox_sent_count(&sub->box);
+    fs_outbox_fini(&sub->box);
+    fs_list_remove(&sub->channel_link);
+    sub->channel->tail_stale = true;
+  }
+  fs_count(&r->counters.deliveries, conn->settled_count - before);
+}
+
+/* Under lock. Who asked first to close it has the last word. */
+static void set_reason(fs_conn *conn, fs_reason reason) {
+  conn->reason = conn->close_wanted ? conn->close_reason : reason;
+}
+
+static void set_linger(fs_reactor *r, fs_conn *conn) {
+  fs_wheel_set(&r->wheel, &conn->timer, r->now_ns + atomic_load(&r->linger_ns));
+}
+
+void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
+  pthread_mutex_lock(&r->lock);
+  fs_subscribe_join(r, conn);
+  conn->state = FS_CLOSING;
+  set_reason(conn, reason);
+  fs_subscribe_end_all(r, conn);
+  r->open_count--;
+  pthread_mutex_unlock(&r->lock);
+  set_linger(r, conn);
+  fs_reactor_enlist(&r->pending, &conn->pending_link);
+}
+
+void fs_close_flushed(fs_reactor *r, fs_conn *conn) {
+  if (conn->peer_eof || atomic_load(&r->linger_ns) == 0 || fs_sys_shutdown_write(conn->fd) < 0) {
+    fs_close_kill(r, conn, conn->reason);
+    return;
+  }
+  pthread_mutex_lock(&r->lock);
+  detach(r, conn);
+  conn->state = FS_SHUT;
+  pthread_mutex_unlock(&r->lock);
+  fs_reactor_enlist(&r->ready, &conn->ready_link);
+}
+
+void fs_close_broken(fs_reactor *r, fs_conn *conn, int error) {
+  if (conn->peer_eof || conn->state != FS_OPEN) {
+    fs_close_kill(r, conn, fs_reason_of_error(error));
+    return;
+  }
+  pthread_mutex_lock(&r->lock);
+  fs_subscribe_join(r, conn);
+  detach(r, conn);
+  set_reason(conn, fs_reason_of_error(error));
+  conn->state = FS_BROKEN;
+  r->open_count--;
+  pthread_mutex_unlock(&r->lock);
+  conn->hung_up = true;
+  set_linger(r, conn);
+  fs_reactor_enlist(&r->ready, &conn->ready_link);
+}
+
+void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
+  if (conn->state == FS_DEAD) return;
+  if (conn->blocked) {
+    /* What it did not take must not stay in the kernel on its behalf. */
+    (void)fs_sys_reset_on_close(conn->fd);
+    conn->blocked = false;
+    r->blocked_count--;
+  }
+  pthread_mutex_lock(&r->lock);
+  fs_subscribe_join(r, conn);
+  detach(r, conn);
+  if (conn->state == FS_OPEN) {
+    set_reason(conn, reason);
+    r->open_count--;
+  } else if (conn->state == FS_BROKEN && conn->reason == FS_REASON_PEER) {
+    /* What the peer had sent before it closed tells more. */
+    set_reason(conn, reason);
+  }
+  conn->state = FS_DEAD;
+  fs_count(&r->counters.ended[conn->reason], 1);
+  fs_list_remove(&conn->dirty_link);
+  fs_list_remove(&conn->link);
+  pthread_mutex_unlock(&r->lock);
+  fs_sys_close(conn->fd);
+  fs_inbox_retire(&conn->inbox, &r->retired);
+  fs_list_remove(&conn->ready_link);
+  fs_list_remove(&conn->pending_link);
+  fs_list_remove(&conn->hold_link);
+  fs_wheel_remove(&r->wheel, &conn->timer);
+  fs_list_push(&r->dead, &conn->link);
+}

@@ -1,0 +1,225 @@
+/* What time does: lingering closes end, idle connections are closed or hear a heartbeat, and slow
+ * consumers in whose way somebody waits meet the policy of their channel. */
+#include "engine/fs_reactor.h"
+
+/* Full outboxes that one turn looks at; others have their turn when these are dealt with. */
+enum { WANTED_MAX = 64 };
+
+/* So often those who are blocked are tried while somebody waits; see try_blocked. Who was the limit
+ * for less time than is between two of them has no speed yet. */
+enum { TRIES_PER_GRACE = 8 };
+
+/* A reader that takes less than one part in so many of what another one takes is slow. */
+enum { SLOWER_TIMES = 2 };
+
+/* ---- Timers ---- */
+
+static uint64_t due_ns(fs_counter *since, uint64_t period_ns) {
+  return period_ns ? atomic_load_explicit(since, memory_order_relaxed) + period_ns : UINT64_MAX;
+}
+
+void fs_expire_watch_idle(fs_reactor *r, fs_conn *conn) {
+  uint64_t deadline_ns = fs_min(due_ns(&conn->last_received_ns, r->config.idle_timeout_ns),
+                                due_ns(&conn->last_sent_ns, r->config.heartbeat_ns));
+  if (deadline_ns != UINT64_MAX) fs_wheel_set(&r->wheel, &conn->timer, deadline_ns);
+}
+
+static void send_heartbeat(fs_reactor *r, fs_conn *conn) {
+  pthread_mutex_lock(&r->lock);
+  /* Without room there is enough to send already. */
+  (void)fs_publish_heartbeat(r, conn);
+  pthread_mutex_unlock(&r->lock);
+  /* Whether or not the kernel takes it now: the next one is due a period later. */
+  atomic_store_explicit(&conn->last_sent_ns, r->now_ns, memory_order_relaxed);
+  fs_reactor_enlist(&r->pending, &conn->pending_link);
+}
+
+static void check_idle(fs_reactor *r, fs_conn *conn) {
+  if (r->now_ns >= due_ns(&conn->last_received_ns, r->config.idle_timeout_ns)) {
+    fs_close_begin(r, conn, FS_REASON_IDLE);
+    return;
+  }
+  if (r->now_ns >= due_ns(&conn->last_sent_ns, r->config.heartbeat_ns)) send_heartbeat(r, conn);
+  fs_expire_watch_idle(r, conn);
+}
+
+static void expire_timers(fs_reactor *r) {
+  fs_timer *timer;
+  while ((timer = fs_wheel_pop(&r->wheel, r->now_ns))) {
+    fs_conn *conn = fs_container_of(timer, fs_conn, timer);
+    if (conn->state == FS_OPEN)
+      check_idle(r, conn);
+    else
+      fs_close_kill(r, conn, conn->reason);
+  }
+}
+
+/* ---- Slow consumers ---- */
+
+static void drop_oldest(fs_reactor *r, fs_sub *sub) {
+  fs_conn *conn = sub->conn;
+  uint64_t lost;
+  pthread_mutex_lock(&r->lock);
+  uint64_t before = sub->box.cursor;
+  uint64_t target = fs_min(fs_log_newest_half(&sub->channel->log), atomic_load(&sub->box.end));
+  int result = fs_outbox_jump(&sub->box, target, &lost);
+  pthread_mutex_unlock(&r->lock);
+  if (result < 0) {
+    fs_close_kill(r, conn, FS_REASON_MEMORY);
+    return;
+  }
+  if (sub->box.cursor != before) sub->channel->tail_stale = true;
+  sub->gap_count += lost;
+  fs_count(&conn->dropped, lost);
+  fs_count(&r->counters.dropped, lost);
+  if (lost) fs_reactor_enlist(&r->untold, &conn->untold_link);
+}
+
+/* A kernel calls a socket writable only when a good part of its buffer is free: who reads slowly
+ * but steadily may have taken something all the same, which an attempt shows. */
+static bool takes_a_byte(fs_reactor *r, fs_conn *conn) {
+  uint64_t before = atomic_load(&conn->bytes_sent);
+  conn->blocked = false;
+  r->blocked_count--;
+  fs_flush_one(r, conn);
+  bool flowing = conn->state == FS_OPEN || conn->state == FS_CLOSING;
+  return !flowing || atomic_load(&conn->bytes_sent) != before;
+}
+
+/* Somebody waits, perhaps in vain: attempts with all who are blocked show when each of them has
+ * taken something last. One attempt at the end of a grace would find what was taken at its
+ * beginning, and so give each of them a second grace, one after the other. */
+static void try_blocked(fs_reactor *r, fs_channel *channel) {
+  if (channel->try_at_ns <= r->now_ns) {
+    channel->try_at_ns = r->now_ns + channel->slow_grace_ns / TRIES_PER_GRACE;
+    FS_LIST_EACH(link, &channel->subs) {
+      fs_conn *conn = fs_container_of(link, fs_sub, channel_link)->conn;
+      if (conn->blocked) (void)takes_a_byte(r, conn);
+    }
+  }
+  r->deadline_ns = fs_min(r->deadline_ns, channel->try_at_ns);
+}
+
+/* ---- Who holds others up ---- */
+
+/* A byte that is taken now and then must not renew a grace for ever. So we note at each look who
+ * holds up others that are far ahead of it, and add up how long. Until the next look was due, no
+ * longer: where nobody looks, nobody need have waited. */
+static void add_up_holding(fs_reactor *r) {
+  uint64_t until_ns = fs_max(r->looked_ns, fs_min(r->now_ns, r->deadline_ns));
+  FS_LIST_EACH(link, &r->holding) {
+    fs_list_remove(link);
+    fs_pace_hold(&fs_container_of(link, fs_conn, hold_link)->pace, r->looked_ns, until_ns);
+  }
+}
+
+static uint64_t speed_of(const fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
+  fs_pace_age(&conn->pace, r->now_ns, FS_PACE_WINDOW * slow_grace_ns);
+  return fs_pace_speed(&conn->pace, r->now_ns, atomic_load(&conn->bytes_sent),
+                       slow_grace_ns / TRIES_PER_GRACE);
+}
+
+/* It holds up one that can take so much; ended, if it has done so for longer than its grace. */
+static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t slow_grace_ns) {
+  if (speed_of(r, conn, slow_grace_ns) >= others_speed / SLOWER_TIMES) return;
+  if (conn->pace.held_ns >= slow_grace_ns)
+    fs_close_kill(r, conn, FS_REASON_SLOW);
+  else
+    fs_reactor_enlist(&r->holding, &conn->hold_link);
+}
+
+/* Somebody waits for room in the channel's log, and some have had nearly all of it: who has had
+ * next to nothing? Among equals the limit of one is about that of the others, and alone a reader
+ * holds up nobody. */
+static void hold_readers(fs_reactor *r, fs_channel *channel) {
+  uint64_t head = atomic_load(&channel->log.head), tail = atomic_load(&channel->log.tail);
+  uint64_t quarter = (head - tail) / 4, fastest = 0;
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (sub->conn->blocked || sub->conn->state != FS_OPEN) continue;
+    if (sub->box.cursor + quarter < head) continue;
+    fastest = fs_max(fastest, speed_of(r, sub->conn, channel->slow_grace_ns));
+  }
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (sub->conn->blocked && sub->box.cursor <= tail + quarter)
+      hold(r, sub->conn, fastest, channel->slow_grace_ns);
+  }
+}
+
+/* ---- Whose grace is over ---- */
+
+static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
+  if (conn->blocked_ns + slow_grace_ns <= r->now_ns && !takes_a_byte(r, conn)) {
+    fs_close_kill(r, conn, FS_REASON_SLOW);
+    return;
+  }
+  if (conn->blocked) r->deadline_ns = fs_min(r->deadline_ns, conn->blocked_ns + slow_grace_ns);
+}
+
+/* Somebody waits for room in the channel's log: who holds the tail and takes nothing? */
+static void press_readers(fs_reactor *r, fs_channel *channel) {
+  uint64_t tail = atomic_load(&channel->log.tail);
+  if (channel->policy == FS_POLICY_BLOCK) return;
+  if (channel->policy == FS_POLICY_DISCONNECT) {
+    try_blocked(r, channel);
+    hold_readers(r, channel);
+  }
+  FS_LIST_EACH(link, &channel->subs) {
+    fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
+    if (!sub->conn->blocked || sub->box.cursor != tail) continue;
+    if (channel->policy == FS_POLICY_DROP_OLDEST)
+      drop_oldest(r, sub);
+    else
+      disconnect_if_overdue(r, sub->conn, channel->slow_grace_ns);
+  }
+}
+
+/* Where room is wanted: in the logs of these channels, in the outboxes of these connections. */
+typedef struct wants {
+  bool channels[FS_CHANNELS_MAX];
+  uint64_t handles[WANTED_MAX];
+  uint32_t handle_count;
+} wants;
+
+/* Listed under the lock, so that it can be acted on without. */
+static void list_wants(fs_reactor *r, wants *wanted) {
+  pthread_mutex_lock(&r->lock);
+  atomic_store(&r->room_wanted, false);
+  FS_LIST_EACH(link, &r->waiters) {
+    const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
+    if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
+    if (!fs_wait_log_met(r, waiter))
+      wanted->channels[waiter->channel] = true;
+    else if (wanted->handle_count < WANTED_MAX)
+      wanted->handles[wanted->handle_count++] = waiter->handle;
+  }
+  pthread_mutex_unlock(&r->lock);
+}
+
+static void expire_slow(fs_reactor *r) {
+  if (r->blocked_count == 0 && !atomic_load(&r->room_wanted)) return;
+  wants wanted = {.handle_count = 0};
+  list_wants(r, &wanted);
+  if (r->blocked_count == 0) return;
+  wanted.channels[0] |= !fs_list_empty(&r->stalled);
+  for (uint32_t i = 0; i < r->channel_count; i++)
+    if (wanted.channels[i]) press_readers(r, r->channels[i]);
+  if (wanted.handle_count == 0 || r->config.policy == FS_POLICY_BLOCK) return;
+  /* A direct message is never dropped: under drop_oldest, too, its reader has slow_grace. */
+  try_blocked(r, r->channels[0]);
+  for (uint32_t i = 0; i < wanted.handle_count; i++) {
+    fs_conn *conn = fs_conns_find(&r->conns, wanted.handles[i]);
+    if (conn && conn->blocked) disconnect_if_overdue(r, conn, r->config.slow_grace_ns);
+  }
+}
+
+void fs_expire(fs_reactor *r) {
+  add_up_holding(r);
+  r->looked_ns = r->now_ns;
+  r->deadline_ns = UINT64_MAX;
+  expire_timers(r);
+  /* When the slowest has gone, the next one may be in the way. */
+  do expire_slow(r);
+  while (fs_flush_move_tails(r));
+}

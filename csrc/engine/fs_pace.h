@@ -1,0 +1,43 @@
+/* fs_pace.h: how fast a reader is, and how long it has held others up.
+ *
+ * Purpose:   tells a slow reader from the rest. A reader's speed is known only from the time in
+ *            which it was the limit: from one moment at which its kernel took nothing more to the
+ *            next. One that takes all it is given at once may be as fast as it likes.
+ * Ownership: a record lies inside its connection.
+ * Threading: the reactor's.
+ * Limits:    none.
+ */
+#ifndef FS_PACE_H
+#define FS_PACE_H
+
+#include "base/fs_base.h"
+
+/* Of the time, a reader may hold others up for one part in so many. */
+enum { FS_PACE_WINDOW = 10 };
+
+#define FS_PACE_UNKNOWN UINT64_MAX
+
+typedef struct fs_pace {
+  uint64_t held_ns, held_until_ns; /* what it held others up, without what time has forgiven */
+  uint64_t full_ns, full_bytes;    /* the time in which it was the limit, what it took meanwhile */
+  uint64_t aged_ns;
+  uint64_t since_ns, since_bytes; /* it was full then; 0: it has had all since */
+} fs_pace;
+
+/* Its kernel takes nothing more; bytes_sent went to it so far. */
+void fs_pace_full(fs_pace *pace, uint64_t now_ns, uint64_t bytes_sent);
+
+/* It has all that there is for it. */
+static inline void fs_pace_drained(fs_pace *pace) { pace->since_ns = 0; }
+
+/* What was long ago counts half as much after each window_ns. */
+void fs_pace_age(fs_pace *pace, uint64_t now_ns, uint64_t window_ns);
+
+/* Bytes a second, or FS_PACE_UNKNOWN: it was the limit for less than known_ns. */
+uint64_t fs_pace_speed(const fs_pace *pace, uint64_t now_ns, uint64_t bytes_sent,
+                       uint64_t known_ns);
+
+/* It has held others up from one time to another, which is not before the last one. */
+void fs_pace_hold(fs_pace *pace, uint64_t from_ns, uint64_t until_ns);
+
+#endif

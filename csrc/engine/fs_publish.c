@@ -1,0 +1,177 @@
+/* Publishing: what any thread may do while the reactor runs, or while nobody runs it. */
+#include "engine/fs_reactor.h"
+
+/* ---- Append and queue ---- */
+
+int fs_publish_append(fs_reactor *r, fs_channel *channel, fs_slice message, size_t framed,
+                      fs_conn *exclude, uint64_t *seq) {
+  if (r->closing) return FS_ECLOSED;
+  uint8_t *place = fs_log_reserve(&channel->log, framed);
+  if (!place) return FS_EFULL;
+  fs_sub *sub = exclude && fs_conn_takes(exclude) ? fs_subscribe_find(channel, exclude) : NULL;
+  if (sub && atomic_load(&sub->box.end) == UINT64_MAX) {
+    int result = fs_outbox_skip(&sub->box, framed, ++r->serial);
+    if (result < 0) return result;
+  }
+  r->config.codec->encode(place, framed, message.data);
+  *seq = fs_log_commit(&channel->log, framed);
+  return 0;
+}
+
+static ssize_t measure(const fs_reactor *r, const uint8_t *data, size_t len) {
+  ssize_t framed = r->config.codec->measure(data, len);
+  size_t most = r->config.message_bytes_max + r->config.codec->header_len;
+  return framed > (ssize_t)most ? FS_ETOOBIG : framed;
+}
+
+bool fs_reactor_flush_due(const fs_reactor *r, uint32_t number) {
+  const fs_channel *channel = r->channels[number];
+  return atomic_load(&channel->log.head) - atomic_load(&channel->flushed) >= FS_FLUSH_DUE_BYTES;
+}
+
+int fs_reactor_publish(fs_reactor *r, uint32_t channel, const uint8_t *data, size_t len,
+                       uint64_t exclude, uint64_t *seq) {
+  ssize_t framed = measure(r, data, len);
+  if (framed < 0) return (int)framed;
+  fs_slice message = {data, len};
+  pthread_mutex_lock(&r->lock);
+  fs_conn *excluded = exclude ? fs_conns_find(&r->conns, exclude) : NULL;
+  int result = fs_publish_append(r, r->channels[channel], message, (size_t)framed, excluded, seq);
+  pthread_mutex_unlock(&r->lock);
+  if (result < 0) return result;
+  fs_reactor_wake(r);
+  return fs_reactor_flush_due(r, channel);
+}
+
+int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_slice *messages, size_t count,
+                            uint64_t *seq) {
+  size_t done = 0;
+  int result = 0;
+  for (size_t i = 0; i < count; i++) {
+    ssize_t framed = measure(r, messages[i].data, messages[i].len);
+    *seq = i;
+    if (framed < 0) return (int)framed;
+  }
+  pthread_mutex_lock(&r->lock);
+  for (; done < count && result == 0; done += result == 0) {
+    ssize_t framed = measure(r, messages[done].data, messages[done].len);
+    /* Below zero only where somebody has changed the bytes since they were checked. */
+    result = framed < 0 ? (int)framed
+                        : fs_publish_append(r, r->channels[channel], messages[done], (size_t)framed,
+                                            NULL, seq);
+  }
+  pthread_mutex_unlock(&r->lock);
+  if (done == 0 && result != FS_EFULL) return result;
+  fs_reactor_wake(r);
+  return (int)done;
+}
+
+/* Queues framed bytes, which it takes over. Under lock. */
+static int insert(fs_reactor *r, fs_conn *conn, fs_insert *message) {
+  int result = fs_outbox_insert(&conn->main.box, message, ++r->serial);
+  if (result == 0) fs_reactor_ask(r, conn);
+  return result;
+}
+
+static fs_insert *frame(const fs_reactor *r, const uint8_t *data, size_t framed) {
+  fs_insert *message = malloc(sizeof *message + framed);
+  if (!message) return NULL;
+  message->len = framed;
+  r->config.codec->encode(message->data, framed, data);
+  return message;
+}
+
+int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
+  if (!fs_conn_takes(conn)) return FS_EGONE;
+  fs_insert *message = frame(r, NULL, (size_t)r->config.codec->measure(NULL, 0));
+  if (!message) return -ENOMEM;
+  int result = insert(r, conn, message);
+  if (result < 0) free(message);
+  return result;
+}
+
+/* Whether nothing else was asked for than what was sent to conn, which reads one channel only.
+ * Under lock. */
+static bool asked_alone(const fs_reactor *r, const fs_conn *conn) {
+  return r->dirty.next == &conn->dirty_link && r->dirty.prev == &conn->dirty_link &&
+         !conn->main.next;
+}
+
+/* Sends the answer to a lone message, unless there is other work to be done in a turn: Python's
+ * other threads stand still meanwhile. Whether it did; *wanted as fs_reactor_send returns it. */
+static bool answer_lone(fs_reactor *r, int *wanted) {
+  if (atomic_load(&r->turn_wanted) || pthread_mutex_trylock(&r->turn) != 0) return false;
+  bool alone = fs_list_empty(&r->pending);
+  if (alone) {
+    r->now_ns = fs_sys_now_ns();
+    fs_flush_asked(r);
+  }
+  *wanted = fs_reactor_end_turn(r);
+  return alone;
+}
+
+int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
+  ssize_t framed = measure(r, data, len);
+  if (framed < 0) return (int)framed;
+  fs_insert *message = frame(r, data, (size_t)framed);
+  if (!message) return -ENOMEM;
+  pthread_mutex_lock(&r->lock);
+  fs_conn *conn = fs_conns_find(&r->conns, handle);
+  int result = conn && fs_conn_takes(conn) ? insert(r, conn, message) : FS_EGONE;
+  bool lone = result == 0 && atomic_load(&r->lone) && atomic_exchange(&r->lone, false) &&
+              asked_alone(r, conn);
+  pthread_mutex_unlock(&r->lock);
+  if (result < 0)
+    free(message);
+  else if (!lone || !answer_lone(r, &result))
+    fs_reactor_wake(r);
+  return result;
+}
+
+int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
+  pthread_mutex_lock(&r->lock);
+  fs_conn *conn = fs_conns_find(&r->conns, handle);
+  bool open = conn && fs_conn_takes(conn);
+  if (open) {
+    conn->close_wanted = true;
+    conn->close_reason = reason;
+    fs_subscribe_end_all(r, conn);
+    fs_reactor_ask(r, conn);
+  }
+  pthread_mutex_unlock(&r->lock);
+  if (open) fs_reactor_wake(r);
+  return open ? 0 : FS_EGONE;
+}
+
+int fs_reactor_trust(fs_reactor *r, uint64_t handle) {
+  pthread_mutex_lock(&r->lock);
+  fs_conn *conn = fs_conns_find(&r->conns, handle);
+  if (conn) atomic_store(&conn->received_bytes_max, 0);
+  pthread_mutex_unlock(&r->lock);
+  return conn ? 0 : FS_EGONE;
+}
+
+void fs_reactor_set_linger(fs_reactor *r, uint64_t linger_ns) {
+  atomic_store(&r->linger_ns, linger_ns);
+}
+
+void fs_reactor_close(fs_reactor *r) {
+  pthread_mutex_lock(&r->lock);
+  atomic_store(&r->closing, true);
+  pthread_mutex_unlock(&r->lock);
+  fs_reactor_wake(r);
+}
+
+/* Under the lock, because the reactor closes its descriptors under it. */
+static void wake_locked(fs_reactor *r) {
+  if (r->wake_fd < 0 || !atomic_exchange(&r->asleep, false)) return;
+  fs_sys_notify(r->wake_fd);
+  fs_count(&r->counters.wakeups, 1);
+}
+
+void fs_reactor_wake(fs_reactor *r) {
+  if (!atomic_load(&r->asleep)) return;
+  pthread_mutex_lock(&r->lock);
+  wake_locked(r);
+  pthread_mutex_unlock(&r->lock);
+}

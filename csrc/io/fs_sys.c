@@ -1,0 +1,178 @@
+#include "io/fs_sys.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RETRY(call)                          \
+  ({                                         \
+    ssize_t result_;                         \
+    do {                                     \
+      result_ = (call);                      \
+    } while (result_ < 0 && errno == EINTR); \
+    result_ < 0 ? -errno : result_;          \
+  })
+
+static int stream_socket(int family) {
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return fd < 0 ? -errno : fd;
+}
+
+static void set_nodelay(int fd, int family) {
+  int on = 1;
+  /* A hint: a socket without Nagle's algorithm is faster, one with it still works. */
+  if (family != AF_UNIX) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+int fs_sys_listen(const fs_addr *addr, int backlog) {
+  int on = 1, error, family = addr->any.sa_family;
+  int fd = stream_socket(family);
+  if (fd < 0) return fd;
+  if (family != AF_UNIX && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) goto fail;
+  if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
+    goto fail;
+  if (bind(fd, &addr->any, addr->len) < 0 || listen(fd, backlog) < 0) goto fail;
+  return fd;
+fail:
+  error = -errno;
+  close(fd);
+  return error;
+}
+
+int fs_sys_accept(int listen_fd, fs_addr *peer) {
+  peer->len = sizeof *peer - offsetof(fs_addr, any);
+  int fd = RETRY(accept4(listen_fd, &peer->any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (fd >= 0) set_nodelay(fd, peer->any.sa_family);
+  return fd;
+}
+
+int fs_sys_connect(const fs_addr *addr, bool *pending) {
+  int fd = stream_socket(addr->any.sa_family);
+  if (fd < 0) return fd;
+  set_nodelay(fd, addr->any.sa_family);
+  int result = connect(fd, &addr->any, addr->len) < 0 ? -errno : 0;
+  /* An interrupted connect goes on by itself, as one in progress does (connect(2)). */
+  *pending = result == -EINPROGRESS || result == -EINTR;
+  if (result == 0 || *pending) return fd;
+  close(fd);
+  return result;
+}
+
+/* TCP connects a socket to itself if the port that it is given is the one that it asks for. */
+static bool is_own_peer(int fd) {
+  fs_addr local, peer = {.len = sizeof peer - offsetof(fs_addr, any)};
+  if (fs_sys_local_addr(fd, &local) < 0 || local.any.sa_family == AF_UNIX) return false;
+  if (getpeername(fd, &peer.any, &peer.len) < 0) return false;
+  return local.len == peer.len && memcmp(&local.any, &peer.any, local.len) == 0;
+}
+
+int fs_sys_connect_result(int fd) {
+  int error = 0;
+  socklen_t len = sizeof error;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) return -errno;
+  if (error) return -error;
+  if (!is_own_peer(fd)) return 0;
+  /* Dissolved at once (connect(2)): shut down, its port would be in TIME_WAIT, no server's. */
+  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  (void)connect(fd, &nobody, sizeof nobody);
+  return -ECONNREFUSED;
+}
+
+int fs_sys_local_addr(int fd, fs_addr *addr) {
+  addr->len = sizeof *addr - offsetof(fs_addr, any);
+  return getsockname(fd, &addr->any, &addr->len) < 0 ? -errno : 0;
+}
+
+ssize_t fs_sys_send(int fd, const void *buf, size_t len) {
+  return RETRY(send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+ssize_t fs_sys_sendv(int fd, struct iovec *iov, int iov_count) {
+  /* The usual case, and the cheaper call. */
+  if (iov_count == 1) return fs_sys_send(fd, iov->iov_base, iov->iov_len);
+  struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)iov_count};
+  return RETRY(sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+ssize_t fs_sys_recv(int fd, void *buf, size_t len) {
+  return RETRY(recv(fd, buf, len, MSG_DONTWAIT));
+}
+
+ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count) {
+  struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)iov_count};
+  return RETRY(recvmsg(fd, &message, MSG_DONTWAIT));
+}
+
+int fs_sys_shutdown_write(int fd) { return shutdown(fd, SHUT_WR) < 0 ? -errno : 0; }
+
+int fs_sys_reset_on_close(int fd) {
+  struct linger abortive = {.l_onoff = 1, .l_linger = 0};
+  return setsockopt(fd, SOL_SOCKET, SO_LINGER, &abortive, sizeof abortive) < 0 ? -errno : 0;
+}
+
+void fs_sys_close(int fd) { (void)close(fd); }
+
+int fs_sys_eventfd(void) {
+  int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+void fs_sys_notify(int eventfd) {
+  uint64_t one = 1;
+  /* The only failure, EAGAIN, means that the counter is far from zero: what notify is for. */
+  (void)!RETRY(write(eventfd, &one, sizeof one));
+}
+
+void fs_sys_clear(int eventfd) {
+  uint64_t count;
+  (void)!RETRY(read(eventfd, &count, sizeof count));
+}
+
+int fs_sys_timerfd(void) {
+  int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+void fs_sys_timer_set(int timerfd, uint64_t deadline_ns) {
+  struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                                         .tv_nsec = deadline_ns % 1000000000}};
+  int result = timerfd_settime(timerfd, TFD_TIMER_ABSTIME, &spec, NULL);
+  FS_ASSERT(result == 0);
+}
+
+int fs_sys_poll(int fd, short events, int64_t timeout_ns) {
+  struct pollfd one = {.fd = fd, .events = events};
+  struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+  int result = ppoll(&one, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
+  return result < 0 ? -errno : result;
+}
+
+/* Unlike a condition variable, a futex hears signals. */
+int fs_sys_await(atomic_uint *told, uint64_t deadline_ns) {
+  struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                              .tv_nsec = (long)(deadline_ns % 1000000000)};
+  while (atomic_exchange(told, 0) == 0) {
+    long result =
+        syscall(SYS_futex, told, FUTEX_WAIT_BITSET_PRIVATE, 0,
+                deadline_ns == UINT64_MAX ? NULL : &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+    if (result < 0 && errno != EAGAIN) return -errno;
+  }
+  return 0;
+}
+
+void fs_sys_rouse(atomic_uint *told) {
+  (void)syscall(SYS_futex, told, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+uint64_t fs_sys_now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,95 @@
+/* fs_sys.h: the system calls of the engine, one function each.
+ *
+ * Purpose:   the only file that issues socket system calls.
+ * Ownership: descriptors are the caller's; each is close-on-exec.
+ * Threading: safe from any thread.
+ * Limits:    none of its own.
+ *
+ * Every function returns >= 0 or -errno. Calls on non-blocking descriptors retry EINTR; those that
+ * may block (fs_sys_poll) return -EINTR, so that the caller can run signal handlers.
+ */
+#ifndef FS_SYS_H
+#define FS_SYS_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+#include "base/fs_base.h"
+
+/* An address of any family that the engine serves. */
+typedef struct fs_addr {
+  socklen_t len;
+  union {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+  };
+} fs_addr;
+
+/* How many bytes of an fs_addr are in use. */
+static inline size_t fs_addr_size(const fs_addr *addr) {
+  return offsetof(fs_addr, any) + addr->len;
+}
+
+/* A listening, non-blocking stream socket bound to addr. IPv6 sockets are IPv6 only; TCP sockets
+ * reuse the address of a server that has just stopped. */
+int fs_sys_listen(const fs_addr *addr, int backlog);
+
+/* The next connection: non-blocking, TCP_NODELAY where that applies; peer receives its address.
+ * -EAGAIN when there is none. */
+int fs_sys_accept(int listen_fd, fs_addr *peer);
+
+/* A non-blocking stream socket that is connected or connecting (*pending is then true; it is
+ * decided when writable). -EAGAIN if the backlog of a UNIX server is full. */
+int fs_sys_connect(const fs_addr *addr, bool *pending);
+
+/* How connecting ended: 0, or why not. -ECONNREFUSED also for a socket connected to itself, as
+ * TCP may do if nobody listens there; its port is free then. */
+int fs_sys_connect_result(int fd);
+
+/* The address that fd is bound to. */
+int fs_sys_local_addr(int fd, fs_addr *addr);
+
+/* Bytes moved, -EAGAIN where the call would block, 0 from recv at end of stream. Never SIGPIPE. */
+ssize_t fs_sys_send(int fd, const void *buf, size_t len);
+ssize_t fs_sys_sendv(int fd, struct iovec *iov, int iov_count);
+ssize_t fs_sys_recv(int fd, void *buf, size_t len);
+ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count);
+
+/* Tells the peer that nothing more comes. */
+int fs_sys_shutdown_write(int fd);
+
+/* Makes the next close a reset: for a peer that does not take what waits for it. */
+int fs_sys_reset_on_close(int fd);
+
+/* Closes fd. Never retried: on Linux the descriptor is gone whatever close(2) returns. */
+void fs_sys_close(int fd);
+
+/* A counter that poll sees as readable while it is not zero: notify adds, clear zeroes. */
+int fs_sys_eventfd(void);
+void fs_sys_notify(int eventfd);
+void fs_sys_clear(int eventfd);
+
+/* A timer that poll sees as readable from deadline_ns (CLOCK_MONOTONIC) on; 0 disarms it. */
+int fs_sys_timerfd(void);
+void fs_sys_timer_set(int timerfd, uint64_t deadline_ns);
+
+/* Waits until fd has one of events (POLLIN, POLLOUT) or timeout_ns (-1: for ever) has passed.
+ * 1 ready, 0 timeout, -EINTR on a signal. */
+int fs_sys_poll(int fd, short events, int64_t timeout_ns);
+
+/* Sleeps until *told is not 0, and makes it 0: 0. -ETIMEDOUT at deadline_ns (CLOCK_MONOTONIC;
+ * UINT64_MAX: never), -EINTR on a signal. Needs no descriptor. */
+int fs_sys_await(atomic_uint *told, uint64_t deadline_ns);
+
+/* Wakes who sleeps on told, which the caller has set. */
+void fs_sys_rouse(atomic_uint *told);
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t fs_sys_now_ns(void);
+
+#endif

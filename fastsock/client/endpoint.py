@@ -1,0 +1,43 @@
+"""One end of a connection, whoever has begun it."""
+
+from typing import Any, Self
+
+from fastsock.client._endpoint import ClientCore
+from fastsock.core.closing import Closing
+
+__all__ = ["Endpoint"]
+
+
+class Endpoint(Closing, ClientCore):
+    """One end of a connection that sends and receives messages; iterate it to receive.
+
+    One thread may send while another receives. ``with`` closes it.
+    """
+
+    peer: tuple[str, int] | str
+    """The address of the other end, numeric."""
+
+    _linger = 0.0
+
+    def __init__(self, *given: object, **options: object) -> None:
+        address = repr(given[0]) if given else "address"
+        raise TypeError(
+            f"use Client.connect({address}), or SingleServer(address).accept() at the other end"
+        )
+
+    @classmethod
+    def _adopted(cls, fd: int, peer: tuple[str, int] | str, options: dict[str, Any]) -> Self:
+        """Takes over a connected socket that does not block, with checked options."""
+        end = cls.__new__(cls)
+        end._adopt(fd, options)
+        end.peer = peer
+        end._linger = options["linger"]
+        return end
+
+    def close(self) -> None:
+        """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
+
+        Idempotent; a call that waits in another thread raises ConnectionClosed. A forked child
+        closes its copy of the descriptor and nothing else: the parent shares the connection.
+        """
+        self._close(self._linger)

@@ -1,0 +1,179 @@
+"""One server, one client: the lecture's algorithm 11-2."""
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from fastsock.client._accept import Listener
+from fastsock.client.endpoint import Endpoint
+from fastsock.core import address as addresses
+from fastsock.core._lock import Lock
+from fastsock.core.closing import Closing
+from fastsock.core.gate import Gate
+from fastsock.core.listening import listen
+from fastsock.core.options import Framing, check_count, check_stream
+from fastsock.errors import ServerClosed
+
+__all__ = ["REFUSAL", "SingleServer"]
+
+log = logging.getLogger("fastsock")
+
+REFUSAL = b"refused: the server talks to one client at a time, and it has one"
+# A refused caller has little time to hang up: others wait to be refused.
+REFUSAL_OPTIONS = {"message_bytes_max": len(REFUSAL), "linger": 0.2}
+
+
+class SingleServer(Closing):
+    """Serves one client at a time, sending and receiving at the same time.
+
+    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
+    server binds and listens at once; ``accept`` waits for a client. Who calls while a client is
+    being served receives ``REFUSAL`` as a message and is closed, or, with ``queue``, waits in the
+    backlog until the next ``accept``. Who calls while nobody is served waits for it in any case.
+
+    Options, all keyword-only: ``framing``, ``final_line``, ``message_bytes_max``,
+    ``outbox_bytes_max``, ``linger`` and ``busy_poll_us`` are those of :class:`fastsock.Client`;
+    ``backlog`` is how many callers the kernel keeps (listen(2)).
+
+    Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
+    be listened on. Follows algorithm 11-2 of the lecture.
+    """
+
+    def __init__(
+        self,
+        address: addresses.Address,
+        *,
+        queue: bool = False,
+        framing: Framing = "line",
+        final_line: bool = False,
+        message_bytes_max: int = 1 << 16,
+        outbox_bytes_max: int = 1 << 20,
+        linger: float = 1.0,
+        busy_poll_us: int = 0,
+        backlog: int = 128,
+    ) -> None:
+        self._refuse_second_init("_options")
+        self._options: dict[str, Any] = {
+            "framing": framing,
+            "final_line": final_line,
+            "message_bytes_max": message_bytes_max,
+            "outbox_bytes_max": outbox_bytes_max,
+            "linger": linger,
+            "busy_poll_us": busy_poll_us,
+        }
+        check_stream(self._options)
+        check_count("backlog", backlog, (1 << 31) - 1)
+        self._queue = queue
+        self._pid = os.getpid()
+        self._accepting = Lock()
+        self._closed = False
+        self._conn: Endpoint | None = None
+        self._refuser: _Refuser | None = None
+        self._listener: Listener
+        self._file = listen(address, lambda family, at: self._listen(family, at, backlog))
+
+    def _listen(self, family: int, sockaddr: addresses.Sockaddr, backlog: int) -> None:
+        self._listener = Listener(family, sockaddr, backlog)
+        self.address = self._listener.address
+        """Where it listens: ``(host, port)``, or the path of a UNIX socket."""
+
+    def accept(self, *, timeout: float | None = None) -> Endpoint:
+        """Waits for the next client; returns this end of the connection to it.
+
+        ``timeout`` is in seconds, None for no limit; TimeoutError when nobody has called by then,
+        or another thread accepts still. The conversation before has to be over, ended by either
+        side; this closes what is left of it. Raises RuntimeError while it goes on, ServerClosed
+        after ``close``, and OSError.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
+        until = None if timeout is None else time.monotonic() + timeout
+        if self._accepting.mine:
+            raise RuntimeError("this thread is in accept() already; a signal handler must not call")
+        if not self._accepting.acquire(timeout=-1 if timeout is None else min(timeout, 1e9)):
+            raise TimeoutError(f"another thread accepts still after {timeout} s")
+        try:
+            if self._conn and not self._conn.closed:
+                shown = addresses.show(self._conn.peer)
+                raise RuntimeError(f"the client {shown} is still here; close() its connection")
+            self._end()
+            left = None if until is None else max(0.0, until - time.monotonic())
+            return self._begin(*self._listener.accept(left))
+        except TimeoutError:
+            raise TimeoutError(f"nobody has connected after {timeout} s") from None
+        finally:
+            self._accepting.release()
+
+    def _begin(self, fd: int, peer: tuple[str, int] | str) -> Endpoint:
+        self._conn = conn = Endpoint._adopted(fd, peer, self._options)
+        if not self._queue:
+            try:
+                self._refuser = _Refuser(self._listener, conn, self._options)
+            except BaseException:  # No thread can be started.
+                self._end()
+                raise
+        if (
+            self._closed
+        ):  # Another thread, or a signal handler, may not have seen this conversation.
+            self._end()
+            raise ServerClosed("the server is closed")
+        return conn
+
+    def _end(self) -> None:
+        """Ends the conversation, and refusing others because of it."""
+        conn, self._conn = self._conn, None
+        refuser, self._refuser = self._refuser, None
+        if conn:
+            conn.close()
+        if refuser:
+            refuser.stop()
+
+    def close(self) -> None:
+        """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
+
+        Any thread may call it; an ``accept`` that waits raises ServerClosed. In a forked child it
+        does nothing, since it would end what the parent shares with it.
+        """
+        if os.getpid() != self._pid:
+            return
+        if self._file is not None:
+            self._file.remove()
+        self._closed = True
+        self._listener.shut()
+        self._end()
+        self._listener.close()
+
+    def __repr__(self) -> str:
+        return f"<SingleServer {addresses.show(self.address)}>"
+
+
+class _Refuser(threading.Thread):
+    """Refuses callers until the conversation is over."""
+
+    def __init__(self, listener: Listener, conn: Endpoint, options: dict[str, Any]) -> None:
+        super().__init__(name="fastsock refuser", daemon=True)
+        self._listener = listener
+        self._conn = conn
+        self._options = options | REFUSAL_OPTIONS
+        self._gate = Gate()
+        self.start()
+
+    def run(self) -> None:
+        while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
+            try:
+                fd, peer = self._listener.accept(0)
+            except ServerClosed:
+                return
+            except OSError as error:
+                log.warning("cannot refuse callers, who wait now: %s", error)
+                return
+            with Endpoint._adopted(fd, peer, self._options) as caller, suppress(OSError):
+                caller.send(REFUSAL, timeout=0)
+
+    def stop(self) -> None:
+        self._gate.shut()
+        self.join()
+        self._gate.close()

@@ -1,0 +1,1 @@
+"""What servers and clients share: addresses, options, closing, conversions, the lock."""

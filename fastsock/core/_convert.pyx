@@ -1,0 +1,95 @@
+"""Between C and Python: addresses, arguments and error codes."""
+
+import os
+
+from fastsock.errors import MessageTooBig, ServerClosed
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, ENOMEM
+
+from fastsock.posix._sockaddr cimport address_pack, address_unpack
+from fastsock._csrc cimport *
+
+
+cdef extern from "<arpa/inet.h>" nogil:
+    enum: AF_INET6, AF_UNIX
+
+cdef extern from "<net/if.h>" nogil:
+    char *if_indextoname(unsigned int index, char *name)
+
+
+cdef int fill_addr(fs_addr *addr, int family, object sockaddr) except -1:
+    """Fills in an address of fastsock.core.address.resolve, whose paths need no slash."""
+    return address_pack(os.fsencode(sockaddr) if family == AF_UNIX else sockaddr, addr)
+
+
+cdef object addr_object(const fs_addr *addr):
+    """(host, port), or the path of a UNIX socket: '' where it has none."""
+    cdef char scope[64]  # IF_NAMESIZE is 16
+    found = address_unpack(&addr.any, addr.len)
+    if not isinstance(found, tuple):
+        return found if isinstance(found, str) else ""
+    host, port = found[:2]
+    if addr.any.sa_family == AF_INET6 and if_indextoname(addr.in6.sin6_scope_id, scope):
+        host += "%" + scope.decode()
+    return host, port
+
+
+cdef int raise_code(int code, object what) except -1:
+    """Raises what a code below zero of the engine stands for; what names the call's subject."""
+    if code == FS_ETOOBIG:
+        raise MessageTooBig(f"{what} is longer than message_bytes_max")
+    if code == FS_ENEWLINE:
+        raise ValueError(f"{what} has a newline inside, which line framing cannot carry;"
+                         " send lines one by one, or use framing='length'")
+    if code == FS_ERETURN:
+        raise ValueError(f"{what} ends in a carriage return, which line framing takes for a part"
+                         " of the line's end; strip it, or use framing='length'")
+    if code == FS_EEMPTY:
+        raise ValueError(f"{what}: framing='raw' has no empty messages")
+    if code == FS_ECLOSED:
+        raise ServerClosed(f"{what}: the server is closed")
+    if code == -ENOMEM:
+        raise MemoryError(f"{what}: no memory")
+    if code < -4096:
+        raise RuntimeError(f"{what}: the engine says {code}, which is a fault of fastsock")
+    raise OSError(-code, f"{what}: {os.strerror(-code)}")
+
+
+cdef int refuse_data(object data) except -1:
+    if isinstance(data, str):
+        raise TypeError("data must be bytes-like, not str: encode it, as in data.encode()")
+    raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
+
+
+cdef int64_t timeout_ns(object timeout) except? -2:
+    """Seconds, or None for ever, as nanoseconds, or -1."""
+    if timeout is None:
+        return -1
+    seconds = float(timeout)
+    if not seconds >= 0:
+        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
+    return <int64_t>(min(seconds, 1e9) * 1e9)
+
+
+cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept:
+    cdef int64_t passed
+    if timeout < 0:
+        return -1
+    passed = <int64_t>(fs_sys_now_ns() - begun_ns)
+    return timeout - passed if passed < timeout else 0
+
+
+cdef bint wait_ready(int fd, short events, int64_t timeout, uint64_t begun_ns) except -1:
+    """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
+    cdef int result
+    cdef int64_t left
+    while True:
+        left = time_left(timeout, begun_ns)
+        with nogil:
+            result = fs_sys_poll(fd, events, left)
+        if result >= 0:
+            return result > 0
+        if result != -EINTR:
+            raise_code(result, "poll")
+        PyErr_CheckSignals()

@@ -1,0 +1,28 @@
+"""Waiting for a descriptor until another thread says that the wait is over."""
+
+import os
+import select
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Waits for a descriptor to be ready, until another thread shuts it."""
+
+    def __init__(self) -> None:
+        self._open, self._shut = os.pipe()
+
+    def wait(self, fd: int, events: int = select.POLLIN) -> bool:
+        """True: fd has one of the events of poll(2), or is at its end; False: the gate is shut."""
+        poll = select.poll()
+        poll.register(fd, events)
+        poll.register(self._open, select.POLLIN)
+        return all(ready != self._open for ready, _ in poll.poll())
+
+    def shut(self) -> None:
+        """Ends every wait, now and later. Any thread may call it."""
+        os.write(self._shut, b"!")
+
+    def close(self) -> None:
+        os.close(self._open)
+        os.close(self._shut)

@@ -1,0 +1,554 @@
+"""A client's connection to one server: calls go out, answers come in any order.
+
+Nobody reads but those who wait: the first of them leads, that is, it reads for all, and hands the
+lead on when it has what it waited for. So a synchronous call wakes no other thread. Calls that
+nobody waits for (begun, awaited, with callbacks) have an attendant, with threads of its own.
+
+Locks, in the order in which they may be taken: sending, lock, Connector.ending.
+"""
+
+import logging
+import secrets
+import threading
+from _thread import get_ident
+from contextlib import suppress
+from itertools import islice
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from fastsock.client import Client
+from fastsock.core.address import Address, show
+from fastsock.errors import ConnectionClosed, FastsockError
+from fastsock.rpc import wire
+from fastsock.rpc.client._calling import SEND_SECONDS, LinkCore
+from fastsock.rpc.client.attendant import Attendant
+from fastsock.rpc.client.calls import Call, StreamCall
+from fastsock.rpc.client.flag import Flag
+from fastsock.rpc.client.greeting import greet, numbers_of
+from fastsock.rpc.errors import Overloaded, too_large
+from fastsock.rpc.wire._body import Body
+
+if TYPE_CHECKING:
+    from fastsock.rpc.client.connector import Connector, Settings
+
+CLOSE_SECONDS = 1.0
+"""How long closing waits for a server that takes nothing."""
+
+PLACE_PAUSE = 0.005
+"""How often closing looks whether a one-way call has got a place."""
+
+TRANSFER_FRAMES = 4
+"""Frames of one large body that go out before others have their turn."""
+
+log = logging.getLogger("fastsock.rpc")
+
+LAST = frozenset((wire.REPLY, wire.ERROR, wire.END))
+"""The kinds of frames that end a call."""
+
+
+class Gone(Exception):
+    """The link is dead; the call is to be started on another one."""
+
+
+class Link(LinkCore):
+    """One connection, from its hello to its end. ``resumes`` is the dead link whose session it
+    goes on with, if the server still knows it."""
+
+    @classmethod
+    def opened(
+        cls,
+        connector: "Connector",
+        address: Address,
+        connect_timeout: float,
+        resumes: "Link | None" = None,
+    ) -> "Link":
+        """Connect and greet, within so many seconds. OSError or RpcError says why it cannot."""
+        until = monotonic() + connect_timeout
+        client = Client.connect(
+            address,
+            framing="length",
+            timeout=connect_timeout,
+            message_bytes_max=wire.FRAME_BYTES_MAX,
+            outbox_bytes_max=1 << 30,
+            busy_poll_us=connector.settings.busy_poll_us,
+        )
+        return cls(connector, client, address, until, resumes)
+
+    def __init__(
+        self,
+        connector: "Connector",
+        client: Client,
+        address: Address,
+        until: float,
+        resumes: "Link | None",
+    ) -> None:
+        self.attendant = Attendant(self)
+        self.settings: Settings = connector.settings
+        self.address = address
+        self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
+        self.next_id = resumes.next_id if resumes else 1
+        self.draining = False
+        self._stands = Flag()
+        """Never set: what closing sleeps on."""
+        self.place_until = inf
+        """When the calls that wait for a place give up, unless one becomes free before."""
+        self.disowned = False
+        """Whether it is that of the process that forked this one."""
+        self.last_begun = 1 << 64
+        """Calls above that do not begin: the server drains."""
+        self.recovered = Flag()
+        """Set when the calls of the dead link have gone elsewhere, or ended."""
+        try:
+            left = max(until - monotonic(), 0.0)
+            self.hello = greet(self, left, resume=resumes is not None)
+            self.numbers = numbers_of(self.hello, connector.interface, address)
+        except BaseException:
+            self.client.close()
+            raise
+        if not self.hello.resumed:
+            self.next_id = 1
+
+    # ---- Sending ----
+
+    def start(self, call: Call[Any], *, even_dead: bool = False) -> None:
+        """Takes a new call, which then waits for its turn to go out. Gone if the link is dead;
+        with ``even_dead`` it takes the call, which its recovery then finds."""
+        with self.lock:
+            if self.dead and not even_dead:
+                raise Gone
+            call.link = self
+            if self.full():
+                if not self.unstarted:
+                    self.place_until = monotonic() + self.settings.place_timeout
+                call.id = 0
+                self.unstarted.append(call)
+            else:
+                self._enqueue(call, self._new_id())
+            if call.finished:  # Who ended it may have looked for it on another link.
+                self._forget(call)
+
+    def full(self) -> bool:
+        """Whether the server has no place for another call."""
+        return len(self.pending) + len(self.abandoned) >= self.hello.calls_max
+
+    def crowded(self, call: Call[Any]) -> Overloaded:
+        """The error of a call that got no place."""
+        return Overloaded(
+            f"{call.signature.name} did not start: calls_max = {self.hello.calls_max} calls of this"
+            f" stub run already, and none has ended for {self.settings.place_timeout} s;"
+            " streams that are open count, too"
+        )
+
+    def adopt(self, call: Call[Any]) -> None:
+        """Sends again, under its number, a call of the session that this link goes on with: its
+        header alone if the server has the rest."""
+        with self.lock:
+            call.link = self
+            if call.id > self.hello.highest or call.id in self.hello.incomplete:
+                self._enqueue(call, call.id)
+                return
+            call.assembly = None
+            call.sent_at = -1  # Before all bytes of this link: if it is lost, too, this holds on.
+            self.pending[call.id] = call
+            self.outgoing.append((wire.frame(wire.CALL, call.id), None))
+
+    def _new_id(self) -> int:
+        self.next_id += 1
+        return self.next_id - 1
+
+    def _enqueue(self, call: Call[Any], number: int) -> None:
+        call.id = number
+        call.sent_at = None
+        call.assembly = None
+        flags, body, method = call.flags, call.body, self.numbers[call.signature.name]
+        remaining_us = 0
+        if call.deadline is not None:
+            remaining_us = max(1, int((call.deadline - monotonic()) * 1e6))
+        self.pending[number] = call
+        if call.metadata:
+            flags |= wire.METADATA
+            body = [memoryview(call.metadata), *([body] if isinstance(body, bytes) else body)]
+        if isinstance(body, bytes) and len(body) <= wire.CHUNK_BYTES:
+            head = wire.HEADER.pack(wire.CALL, flags, method, 0, number, remaining_us)
+            self.outgoing.append((head + body, call))
+            return
+        parts = [memoryview(body)] if isinstance(body, bytes) else body
+        frames = wire.frames(wire.CALL, flags, method, number, remaining_us, parts)
+        self.outgoing.append((b"".join(next(frames)), call))
+        self.transfers.append((frames, call))
+
+    def flush(self, call: Call[Any], limit: float = inf) -> None:
+        """Sends until the call is with the kernel. Where that takes waiting for the server, at most
+        to the limit, the attendant does the rest. ConnectionClosed when the connection has ended.
+        """
+        limit = min(limit, call.ends_at())
+        try:
+            while call.sent_at is None and not call.finished and call.id and not self.dead:
+                self._send_soon(limit)
+            while any(each is call for _, each in tuple(self.transfers)):
+                if monotonic() >= limit:
+                    raise TimeoutError
+                self._send_soon(limit)
+        except TimeoutError:
+            self.attendant.send()
+
+    def _send_soon(self, limit: float) -> None:
+        soon = max(0.0, min(limit - monotonic(), SEND_SECONDS))
+        if not self.sending.acquire(timeout=soon):
+            raise TimeoutError
+        try:
+            self.send_batch(soon)
+        finally:
+            self.sending.release()
+
+    def send_turn(self, limit: float) -> bool:
+        """Sends what waits, but of each large body only some. Returns whether there is more.
+        TimeoutError if it takes waiting, for SEND_SECONDS or to the limit; the next turn sends the
+        rest."""
+        self._send_soon(limit)
+        return bool(self.outgoing or self.transfers)
+
+    def _unsent(self) -> bool:
+        return self.client.bytes_queued != self.client.bytes_sent
+
+    def post(self) -> None:
+        """Sends what waits, if that takes no waiting; else the writing thread does it."""
+        if self.sending.acquire(blocking=False):
+            try:
+                if not self.transfers and not self._unsent():
+                    self.send_batch(0)
+            except (FastsockError, OSError):
+                pass  # The sending thread meets it again.
+            finally:
+                self.sending.release()
+        if self.outgoing or self.transfers or self._unsent():
+            self.attendant.send()
+
+    def send_batch(self, timeout: float) -> None:
+        """Sends all small frames that wait, and some of each large body. ``sending`` is held."""
+        if self._unsent():  # While there are such bytes, the client refuses large bodies.
+            self.client.send_many((), timeout=timeout)
+        try:
+            self._send_waiting(timeout)
+        except (FastsockError, OSError):
+            raise
+        except BaseException as error:  # What it has taken out of the queues may not be on its way.
+            self.lose(ConnectionClosed(f"interrupted while it sent: {error!r}", "local"))
+            raise
+
+    def _send_waiting(self, timeout: float) -> None:
+        batch: list[bytes] = []
+        offset = self.client.bytes_queued
+        outgoing = self.outgoing
+        while outgoing:
+            frame, call = outgoing.popleft()
+            if call is not None:
+                if call.finished:  # Cancelled, or its time is over.
+                    continue
+                call.sent_at = offset
+            offset += len(frame) + 4
+            batch.append(frame)
+        if batch:
+            self.client.send_many(batch, timeout=timeout)
+        for _ in range(len(self.transfers)):
+            frames, call = self.transfers.popleft()
+            if call.finished:
+                continue
+            some = list(islice(frames, TRANSFER_FRAMES))
+            if len(some) == TRANSFER_FRAMES:
+                self.transfers.append((frames, call))
+            self.client.send_gathered(some, timeout=timeout)
+
+    def abandon(self, call: Call[Any]) -> None:
+        """Nobody waits for the call any more: the server need not run it."""
+        with self.lock:
+            self._forget(call)
+            if self.leader:  # Perhaps for this call: what comes back lets it look.
+                self.outgoing.append((wire.frame(wire.PING), None))
+        self.start_next()
+        self.post()
+        if self.left:
+            self.end_if_left()
+
+    def _forget(self, call: Call[Any]) -> None:
+        """Takes out a call that has ended without an answer. If the server has it, it is told, and
+        the call's place is free when it answers: so long the method may run. The lock is held."""
+        self.attendant.calls.pop(call, None)
+        if self.pending.pop(call.id, None) is None:
+            if not call.id and call in self.unstarted:
+                self.unstarted.remove(call)
+        elif call.sent_at is not None:
+            self.abandoned.add(call.id)
+            self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
+
+    def credit_stream(self, number: int, items: int, size: int) -> None:
+        """The reader of a stream has taken so much."""
+        head = wire.HEADER.pack(wire.CREDIT, 0, 0, items, number, size)
+        self.outgoing.append((head, None))
+        self.post()
+
+    # ---- Waiting ----
+
+    def wait(self, waiter: Any, timeout: float | None) -> None:
+        """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
+        with self.lock:
+            leads = not self.leader and not self.dead and not waiter.moving
+            if leads:
+                self.leader = get_ident()
+            elif not self.dead:
+                self.refuse_leader()
+                event = waiter.event = waiter.event or Flag()
+                event.clear()
+                self.followers[waiter] = None
+        if leads:
+            self._lead(waiter, timeout)
+        elif self.dead:
+            self.recovered.wait(timeout)
+        else:
+            try:
+                if not waiter.ready and (waiter.moving or waiter.link is self):
+                    event.wait(timeout)
+            finally:
+                self.end_wait(waiter, False)
+
+    def refuse_leader(self) -> None:
+        """RuntimeError in the thread that reads for all: it cannot wait for what it is to read."""
+        if self.leader == get_ident():
+            raise RuntimeError(
+                "this thread is in the middle of reading answers for this stub: a done callback, a"
+                " signal handler or __del__ can begin() calls, but not wait for them"
+            )
+
+    def _lead(self, waiter: Any, timeout: float | None) -> None:
+        lost: Exception | None = None
+        try:
+            self._read_until(waiter, None if timeout is None else monotonic() + timeout)
+        except (FastsockError, OSError) as error:
+            lost = error
+        finally:
+            self.end_wait(waiter, True)
+        if lost is not None:
+            self.lose(lost)
+
+    def _read_until(self, waiter: Any, limit: float | None) -> None:
+        keepalive = self.settings.keepalive
+        while not waiter.ready and not waiter.moving:
+            timeout = keepalive
+            if limit is not None:
+                timeout = min(keepalive, limit - monotonic())
+                if timeout <= 0:
+                    return
+            try:
+                frames = self.receive(timeout)
+            except TimeoutError:
+                continue
+            self.take(frames)
+
+    def check_silence(self, timeout: float) -> None:
+        """Nothing has come for timeout seconds: asks the server whether it lives; ConnectionClosed
+        if that did not help."""
+        now, keepalive = monotonic(), self.settings.keepalive
+        if self.silent_since is None:
+            self.silent_since = now - timeout
+        since = self.silent_since
+        if self.pinged_at is not None:
+            if now - self.pinged_at >= keepalive:
+                raise ConnectionClosed(f"silent for {now - since:.3g} s", "local")
+        elif now - since >= keepalive:
+            self.pinged_at = now
+            self.outgoing.append((wire.frame(wire.PING), None))
+            self.post()
+
+    # ---- Frames ----
+
+    def handle(self, frame: bytes) -> None:
+        if len(frame) < wire.HEADER_BYTES:
+            raise ConnectionClosed(f"a frame of {len(frame)} bytes has no header", "local")
+        kind, flags, _, _, number, _ = wire.HEADER.unpack_from(frame)
+        if kind > wire.CHUNK or kind < wire.REPLY:
+            if kind == wire.DRAIN:
+                self.last_begun = min(number, self.last_begun)
+                self.draining = True
+            elif kind != wire.PONG:
+                raise ConnectionClosed(f"a frame of unknown kind {kind}", "local")
+            return
+        self.credit(len(frame))
+        call = self.pending.get(number)
+        if call is None:
+            if self.abandoned and kind in LAST:
+                self.abandoned.discard(number)
+                self.start_next()
+            return
+        if kind == wire.CHUNK or flags & wire.MORE:
+            body = self._assemble(call, kind, flags, frame)
+            if body is None:
+                return
+            kind, flags = call.reply[:2] if call.reply else (kind, flags)
+            call.reply = None
+        else:
+            body = memoryview(frame)[wire.HEADER_BYTES :]
+        if kind == wire.ITEM:
+            if call.is_late():
+                call.expire()
+            elif isinstance(call, StreamCall):
+                call.add(flags, body)
+            return
+        self._finish(call, kind, flags, body)
+
+    def _finish(self, call: Call[Any], kind: int, flags: int, body: Any) -> None:
+        self.useful = True
+        self.pending.pop(call.id, None)
+        if not call.resendable:
+            self.acknowledge(call.id)
+        if call.is_late():
+            call.finish(None, call.late())
+        elif kind != wire.ERROR or not self.connector.moves(call, body):
+            call.finish((kind, flags, body), None)
+        self.attendant.calls.pop(call, None)
+        if self.unstarted:
+            self.start_next()
+        if self.left:
+            self.end_if_left()
+
+    def start_next(self) -> None:
+        """A call has ended: one that was held back goes out."""
+        with self.lock:
+            while self.unstarted and not self.full() and not self.dead:
+                self.place_until = monotonic() + self.settings.place_timeout
+                call = self.unstarted.popleft()
+                if not call.finished:
+                    self._enqueue(call, self._new_id())
+
+    def _assemble(self, call: Call[Any], kind: int, flags: int, frame: bytes) -> Any:
+        """Adds to a body in pieces; returns it when it is whole."""
+        at = wire.HEADER_BYTES
+        if kind != wire.CHUNK:
+            if len(frame) < at + wire.TOTAL.size:
+                raise ConnectionClosed(f"the answer of call {call.id} has no length", "local")
+            (total,) = wire.TOTAL.unpack_from(frame, at)
+            at += wire.TOTAL.size
+            limit = self.settings.body_bytes_max
+            if total > limit:
+                call._abandon(too_large(total, limit))
+                return None
+            call.assembly = Body(total)
+            call.reply = kind, flags & ~wire.MORE, None
+        if call.assembly is None:
+            raise ConnectionClosed(f"a chunk of call {call.id}, whose body is whole", "local")
+        missing = call.assembly.add(frame, at)
+        if missing > 0:
+            return None
+        if missing < 0:
+            raise ConnectionClosed(f"the body of call {call.id} is too long", "local")
+        body, call.assembly = memoryview(call.assembly), None
+        return body
+
+    # ---- The end ----
+
+    def leave(self) -> None:
+        """Its server drains: it ends as soon as its calls have ended."""
+        self.left = True
+        self.end_if_left()
+
+    def end_if_left(self) -> None:
+        if self.left and not self.pending and not self.unstarted:
+            self.lose(ConnectionClosed("its server drains", "local"))
+
+    def lose(self, error: Exception) -> None:
+        """The connection has ended; its calls go to another one where that is right."""
+        with self.lock:
+            if self.dead:
+                return
+            self.dead = True
+        # On a thread of its own: who found it out may have a deadline, or be an event loop.
+        recovery = threading.Thread(
+            target=self.connector.recover, args=(self, error), name="fastsock.rpc recovery"
+        )
+        recovery.daemon = True
+        try:
+            recovery.start()
+        except RuntimeError:  # No thread can be started: the calls end, the next one connects.
+            self.connector.recover(self, error, move=False)
+
+    def take_calls(self) -> list[Call[Any]]:
+        """Closes the connection, and gives away the calls that have not ended. A call of which the
+        kernel got nothing, or that a draining server does not begin, has no ``sent_at``."""
+        self.client._close(0.0)
+        with self.sending, self.lock:
+            calls = list(self.unstarted)
+            while self.pending:  # One by one: an answer that is just being read takes its call.
+                calls.append(self.pending.popitem()[1])
+            self.unstarted.clear()
+            self.outgoing.clear()  # Whoever sent them now would mark calls that have moved.
+            self.transfers.clear()
+            for call in calls:
+                if call.sent_at is not None and (
+                    call.sent_at >= self.client.bytes_sent or call.id > self.last_begun
+                ):
+                    call.sent_at = None
+        return calls
+
+    def disown(self) -> None:
+        """In a forked child: the connection and its session are the parent's, and its threads are
+        not here. A call that comes now makes a link of its own."""
+        self.client._disown()
+        self._renew(Attendant(self))
+        self.dead = self.disowned = True
+        self.session = secrets.token_bytes(16)
+        self.next_id = 1
+        self.transfers.clear()
+        self.recovered = Flag()
+        self.recovered.set()
+
+    def wake_all(self) -> None:
+        """Lets all who wait look where their calls are now, and the link's threads end."""
+        self.recovered.set()
+        with self.lock:
+            followers = list(self.followers)
+        for waiter in followers:
+            waiter.event.set()
+        self.attendant.end()
+
+    def _oneway_waits(self) -> bool:
+        """Whether a one-way call that was accepted is not with the kernel yet."""
+        with self.lock:
+            unsent = [call for call in self.pending.values() if call.sent_at is None]
+            waiting = [*unsent, *self.unstarted, *(call for _, call in self.transfers)]
+            sent = any(call.signature.options.oneway for call in self.pending.values())
+        if sent and self._unsent():
+            return True
+        return any(each.signature.options.oneway and not each.finished for each in waiting)
+
+    def _send_oneway(self) -> None:
+        """Sends the one-way calls that were accepted: within ``timeout``, or without one as long as
+        the server takes some of them within each ``connect_timeout``."""
+        settings, before = self.settings, (-1, -1)
+        limit = monotonic() + (settings.timeout or settings.connect_timeout)
+        while not self.dead and self._oneway_waits():
+            now, reached = monotonic(), (self.client.bytes_sent, len(self.unstarted))
+            if settings.timeout is None and reached != before:
+                limit, before = now + settings.connect_timeout, reached
+            if now >= limit:
+                log.warning("one-way calls to %s were not sent in time", show(self.address))
+                return
+            try:
+                more = self.send_turn(limit)
+            except TimeoutError:
+                continue
+            except (FastsockError, OSError):
+                return
+            if not more and self.unstarted:  # The attendant reads, and so makes places free.
+                self._stands.wait(PLACE_PAUSE)
+
+    def close(self) -> None:
+        """Sends the one-way calls that were accepted, says goodbye and closes. Calls that have not
+        ended are the connector's to end."""
+        self._send_oneway()
+        with self.lock:
+            self.dead = True
+        if self.sending.acquire(timeout=CLOSE_SECONDS):
+            with suppress(FastsockError, OSError):
+                self.client.send(wire.frame(wire.BYE), timeout=CLOSE_SECONDS)
+            self.sending.release()
+        self.client.close()

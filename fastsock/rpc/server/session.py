@@ -1,0 +1,209 @@
+"""A server's memory of one client: its calls that run, and the answers it may ask for again.
+
+A session outlives its connection for a while, so that a client that comes back joins its running
+calls and gets kept answers, and no call runs twice. Numbers of calls only grow: one that is not
+above the highest, does not run and is not kept has been here, and its outcome is no longer known.
+"""
+
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+from fastsock.rpc import wire
+from fastsock.rpc.context import Context
+from fastsock.rpc.interface import Signature
+from fastsock.rpc.server._inline import SessionCore, Tally, answer_frame
+from fastsock.rpc.server.budget import Budget
+from fastsock.rpc.server.outgoing import Lane, Outgoing
+from fastsock.rpc.server.pool import Line
+from fastsock.rpc.wire._body import Body
+from fastsock.server._connection import Connection
+
+Encoded = bytes | list[memoryview]
+"""A body, whole or in parts."""
+
+
+class Running:
+    """A call that has begun at the server and has not ended."""
+
+    __slots__ = (
+        "arguments",
+        "begun",
+        "context",
+        "flags",
+        "function",
+        "held",
+        "lane",
+        "number",
+        "session",
+        "signature",
+        "tally",
+    )
+
+    def __init__(
+        self,
+        session: "Session",
+        number: int,
+        signature: Signature,
+        function: Callable[..., Any],
+        tally: Tally,
+        context: Context,
+        flags: int,
+        arguments: Any,
+    ) -> None:
+        self.session = session
+        self.number = number
+        self.signature = signature
+        self.function = function
+        self.tally = tally
+        self.begun: float | None = monotonic()
+        self.context = context
+        self.flags = flags
+        self.arguments = arguments
+        self.held = 0
+        self.lane = Lane() if signature.stream else None
+        tally.began()
+
+
+class Assembly:
+    """A body that comes in several frames."""
+
+    def __init__(self, header: wire.Header, total: int) -> None:
+        self.header = header
+        self.data = Body(total)
+
+
+class Session(SessionCore):
+    """What a server knows of one client. ``lock`` guards its fields; ``outgoing`` is None while
+    the client is away."""
+
+    outgoing: Outgoing | None
+    running: dict[int, Running]
+
+    def __init__(
+        self,
+        token: bytes,
+        metadata: dict[str, str],
+        budget: Budget,
+        drop: Callable[[Running], object],
+    ) -> None:
+        """``drop(call)`` ends a call that is cancelled and has not begun."""
+        self.shared = metadata
+        self.token = token
+        self.line = Line()
+        self._budget = budget
+        self._drop = drop
+        self.conn: Connection | None = None
+        self.assembling: dict[int, Assembly] = {}
+        self.held_bytes = 0
+        self.left_at: float | None = None
+
+    def attach(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
+        """The client is here, on that connection."""
+        with self.lock:
+            self.conn = conn
+            self.peer = conn.peer
+            self.outgoing = Outgoing(conn, waiting_max, waiting_bytes_max)
+            self.left_at = None
+
+    def detach(self) -> None:
+        """The connection is gone. What runs goes on, but for streams."""
+        with self.lock:
+            self.conn = None
+            self.outgoing = None
+            self.left_at = monotonic()
+            unfinished = sum(len(body.data) for body in self.assembling.values())
+            self.assembling.clear()
+        self._budget.give(self, unfinished)
+        for call in list(self.running.values()):
+            if call.signature.stream:
+                call.context._cancel()
+
+    def cancel(self, number: int) -> bool:
+        """Nobody waits for the call any more. Returns whether its body was unfinished: then nothing
+        else answers it."""
+        call = self.running.get(number)
+        if call is not None:
+            self._cancel(call)
+        unfinished = self.assembling.pop(number, None)
+        if unfinished is not None:
+            self._budget.give(self, len(unfinished.data))
+            self.incomplete.discard(number)
+        return unfinished is not None
+
+    def cancel_all(self, but: Running | None = None, *, oneway: bool = True) -> None:
+        """The client waits for nothing any more, unless for the call ``but``. One-way calls, for
+        which it never waited, are cancelled only with ``oneway``."""
+        for call in list(self.running.values()):
+            if call is not but and (oneway or not call.signature.options.oneway):
+                self._cancel(call)
+
+    def _cancel(self, call: Running) -> None:
+        call.context._cancel()
+        self._drop(call)
+
+    def note_incomplete(self, number: int, most: int) -> None:
+        """A call has arrived whose body has not. Of more than ``most`` such calls the oldest are
+        no longer expected: a client that is back has sent them again, or never will."""
+        self.highest = number
+        self.incomplete.add(number)
+        while len(self.incomplete) > most:
+            self.incomplete.discard(min(self.incomplete - self.assembling.keys()))
+
+    def answer(
+        self,
+        call: int,
+        kind: int,
+        flags: int,
+        body: Encoded,
+        *,
+        keep: bool,
+        lane: Lane | None = None,
+    ) -> None:
+        """Sends a REPLY, ERROR, ITEM or END. But for an ITEM the call has ended then; with ``keep``
+        the answer is kept until the client has it."""
+        with self.lock:
+            outgoing = self.outgoing
+            if keep:
+                self.keep(call, kind, flags, body, size_of(body))
+            if kind != wire.ITEM:
+                self.running.pop(call, None)
+        if outgoing is not None:
+            send(outgoing, call, kind, flags, body, lane)
+
+    def answer_again(self, call: int) -> bool:
+        """Sends a kept answer; False if there is none."""
+        with self.lock:
+            kept, outgoing = self.kept.get(call), self.outgoing
+        if kept is not None and outgoing is not None:
+            send(outgoing, call, *kept[:3], None)
+        return kept is not None
+
+    @property
+    def kept_count(self) -> int:
+        """How many answers are kept."""
+        return len(self.kept)
+
+
+def size_of(body: Encoded) -> int:
+    """Its length in bytes."""
+    return len(body) if isinstance(body, bytes) else sum(map(len, body))
+
+
+def send(
+    outgoing: Outgoing, call: int, kind: int, flags: int, body: Encoded, lane: Lane | None
+) -> None:
+    """Puts a body on its way, in one frame or several."""
+    if isinstance(body, bytes) and len(body) <= wire.CHUNK_BYTES:
+        frame = answer_frame(kind, flags, call, body)
+        if lane is None:
+            outgoing.put(frame)
+            return
+        frames: Iterator[bytes] = iter((frame,))
+    else:
+        parts: Any = [memoryview(body)] if isinstance(body, bytes) else body
+        frames = map(b"".join, wire.frames(kind, flags, 0, call, 0, parts))
+    if lane is None:
+        outgoing.put_all(frames, size_of(body))
+    else:
+        outgoing.put_in(lane, frames)

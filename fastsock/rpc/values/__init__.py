@@ -1,0 +1,1 @@
+"""Python values and their bytes: MessagePack for what the annotations allow, and exceptions."""

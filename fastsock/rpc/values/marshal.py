@@ -1,0 +1,368 @@
+"""Arguments and results as bytes: MessagePack by msgspec, numpy arrays and large bytes as raw
+segments behind it.
+
+A body without segments is MessagePack alone. With segments (flag SEGMENTS) it is: u32, how many
+parts; u64 for each part, its length; then the parts, each at the next multiple of 16. The first
+part is MessagePack, the others are segments. There, an array is the extension ARRAY, whose data is
+MessagePack of [segment, dtype, shape], and a bytes object the extension BYTES, of its segment.
+Datetimes and times are extensions in any body, see moments.py.
+
+Types are enforced where a body is decoded. Nothing decoded here can run code: no pickle, no
+references.
+"""
+
+import re
+import struct
+import sys
+import threading
+import typing
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+from fastsock.rpc import wire
+from fastsock.rpc.values import moments
+from fastsock.rpc.values.standard import READERS, SENT_AS
+
+ARRAY = 1
+BYTES = 2
+ALIGNMENT = 16
+DTYPES = "biufcmMSU"
+"""Kinds of numpy's dtypes that are plain bytes."""
+
+DTYPE_NAME = re.compile(r"[<>|=]?[biufcmMSU][0-9]{1,6}(\[[0-9a-zA-Z]{1,8}\])?")
+
+COUNT = struct.Struct(">I")
+LENGTH = struct.Struct(">Q")
+PARTS_MAX = 1 << 12
+
+Parts: TypeAlias = Sequence[memoryview]
+
+
+class _Segments(threading.local):
+    """The segments of the body that this thread encodes or decodes."""
+
+    current: list[memoryview] = []
+
+
+_segments = _Segments()
+
+
+class Codec:
+    """Encodes and decodes values of one type: a method's arguments or its result.
+
+    ``type`` is what msgspec understands; with ``raw_bytes`` a value that is a bytes object of more
+    than a chunk becomes a segment (``tuple_``: an item of the tuple does).
+    """
+
+    def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
+        items = type if of_tuple else (type,)
+        marked = tuple(bytes | msgspec.msgpack.Ext if item is bytes else item for item in items)
+        self.marks_bytes = bytes in items
+        self.encode_plain: Callable[[Any], bytes] = _encode_plain
+        self._has_moments = any(_has_moment(item) for item in items)
+        if self._has_moments:
+            self.encode_plain = lambda value: _encode_plain(moments.marked(value))
+        self.decode_plain = self._decode_marked = _decode(items, of_tuple)
+        if self.marks_bytes:  # In a body without segments there are no marks.
+            self._decode_marked = _decode(marked, of_tuple)
+        self._of_tuple = of_tuple
+        self.decode = wire.checked(self._decode)
+
+    def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
+        """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
+        that cannot be sent."""
+        if self.marks_bytes:
+            value = tuple(map(_segment_marked, value)) if self._of_tuple else _segment_marked(value)
+        try:
+            if self._has_moments:
+                value = moments.marked(value)
+            return 0, _encode_plain(value)
+        except _NeedsSegments:
+            return _encode_segments(value)
+        except OverflowError as error:
+            raise ValueError(str(error)) from None
+
+    def _decode(self, flags: int, body: bytes | memoryview) -> Any:
+        """The value that a peer's body holds. ``decode``, which others call, raises nothing but
+        wire.Malformed."""
+        if not flags & wire.SEGMENTS:
+            return self.decode_plain(body)
+        # Arrays own what they see: a frame that other calls may share is copied.
+        view = memoryview(body)
+        packed, segments = _split(memoryview(bytearray(view)) if view.readonly else view)
+        _segments.current = segments
+        try:
+            value = self._decode_marked(packed)
+            if self._of_tuple:
+                return tuple(map(_bytes_of, value))
+            return _bytes_of(value)
+        finally:
+            _segments.current = []
+
+
+def owned(parts: list[memoryview]) -> list[memoryview]:
+    """The parts, with copies of those that others may change before they are sent. A read-only
+    array saves its owner the copy."""
+    return [part if part.readonly else memoryview(bytes(part)) for part in parts]
+
+
+def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryview], Any]:
+    """msgspec's decode for a tuple of these types, or for the only one."""
+    whole: Any = tuple[items] if of_tuple else items[0]  # type: ignore[valid-type]
+    decode = msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
+    if _has_moment(whole):
+        decode = moments.with_moments(decode, whole, _array_of, _fitted)
+    return wire.with_cheap_maps(decode) if _takes_any_map(whole) else decode
+
+
+def _takes_any_map(whole: Any) -> bool:
+    """Whether there is a place in the type for a map with keys that are no text."""
+    inspect = msgspec.inspect
+    for node in _nodes(whole):
+        if isinstance(node, inspect.AnyType | inspect.CustomType | inspect.RawType):
+            return True
+        if isinstance(node, inspect.DictType) and not isinstance(node.key_type, inspect.StrType):
+            return True
+    return False
+
+
+def _has_moment(whole: Any) -> bool:
+    """Whether there is a place in the type for a datetime or a time."""
+    inspect = msgspec.inspect
+    wanted = inspect.AnyType | inspect.DateTimeType | inspect.TimeType
+    # Of a deque[datetime] msgspec does not tell the items.
+    holders = [inspect.CustomType(cls) for cls in (deque, OrderedDict)]
+    return any(isinstance(node, wanted) or node in holders for node in _nodes(whole))
+
+
+def _nodes(whole: Any) -> Iterator[msgspec.inspect.Type | msgspec.inspect.Field]:
+    """The types of which the type is made."""
+    inspect, seen = msgspec.inspect, set[int]()
+    waiting: list[Any] = [inspect.type_info(whole)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        for name in getattr(node, "__struct_fields__", ()):
+            each = getattr(node, name)
+            inside = each if isinstance(each, tuple) else (each,)
+            waiting += [one for one in inside if isinstance(one, inspect.Type | inspect.Field)]
+
+
+class _NeedsSegments(Exception):
+    """The value holds an array, or a large bytes object."""
+
+
+def _refuse_array(value: Any) -> Any:
+    if isinstance(value, _Large) or _is_numpy(value, "ndarray") or _has_unit(value):
+        raise _NeedsSegments
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as Python's, and the plain form of what the standard library has; TypeError
+    for what cannot be sent."""
+    if sent_as := SENT_AS.get(type(value)):
+        return sent_as(value)
+    if _is_numpy(value, "generic"):
+        plain = value.item()
+        if _is_numpy(plain, "generic"):
+            raise TypeError(f"a {type(value).__qualname__} cannot be sent; send a float64")
+        return plain
+    raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
+
+
+def _has_unit(value: Any) -> bool:
+    """Whether it is one of numpy's scalars that Python's types cannot hold: it is sent as an array
+    without sides."""
+    return _is_numpy(value, "generic") and value.dtype.kind in "mMc" and value.itemsize <= 16
+
+
+def _is_numpy(value: Any, kind: str) -> bool:
+    """Whether the value is a numpy ndarray or generic, without importing numpy."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, getattr(numpy, kind))
+
+
+_encode_plain = msgspec.msgpack.Encoder(enc_hook=_refuse_array).encode
+
+
+def _encode_segments(value: Any) -> tuple[int, bytes | list[memoryview]]:
+    segments: list[memoryview] = []
+    _segments.current = segments
+    try:
+        packed = memoryview(_encode_marked(value))
+    finally:
+        _segments.current = []
+    parts = [packed, *segments]
+    if len(parts) > PARTS_MAX:
+        raise TypeError(f"{len(segments)} arrays in one call; at most {PARTS_MAX - 1} can be sent")
+    table = COUNT.pack(len(parts)) + b"".join(LENGTH.pack(len(part)) for part in parts)
+    body, at = [memoryview(table)], len(table)
+    for part in parts:
+        if padding := -at % ALIGNMENT:
+            body.append(memoryview(bytes(padding)))
+        body.append(part)
+        at += padding + len(part)
+    return wire.SEGMENTS, b"".join(body) if at <= wire.CHUNK_BYTES else body
+
+
+def _segment_marked(value: Any) -> Any:
+    """A large bytes object as a mark that the encoder's hook makes a segment of."""
+    if type(value) is bytes and len(value) > wire.CHUNK_BYTES:
+        return _Large(value)
+    return value
+
+
+class _Large:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+def _mark(value: Any) -> Any:
+    segments = _segments.current
+    if isinstance(value, _Large):
+        segments.append(memoryview(value.data))
+        return msgspec.msgpack.Ext(BYTES, wire.encode(len(segments) - 1))
+    if not _is_numpy(value, "ndarray") and not _has_unit(value):
+        return _plain(value)
+    import numpy
+
+    if isinstance(value, numpy.ma.MaskedArray):
+        raise TypeError("a MaskedArray cannot be sent; send its data and its mask")
+    array = numpy.asarray(value, order="C")
+    if array.dtype.kind not in DTYPES or array.dtype.hasobject:
+        raise TypeError(f"an array of dtype {array.dtype} cannot be sent; it is not plain numbers")
+    flat = array.reshape(-1).view(numpy.uint8) if array.size else numpy.empty(0, numpy.uint8)
+    segments.append(flat.data)
+    meta = [len(segments) - 1, array.dtype.str, array.shape]
+    return msgspec.msgpack.Ext(ARRAY, wire.encode(meta))
+
+
+_encode_marked = msgspec.msgpack.Encoder(enc_hook=_mark).encode
+
+SIDES_MAX = 64
+"""The most sides that numpy gives an array. They are counted before they are multiplied."""
+
+_decode_array_meta = msgspec.msgpack.Decoder(
+    tuple[int, str, Annotated[list[int], msgspec.Meta(max_length=SIDES_MAX)]]
+).decode
+_decode_index = msgspec.msgpack.Decoder(int).decode
+
+
+def _split(body: memoryview) -> tuple[memoryview, list[memoryview]]:
+    if len(body) < COUNT.size:
+        raise ValueError("the body ends in its table of segments")
+    (count,) = COUNT.unpack_from(body)
+    at = COUNT.size + count * LENGTH.size
+    if not 1 <= count <= PARTS_MAX or len(body) < at:
+        raise ValueError(f"the body of {len(body)} bytes cannot have {count} parts")
+    parts = []
+    for number in range(count):
+        (length,) = LENGTH.unpack_from(body, COUNT.size + number * LENGTH.size)
+        at += -at % ALIGNMENT
+        if at + length > len(body):
+            raise ValueError(f"segment of {length} bytes in a body of {len(body)}")
+        parts.append(body[at : at + length])
+        at += length
+    if at != len(body):
+        raise ValueError(f"{len(body) - at} bytes behind the last segment")
+    return parts[0], parts[1:]
+
+
+def _segment(index: int) -> memoryview:
+    segments = _segments.current
+    if not 0 <= index < len(segments):
+        raise ValueError(f"the body has no segment {index}")
+    return segments[index]
+
+
+def _array_of(code: int, data: memoryview) -> Any:
+    """msgspec's hook for extensions: an array is a view of its segment."""
+    if code == moments.MOMENT:
+        return moments.moment_of(data)
+    if code != ARRAY:
+        return msgspec.msgpack.Ext(code, bytes(data))
+    import numpy
+
+    index, dtype_name, shape = _decode_array_meta(data)
+    segment = _segment(index)
+    if not DTYPE_NAME.fullmatch(dtype_name):
+        raise ValueError(f"{dtype_name[:40]!r} is not the dtype of an array that is accepted")
+    try:
+        dtype = numpy.dtype(dtype_name)
+    except (TypeError, ValueError):
+        raise ValueError(f"{dtype_name[:40]!r} is not a dtype") from None
+    if dtype.itemsize == 0:
+        raise ValueError(f"an array of dtype {dtype_name} has no bytes")
+    wanted = dtype.itemsize * prod(shape)
+    if any(side < 0 for side in shape) or wanted != len(segment):
+        raise ValueError(f"shape {shape} of {dtype} is not that of {len(segment)} bytes")
+    if wanted == 0:
+        return numpy.empty(shape, dtype)
+    return numpy.frombuffer(segment, dtype).reshape(shape)
+
+
+def _fitted(wanted: Any, value: Any) -> Any:
+    """msgspec's hook for types that it does not know: those of the standard library, numpy's
+    arrays and scalars."""
+    origin = typing.get_origin(wanted) or wanted
+    if reader := READERS.get(origin):
+        return reader(wanted, value, _fitted)
+    if origin.__module__.partition(".")[0] != "numpy":
+        return value
+    import numpy
+
+    if issubclass(origin, numpy.generic):
+        return _scalar(origin, value)
+    dtypes = typing.get_args((*typing.get_args(wanted), None, None)[1])
+    if dtypes and isinstance(value, numpy.ndarray) and dtypes[0] is not Any:
+        dtype = typing.get_origin(dtypes[0]) or dtypes[0]
+        if isinstance(dtype, type) and not numpy.issubdtype(value.dtype, dtype):
+            raise ValueError(f"Expected an array of {dtype.__name__}, got {value.dtype}")
+    return value
+
+
+def _scalar(wanted: Any, value: Any) -> Any:
+    """A numpy scalar, of what is as strictly checked as for Python's own type."""
+    import numpy
+
+    if isinstance(value, numpy.ndarray) and value.shape == ():
+        value = value[()]
+        if not isinstance(value, wanted):
+            got = type(value).__name__
+            raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
+        return value
+    if issubclass(wanted, numpy.complexfloating):
+        value = READERS[complex](wanted, value, _fitted)
+    for kind, plain in (
+        (numpy.bool_, bool),
+        (numpy.integer, int),
+        (numpy.floating, (float, int)),
+        (numpy.str_, str),
+        (numpy.bytes_, bytes),
+    ):
+        if issubclass(wanted, kind) and not issubclass(wanted, numpy.timedelta64):
+            if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
+                got = type(value).__name__
+                raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
+            break
+    try:
+        with numpy.errstate(over="raise"):
+            return wanted(value)
+    except (OverflowError, FloatingPointError):
+        raise ValueError(f"{value} is out of the range of {wanted.__name__}") from None
+
+
+def _bytes_of(value: Any) -> Any:
+    if type(value) is not msgspec.msgpack.Ext:
+        return value
+    if value.code != BYTES:
+        raise ValueError(f"extension {value.code} is not known")
+    return bytes(_segment(_decode_index(value.data)))

@@ -1,0 +1,48 @@
+"""The options of a server as the engine's configuration."""
+
+from fastsock._csrc cimport *
+
+cdef dict POLICIES = {
+    "disconnect": FS_POLICY_DISCONNECT,
+    "drop_oldest": FS_POLICY_DROP_OLDEST,
+    "block": FS_POLICY_BLOCK,
+}
+
+cdef dict RELAYS = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RELAY_ALL}
+
+
+cdef uint64_t ns_of(object seconds) except? 0:
+    """Nanoseconds; None is 0."""
+    return <uint64_t>((seconds or 0) * 1e9)
+
+
+cdef fs_policy policy_of(object name) except *:
+    return <fs_policy><int>POLICIES[name]
+
+
+cdef object policy_name(fs_policy policy):
+    return next(name for name, number in POLICIES.items() if number == <int>policy)
+
+
+cdef int fill_config(fs_config *config, dict options) except -1:
+    """All but the codec; options were checked by MultiServer, and live as long as the engine."""
+    cdef bytes relay_except = options["relay_except"] or b""
+    config.relay = <fs_relay><int>RELAYS[options["relay"]]
+    config.relay_except.data = <const uint8_t *><const char *>relay_except
+    config.relay_except.len = len(relay_except)
+    config.policy = policy_of(options["slow_policy"])
+    config.log_bytes = options["log_bytes"]
+    config.message_bytes_max = options["message_bytes_max"]
+    config.outbox_bytes_max = options["outbox_bytes_max"]
+    config.final_line = options["final_line"]
+    config.flush_bytes = options["flush_bytes"]
+    config.slow_grace_ns = ns_of(options["slow_grace"])
+    config.linger_ns = ns_of(options["linger"])
+    config.idle_timeout_ns = ns_of(options["idle_timeout"])
+    config.heartbeat_ns = ns_of(options["heartbeat"])
+    config.busy_poll_ns = options["busy_poll_us"] * 1000
+    config.first_bytes_max = options.get("first_bytes_max", 0)
+    config.turn_messages_max = options.get("turn_messages_max", 0)
+    config.connections_max = options["connections_max"]
+    config.backlog = options["backlog"]
+    return 0

@@ -1,0 +1,701 @@
+"""The engine as a Python object: what a server does in C."""
+
+import os
+import weakref
+
+from fastsock.server._events import Reason
+from fastsock.errors import ConnectionClosed, LogFull, SlowConsumer
+from fastsock.core.options import check_result
+from fastsock.server.stats import ConnectionStats, ServerStats
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBuffer_Release,
+    PyObject_CheckBuffer,
+    PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.errno cimport EINTR, ETIMEDOUT
+from libc.stdlib cimport free, malloc
+
+from fastsock.server._config cimport fill_config, ns_of, policy_name, policy_of
+from fastsock.server._connection cimport Channel, Connection
+from fastsock.core._convert cimport (
+    addr_object,
+    fill_addr,
+    raise_code,
+    refuse_data,
+    time_left,
+    timeout_ns,
+)
+from fastsock._csrc cimport *
+from fastsock.server._events cimport Connected, Disconnected, Event, Gap, Message
+
+
+# In the order of fs_reason.
+cdef tuple REASONS = tuple(Reason)
+assert len(REASONS) == FS_REASON_COUNT
+
+cdef list NOTHING = []
+cdef object ENGINES = weakref.WeakSet()
+
+
+cdef inline bint is_news(Event event):
+    """Whether it is told: what a connection has said is not, once this program has closed it."""
+    return type(event) is not Message or not (<Connection>event.conn).closing
+
+
+cdef int raise_unless_opened(int result) except -1:
+    """Raises what has kept the engine from listening: a system call that is missing by its name."""
+    cdef const char *lacking = fs_kernel_lacks()
+    if lacking is not NULL:
+        raise OSError(-result, f"a server needs {lacking.decode()}, and this kernel, or a seccomp"
+                               f" profile, refuses it: {os.strerror(-result)}")
+    raise_code(result, "listen")
+
+
+def abandon_engines():
+    for engine in list(ENGINES):
+        engine._abandon()
+
+
+os.register_at_fork(after_in_child=abandon_engines)
+
+
+cdef class Engine:
+    """What :class:`fastsock.MultiServer` is made of: one reactor and its connections."""
+
+    def __cinit__(self):
+        self.connections_by_number = {}
+        self.channels = []
+        self.queued = []
+
+    def __dealloc__(self):
+        if self.reactor is not NULL:
+            fs_reactor_free(self.reactor)
+
+    def _open(self, family, sockaddr, options):
+        """Binds and listens. The options are those of MultiServer and its flush_bytes, by name,
+        checked by it."""
+        cdef fs_config config
+        cdef fs_addr addr
+        cdef int result
+        fill_config(&config, options)
+        config.codec = &fs_codec_line
+        if options["framing"] != "line":
+            config.codec = &fs_codec_length if options["framing"] == "length" else &fs_codec_raw
+        self.options = options
+        fill_addr(&addr, family, sockaddr)
+        with nogil:
+            result = fs_reactor_new(&self.reactor, &config, &addr)
+        if result < 0:
+            raise_unless_opened(result)
+        self.reactor.report = True
+        ENGINES.add(self)
+
+    cdef fs_reactor *live(self) except NULL:
+        if self.reactor is NULL:
+            raise RuntimeError("this server was made by __new__ alone: it listens nowhere"
+                               if self.options is None else
+                               "this server belongs to the process that forked this one")
+        return self.reactor
+
+    def _abandon(self):
+        """In a forked child: closes what it has inherited; the parent goes on."""
+        if self.reactor is not NULL:
+            fs_reactor_abandon(self.reactor)
+            # Its memory is not freed: a thread of the parent may have been changing it.
+            self.reactor = NULL
+            self.driver = 0
+
+    @property
+    def _abandoned(self):
+        return self.reactor is NULL
+
+    # ---- Driving ----
+
+    cpdef int _claim(self) except -1:
+        """Makes this thread the driver. RuntimeError where there is one."""
+        cdef unsigned long me = PyThread_get_thread_ident()
+        self.live()
+        if self.driver != 0:
+            raise RuntimeError("this thread drives the server already; a handler must not"
+                               if self.driver == me else
+                               "another thread drives the server; only one may")
+        self.driver = me
+        return 0
+
+    def _release(self):
+        self.driver = 0
+
+    @property
+    def _drives(self):
+        """Whether the calling thread is the driver."""
+        return self.driver == PyThread_get_thread_ident()
+
+    @property
+    def _driven(self):
+        return self.driver != 0
+
+    def _report_messages(self, report):
+        self.live().report = report
+
+    cdef list turn(self, int64_t timeout):
+        """Turns for at most timeout nanoseconds (-1: until something happens); their events."""
+        cdef int count
+        cdef Event event
+        cdef list events
+        cdef bint flush = False
+        cdef fs_reactor *reactor = self.live()
+        with nogil:
+            count = fs_reactor_drive(reactor, timeout)
+        if count <= 0:
+            if count < 0 and count != -EINTR:
+                raise_code(count, "poll")
+            PyErr_CheckSignals()
+            return []
+        events = []
+        try:
+            for i in range(count):
+                event = self.event_object(&reactor.events[i])
+                if is_news(event):
+                    events.append(event)
+            return events
+        finally:
+            flush = fs_reactor_consumed(reactor)
+            if flush:
+                with nogil:
+                    fs_reactor_catch_up(reactor)
+
+    cdef Event event_object(self, const fs_event *event):
+        cdef Connection conn
+        cdef Message message
+        if event.kind == FS_MESSAGE:
+            message = Message.__new__(Message)
+            message.conn = self.connection_of(event.handle, event.number)
+            message.detail = PyBytes_FromStringAndSize(<const char *>event.message.data,
+                                                       event.message.len)
+            return message
+        conn = self.connection_of(event.handle, event.number)
+        if event.kind == FS_CONNECTED:
+            return Connected(conn)
+        if event.kind == FS_GAP:
+            name = (<Channel>self.channels[event.channel - 1]).name if event.channel else ""
+            return Gap(conn, name, event.lost)
+        # Its record goes after this turn, and users ask who it was.
+        conn._peer = conn.peer
+        self.connections_by_number.pop(conn.number, None)
+        self.recent = None
+        conn.reason = REASONS[<int>event.reason]
+        return Disconnected(conn, conn.reason)
+
+    cdef Connection connection_of(self, uint64_t handle, uint64_t number):
+        cdef Connection made
+        # Messages come in runs from one connection.
+        if self.recent is not None and self.recent.number == number:
+            return self.recent
+        conn = self.connections_by_number.get(number)
+        if conn is None:
+            made = Connection.__new__(Connection)
+            made.engine = self
+            made.handle = handle
+            made.number = number
+            # Another thread may have made it meanwhile: one connection is one object.
+            conn = self.connections_by_number.setdefault(number, made)
+        self.recent = <Connection>conn
+        return self.recent
+
+    cdef list take_events(self, int64_t timeout):
+        """Turns until there are events or the time is over; what was queued comes first.
+
+        If a signal handler raises, the events stay for the next call.
+        """
+        cdef uint64_t begun = fs_sys_now_ns() if timeout > 0 else 0
+        cdef list events
+        if self.queued_at < len(self.queued):
+            events = self.turn(0)
+            events = [event for event in self.queued[self.queued_at:] if is_news(event)] + events
+            self.keep(NOTHING)
+        else:
+            events = self.turn(timeout)
+            while not (events or time_left(timeout, begun) == 0 or fs_reactor_ended(self.reactor)):
+                events = self.turn(time_left(timeout, begun))
+        try:
+            PyErr_CheckSignals()
+        except:
+            self.keep(events)
+            raise
+        return events
+
+    cdef int keep(self, list events) except -1:
+        """Queues events for the next call."""
+        self.queued = events
+        self.queued_at = 0
+        return 0
+
+    def _serve_turn(self, on_message, on_other, on_failure):
+        """One turn: on_message(conn, data), unless it is None, gets each message, on_other(event)
+        each other event, and on_failure(event, error) those whose handler has raised.
+
+        Where on_failure raises, the events behind that one stay queued.
+        """
+        cdef Event event
+        self.queued = self.take_events(-1)
+        self.queued_at = 0
+        while self.queued_at < len(self.queued):
+            event = self.queued[self.queued_at]
+            self.queued_at += 1
+            if not is_news(event):
+                continue
+            try:
+                if type(event) is not Message:
+                    on_other(event)
+                elif on_message is not None:
+                    result = on_message(event.conn, event.detail)
+                    if result is not None:
+                        check_result(on_message, result)
+            except BaseException as error:
+                on_failure(event, error)
+        self.queued = []
+        self.queued_at = 0
+
+    def poll(self, *, timeout=None):
+        """Waits until something has happened and returns the events, a list.
+
+        ``timeout`` is in seconds, None for ever, 0 to take what there is; then the list may be
+        empty. What was published is flushed meanwhile. Raises RuntimeError where another thread
+        drives the server.
+        """
+        return self.poll_events(timeout_ns(timeout))
+
+    cdef list poll_events(self, int64_t timeout):
+        self._claim()
+        try:
+            return self.take_events(timeout)
+        finally:
+            self.driver = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Event event
+        while True:
+            while self.queued_at >= len(self.queued):
+                if fs_reactor_ended(self.live()):
+                    raise StopIteration
+                self.queued = self.poll_events(-1)
+                self.queued_at = 0
+            event = self.queued[self.queued_at]
+            self.queued_at += 1
+            if is_news(event):
+                return event
+
+    @property
+    def _closed(self):
+        """Whether the server is closed and every connection has ended and was reported."""
+        return self.queued_at >= len(self.queued) and fs_reactor_ended(self.live())
+
+    def _close(self, linger):
+        """Begins to close; connections that have not ended after linger seconds are cut off."""
+        fs_reactor_set_linger(self.live(), ns_of(linger))
+        fs_reactor_close(self.live())
+
+    # ---- Publishing ----
+
+    def broadcast(self, data, *, Connection exclude=None, timeout=None):
+        """Publishes one message to every client, but for the connection ``exclude``.
+
+        data: bytes-like, of at most ``message_bytes_max`` bytes. Returns its sequence number.
+        Any thread may call it. A server that has no thread of its own flushes when 64 KiB wait,
+        and at the next ``poll`` or ``flush``. Where the log is full, waits until there is room,
+        for at most ``timeout`` seconds (None: as long as it takes).
+
+        Raises MessageTooBig, ValueError for a newline inside a line, LogFull when the time is
+        over and nothing was published, ServerClosed.
+        """
+        return self.publish(0, data, exclude, timeout)
+
+    cdef object publish(self, uint32_t channel, data, Connection exclude, timeout):
+        cdef Py_buffer view
+        if type(data) is bytes:
+            return self.publish_bytes(channel, <const uint8_t *>PyBytes_AS_STRING(data),
+                                      PyBytes_GET_SIZE(data), exclude, timeout)
+        if not PyObject_CheckBuffer(data):
+            refuse_data(data)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.publish_bytes(channel, <const uint8_t *>view.buf, view.len, exclude,
+                                      timeout)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef object publish_bytes(self, uint32_t channel, const uint8_t *data, size_t size,
+                              Connection exclude, timeout):
+        cdef uint64_t seq = 0, handle = 0, begun = 0
+        cdef int result
+        cdef fs_reactor *reactor = self.live()
+        if exclude is not None:
+            handle = exclude.handle
+            if exclude.engine is not self:
+                raise ValueError(f"exclude is a connection of another server: {exclude!r}")
+        while True:
+            result = fs_reactor_publish(reactor, channel, data, size, handle, &seq)
+            if result == 0:
+                return seq
+            if result == 1:
+                with nogil:
+                    fs_reactor_flush(reactor)
+                return seq
+            if result != FS_EFULL and result != FS_EOUTBOX:
+                raise_code(result, f"a message of {size} bytes")
+            self.make_room(channel, size, exclude, timeout, result, &begun)
+
+    cdef int make_room(self, uint32_t channel, size_t size, Connection conn, timeout, int full,
+                       uint64_t *begun) except -1:
+        """Waits for room in a log, and in the outbox of conn, where the engine has said full.
+
+        begun is when the first of the caller's waits began, set if it is 0: they share timeout.
+        """
+        cdef fs_waiter waiter
+        cdef uint64_t handle = 0 if conn is None else conn.handle
+        cdef bint in_handler = timeout is None and self.driver == PyThread_get_thread_ident()
+        if in_handler:
+            timeout = self.options["handler_timeout"]
+        if begun[0] == 0:
+            begun[0] = fs_sys_now_ns()
+        fs_reactor_prepare_room(self.live(), &waiter, channel, size, handle)
+        if not self.await_met(&waiter, timeout_ns(timeout), begun[0]):
+            within = f"{timeout} s, the handler_timeout" if in_handler else f"{timeout} s"
+            self.raise_full(f"no room for a message of {size} bytes within {within}", channel,
+                            conn if full == FS_EOUTBOX else None)
+        return 0
+
+    cdef int raise_full(self, str what, uint32_t channel, Connection conn) except -1:
+        """Raises LogFull that names the limit and the client in the way: conn, whose outbox is
+        full, or, if that is None, the one that is behind most in the channel's log."""
+        cdef fs_slowest last
+        if conn is not None:
+            raise LogFull(f"{what}: outbox_bytes_max = {self.options['outbox_bytes_max']} wait for"
+                          f" connection {conn.number} {conn.peer!r}", conn.number)
+        if fs_reactor_slowest(self.live(), channel, &last) < 0:
+            raise LogFull(what)
+        log = f"channel {(<Channel>self.channels[channel - 1]).name!r}" if channel else "the server"
+        policy = policy_name(last.policy)
+        raise LogFull(f"{what}: the log of {log} (log_bytes = {last.log_bytes}, slow_policy ="
+                      f" {policy!r}) is full, connection {last.number}"
+                      f" {self.peer_of(last.handle)!r} has still to take {last.lag_bytes} bytes",
+                      last.number)
+
+    def broadcast_many(self, messages, *, timeout=None):
+        """Publishes the messages of an iterable, in order, under one lock where there is room.
+
+        Returns the sequence number of the last one, or None where there was none. All are checked
+        before the first is published. Raises as ``broadcast`` does; LogFull says how many were
+        published by then.
+        """
+        return self.publish_many(0, messages, timeout)
+
+    cdef object publish_many(self, uint32_t channel, messages, timeout):
+        cdef list views = []
+        cdef fs_slice *slices
+        cdef size_t count
+        cdef const unsigned char[::1] view
+        for message in messages:
+            if not PyObject_CheckBuffer(message):
+                refuse_data(message)
+            views.append(memoryview(message).cast("B"))
+        count = len(views)
+        if count == 0:
+            return None
+        slices = <fs_slice *>malloc(count * sizeof(fs_slice))
+        if slices is NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                view = views[i]
+                slices[i].len = view.shape[0]
+                slices[i].data = &view[0] if view.shape[0] else NULL
+            return self.publish_slices(channel, slices, count, timeout)
+        finally:
+            free(slices)
+
+    cdef object publish_slices(self, uint32_t channel, const fs_slice *slices, size_t count,
+                               timeout):
+        cdef fs_reactor *reactor = self.live()
+        cdef size_t done = 0
+        cdef uint64_t seq = 0, begun = 0
+        cdef int result
+        while done < count:
+            result = fs_reactor_publish_many(reactor, channel, slices + done, count - done, &seq)
+            if result < 0:
+                raise_code(result, "broadcast_many" if result == FS_ECLOSED else
+                           f"message {seq} of {slices[seq].len} bytes")
+            done += result
+            if done == count:
+                break
+            try:
+                self.make_room(channel, slices[done].len, None, timeout, FS_EFULL, &begun)
+            except LogFull as error:
+                raise LogFull(f"{error}; {done} of {count} messages were published",
+                              error.number) from None
+        if fs_reactor_flush_due(reactor, channel):
+            self.flush()
+        return seq
+
+    # ---- Channels ----
+
+    def _add_channel(self, str name, log_bytes, slow_policy, slow_grace):
+        """Makes a channel; its options are those of MultiServer, checked by it."""
+        cdef int number = fs_reactor_add_channel(self.live(), log_bytes, policy_of(slow_policy),
+                                                 ns_of(slow_grace))
+        if number < 0:
+            raise_code(number, f"channel {name!r}")
+        cdef Channel channel = Channel.__new__(Channel)
+        channel.engine = self
+        channel.number = number
+        channel.name = name
+        self.channels.append(channel)
+        return channel
+
+    cdef bint subscribe(self, Channel channel, Connection conn, timeout) except -1:
+        cdef uint64_t begun = 0
+        cdef int result
+        self.check_own(conn)
+        while True:
+            result = fs_reactor_subscribe(self.live(), channel.number, conn.handle)
+            if result != FS_EOUTBOX:
+                return self.check_subscribed(channel, result)
+            self.make_room(channel.number, 0, conn, timeout, result, &begun)
+
+    cdef bint unsubscribe(self, Channel channel, Connection conn) except -1:
+        self.check_own(conn)
+        return self.check_subscribed(
+            channel, fs_reactor_unsubscribe(self.live(), channel.number, conn.handle))
+
+    cdef int check_own(self, Connection conn) except -1:
+        if conn.engine is not self:
+            raise ValueError(f"{conn!r} is a connection of another server")
+        return 0
+
+    cdef bint check_subscribed(self, Channel channel, int result) except -1:
+        """Whether it was done: not when the connection has ended."""
+        if result == FS_EGONE:
+            return False
+        if result < 0:
+            raise_code(result, f"channel {channel.name!r}")
+        return True
+
+    # ---- Single connections ----
+
+    def send(self, conn, data, *, timeout=None):
+        """Queues one message for one client: a Connection, or its number.
+
+        As ``Connection.send``: returns False when the connection has ended, or no open connection
+        has the number. It comes behind all that was published before.
+        """
+        if not isinstance(conn, Connection):
+            conn = self.find(conn)
+            if conn is None:
+                return False
+        return self.send_to(<Connection>conn, data, timeout)
+
+    def connection(self, number):
+        """The open connection of that number. Raises ConnectionClosed where there is none."""
+        conn = self.find(number)
+        if conn is None:
+            raise ConnectionClosed(f"no connection has the number {number}", "local", number)
+        return conn
+
+    cdef object find(self, number):
+        """The connection of that number, also if its event has not been made yet; or None."""
+        conn = self.connections_by_number.get(number)
+        if conn is None:
+            return next((one for one in self.connections if one.number == number), None)
+        return conn
+
+    cdef bint send_to(self, Connection conn, object data, timeout) except -1:
+        """Whether it was queued: not when the connection has ended."""
+        cdef Py_buffer view
+        cdef uint64_t begun = 0
+        cdef int result
+        cdef fs_reactor *reactor = self.live()
+        self.check_own(conn)
+        if not PyObject_CheckBuffer(data):
+            refuse_data(data)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            while True:
+                result = fs_reactor_send(reactor, conn.handle, <const uint8_t *>view.buf,
+                                         view.len)
+                if result == 0:
+                    return True
+                if result == 1:
+                    with nogil:
+                        fs_reactor_catch_up(reactor)
+                    return True
+                if result == FS_EGONE:
+                    return False
+                if result != FS_EOUTBOX:
+                    raise_code(result, f"a message of {view.len} bytes")
+                self.make_room(FS_NO_LOG, view.len, conn, timeout, result, &begun)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int raise_ended(self, Connection conn) except -1:
+        cdef int reason = fs_reactor_reason(self.live(), conn.handle)
+        why = conn.reason or (REASONS[reason] if reason >= 0 else Reason.LOCAL)
+        error = SlowConsumer if why is Reason.SLOW else ConnectionClosed
+        by = "peer" if why in (Reason.PEER, Reason.RESET, Reason.UNFINISHED) else "local"
+        raise error(f"connection {conn.number} has ended: {why}", by, conn.number)
+
+    def flush(self):
+        """Hands the kernel, for every client, all that it takes now. Never waits.
+
+        A started server flushes by itself.
+        """
+        cdef fs_reactor *reactor = self.live()
+        with nogil:
+            fs_reactor_flush(reactor)
+
+    cdef int close_one(self, Connection conn) except -1:
+        conn.closing = True
+        fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_LOCAL)
+        return 0
+
+    def _trust(self, Connection conn not None):
+        """From now on the connection may send messages of message_bytes_max."""
+        fs_reactor_trust(self.live(), conn.handle)
+
+    def _close_failed(self, Connection conn not None):
+        """Closes a connection whose handler has raised."""
+        conn.closing = True
+        fs_reactor_close_conn(self.live(), conn.handle, FS_REASON_HANDLER)
+
+    # ---- Waiting ----
+
+    def _wait(self, fs_wait_kind kind, uint32_t count, timeout):
+        """Waits for FS_WAIT_DRAIN, FS_WAIT_COUNT or FS_WAIT_CLOSED; False when time is over.
+
+        While nobody drives the reactor it does what is waited for, and no more: what arrives stays
+        in the kernel.
+        """
+        cdef fs_waiter waiter
+        fs_reactor_prepare(self.live(), &waiter, kind)
+        waiter.count = count
+        return self.await_met(&waiter, timeout_ns(timeout), fs_sys_now_ns())
+
+    cdef bint await_met(self, fs_waiter *waiter, int64_t limit, uint64_t begun) except -1:
+        """Whether what the waiter waits for came true within limit. Signal handlers run."""
+        cdef int result
+        cdef int64_t left
+        cdef fs_reactor *reactor = self.live()
+        while True:
+            left = time_left(limit, begun)
+            with nogil:
+                result = fs_borrow_until(reactor, waiter, left)
+            if result >= 0:
+                return True
+            if result == -ETIMEDOUT:
+                return False
+            if result != -EINTR:
+                raise_code(result, "wait")
+            PyErr_CheckSignals()
+
+    def _wait_drained(self, timeout):
+        return self._wait(FS_WAIT_DRAIN, 0, timeout)
+
+    def _wait_count(self, count, timeout):
+        return self._wait(FS_WAIT_COUNT, count, timeout)
+
+    def _wait_closed(self, timeout):
+        return self._wait(FS_WAIT_CLOSED, 0, timeout)
+
+    # ---- Looking ----
+
+    @property
+    def address(self):
+        """Where the server listens: ``(host, port)`` with the real port, or a path."""
+        return addr_object(&self.live().address)
+
+    def fileno(self):
+        """A descriptor that is readable while ``poll(timeout=0)`` has something to do; -1 once
+        the server is closed.
+
+        With it another event loop drives the server:
+        ``loop.add_reader(server.fileno(), on_ready)``, where ``on_ready`` polls.
+        """
+        return fs_reactor_embed(self.live())
+
+    @property
+    def connections(self):
+        """The open connections, a tuple in the order of their numbers."""
+        cdef uint32_t count = 0, cap
+        cdef uint64_t *handles
+        while True:
+            cap = count + 16
+            handles = <uint64_t *>malloc(2 * cap * sizeof(uint64_t))
+            if handles is NULL:
+                raise MemoryError
+            try:
+                count = fs_reactor_open_handles(self.live(), handles, handles + cap, cap)
+                if count <= cap:
+                    return tuple([self.connection_of(handles[i], handles[cap + i])
+                                  for i in range(count)])
+            finally:
+                free(handles)
+
+    cdef object peer_of(self, uint64_t handle):
+        cdef fs_addr peer
+        if fs_reactor_peer(self.live(), handle, &peer) < 0:
+            return ""
+        return addr_object(&peer)
+
+    cdef object local_of(self, Connection conn):
+        cdef fs_addr local
+        cdef int result = fs_reactor_local(self.live(), conn.handle, &local)
+        if result == FS_EGONE:
+            self.raise_ended(conn)
+        if result < 0:
+            raise_code(result, "getsockname")
+        return addr_object(&local)
+
+    cdef object connection_stats(self, Connection conn):
+        cdef fs_conn_stats stats
+        cdef int result = fs_reactor_conn_stats(self.live(), conn.handle, &stats)
+        if result < 0:
+            self.raise_ended(conn)
+        return ConnectionStats(
+            number=stats.number, peer=conn.peer, age=stats.age_ns / 1e9, idle=stats.idle_ns / 1e9,
+            bytes_sent=stats.bytes_sent, bytes_received=stats.bytes_received,
+            messages_sent=stats.messages_sent, messages_received=stats.messages_received,
+            lag_bytes=stats.lag_bytes, lag_messages=stats.lag_messages,
+            outbox_bytes=stats.outbox_bytes, dropped=stats.dropped)
+
+    def stats(self):
+        """Figures of the server and each of its connections, as :class:`fastsock.ServerStats`."""
+        cdef fs_counters *counters = &self.live().counters
+        cdef fs_totals totals
+        fs_reactor_totals(self.reactor, &totals)
+        per_connection = []
+        for conn in self.connections:
+            try:
+                per_connection.append(conn.stats())
+            except ConnectionClosed:
+                continue
+        return ServerStats(
+            connections=tuple(per_connection),
+            accepted=counters.accepted, accept_errors=counters.accept_errors,
+            messages_published=totals.messages_published,
+            bytes_published=totals.bytes_published,
+            deliveries=totals.deliveries, dropped=counters.dropped,
+            messages_received=counters.messages_received,
+            messages_unfinished=counters.unfinished,
+            bytes_sent=counters.bytes_sent, bytes_received=counters.bytes_received,
+            queued_bytes=totals.queued_bytes,
+            sends=counters.sends, turns=counters.turns, wakeups=counters.wakeups,
+            ended={REASONS[i]: counters.ended[i] for i in range(len(REASONS))
+                   if counters.ended[i]})

@@ -1,0 +1,385 @@
+"""One server, many clients: the lecture's algorithm 11-5 without its limits."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Literal, Self, TypeVar
+
+from fastsock.core import address as addresses
+from fastsock.core.closing import Closing
+from fastsock.core.listening import listen
+from fastsock.core.options import (
+    Framing,
+    check_callback,
+    check_choice,
+    check_count,
+    check_period,
+    check_result,
+    check_seconds,
+    check_stream,
+)
+from fastsock.errors import ConnectionClosed, LogFull
+from fastsock.server._connection import Channel, Connection
+from fastsock.server._engine import Engine
+from fastsock.server._events import Connected, Disconnected, Event, Gap
+
+__all__ = ["MultiServer"]
+
+log = logging.getLogger("fastsock")
+
+SlowPolicy = Literal["disconnect", "drop_oldest", "block"]
+RELAYS = (None, "others", "all")
+SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
+UNCHECKED = ("self", "address", "__class__")
+CHANNELS_MAX = 255
+FLUSH_BYTES = 1 << 18
+"""How much one client is sent of one channel before it is the next one's turn."""
+EDIT_BYTES = 64
+"""More than the engine counts for one direct message beside its bytes."""
+CLOSE_MARGIN = 5.0
+"""Seconds beyond ``linger`` that close() waits for a thread that is busy in a handler."""
+
+OnConnect = TypeVar("OnConnect", bound=Callable[[Connection], object])
+OnMessage = TypeVar("OnMessage", bound=Callable[[Connection, bytes], object])
+OnGap = TypeVar("OnGap", bound=Callable[[Connection, str, int], object])
+OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Connection, str], object])
+
+
+class MultiServer(Closing, Engine):
+    """Serves any number of clients, and publishes to all of them at the speed of C.
+
+    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
+    server binds and listens at once. There are three ways to drive it, one at a time:
+
+    - inline: ``for event in server`` or ``server.poll()``, in this thread;
+    - handlers: ``@server.on_message`` and its like, then ``server.serve_forever()``;
+    - ``server.start()``: a thread of its own, with or without handlers.
+
+    A handler is a plain function, and what it raises is logged to the ``fastsock`` logger and
+    closes the connection that it was called for. ConnectionClosed and LogFull are another
+    connection's if their ``number`` says so: they are logged and close nothing.
+
+    Options, all keyword-only (``*_bytes`` in bytes, times in seconds):
+
+    framing            "line": text that ends with a newline; "length": u32 big-endian, then bytes;
+                       "raw": none, a message is what arrived at once
+    final_line         with "line": what a client says last, without a newline, before it closes is
+                       a message, too; else its connection ends with Reason.UNFINISHED
+    relay              None, or whom the engine sends what a client says: "others" or "all"
+    relay_except       a message that begins with these bytes is an event, but not relayed; what
+                       its sender says next is looked at when a handler, or the loop over the
+                       events, has answered it: by closing, or by publishing something instead
+    slow_policy        what becomes of a client that holds the others up: "disconnect": it has
+                       ``slow_grace`` to accept a byte; "drop_oldest": it loses the oldest
+                       messages, which a ``Gap`` counts; "block": the publisher waits
+    log_bytes          what may wait for the slowest client; a power of two, at least a page
+    message_bytes_max  the longest message, either way
+    outbox_bytes_max   what may wait for one client alone
+    connections_max    further callers wait in the backlog
+    idle_timeout       a client that says nothing for so long is closed; None: never
+    heartbeat          an empty message goes to a client that was sent nothing for so long; None
+    busy_poll_us       microseconds to look for work before sleeping: latency for CPU time
+    handler_timeout    how long a send or broadcast in a handler waits for room, in which nobody is
+                       served, if it has no timeout of its own; then LogFull. None: no limit
+    linger             how long close() waits for peers to take what is theirs
+    backlog            callers that the kernel keeps for us (listen(2))
+
+    Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
+    be listened on.
+    """
+
+    def __init__(
+        self,
+        address: addresses.Address,
+        *,
+        framing: Framing = "line",
+        final_line: bool = False,
+        relay: Literal["others", "all"] | None = None,
+        relay_except: bytes | None = None,
+        slow_policy: SlowPolicy = "disconnect",
+        slow_grace: float = 1.0,
+        log_bytes: int = 1 << 22,
+        message_bytes_max: int = 1 << 16,
+        outbox_bytes_max: int = 1 << 20,
+        connections_max: int = 10_000,
+        idle_timeout: float | None = None,
+        heartbeat: float | None = None,
+        handler_timeout: float | None = 5.0,
+        linger: float = 1.0,
+        busy_poll_us: int = 0,
+        backlog: int = 4096,
+    ) -> None:
+        self._refuse_second_init("_options")
+        options = {name: value for name, value in locals().items() if name not in UNCHECKED}
+        _check_options(options)
+        self.framing = framing
+        self._linger = float(linger)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._channels: dict[str, Channel] = {}
+        self._on_connect: Callable[[Connection], object] | None = None
+        self._on_message: Callable[[Connection, bytes], object] | None = None
+        self._on_gap: Callable[[Connection, str, int], object] | None = None
+        self._on_disconnect: Callable[[Connection, str], object] | None = None
+        self._options = options | {"flush_bytes": FLUSH_BYTES}
+        self._file = listen(address, self._bind)
+
+    def _bind(self, family: int, sockaddr: addresses.Sockaddr) -> None:
+        self._open(family, sockaddr, self._options)
+
+    # ---- Handlers ----
+
+    def on_connect(self, handler: OnConnect) -> OnConnect:
+        """Decorator: ``handler(conn)`` runs when a client has connected."""
+        check_callback("the handler of on_connect", handler)
+        self._on_connect = handler
+        return handler
+
+    def on_message(self, handler: OnMessage) -> OnMessage:
+        """Decorator: ``handler(conn, data)`` runs for each message, ``data`` being bytes."""
+        check_callback("the handler of on_message", handler)
+        self._on_message = handler
+        return handler
+
+    def on_gap(self, handler: OnGap) -> OnGap:
+        """Decorator: ``handler(conn, channel, lost)`` runs when a client has lost messages."""
+        check_callback("the handler of on_gap", handler)
+        self._on_gap = handler
+        return handler
+
+    def on_disconnect(self, handler: OnDisconnect) -> OnDisconnect:
+        """Decorator: ``handler(conn, reason)`` runs when a connection has ended."""
+        check_callback("the handler of on_disconnect", handler)
+        self._on_disconnect = handler
+        return handler
+
+    def _handle_other(self, event: Event) -> None:
+        match event:
+            case Connected(conn):
+                if self._on_connect:
+                    check_result(self._on_connect, self._on_connect(conn))
+            case Gap(conn, channel, lost):
+                if self._on_gap:
+                    check_result(self._on_gap, self._on_gap(conn, channel, lost))
+            case Disconnected(conn, reason):
+                if self._on_disconnect:
+                    check_result(self._on_disconnect, self._on_disconnect(conn, reason))
+
+    def _handler_failed(self, event: Event, error: BaseException) -> None:
+        """Logs it, and closes the connection unless the error is about another one."""
+        number = event.conn.number
+        if isinstance(error, ConnectionClosed | LogFull) and error.number not in (None, number):
+            log.exception("handler of connection %d failed because of %d", number, error.number)
+            return
+        log.exception("handler failed; closing connection %d", number)
+        self._close_failed(event.conn)
+
+    def _handler_raised(self, event: Event, error: BaseException) -> None:
+        """As _handler_failed, where what is meant to end the program does."""
+        if not isinstance(error, Exception):
+            raise error
+        self._handler_failed(event, error)
+
+    # ---- Channels ----
+
+    def channel(
+        self,
+        name: str,
+        *,
+        slow_policy: SlowPolicy | None = None,
+        slow_grace: float | None = None,
+        log_bytes: int | None = None,
+    ) -> Channel:
+        """The channel of that name, made at the first call: a log with readers of its own.
+
+        Options that are not given are the server's. Raises ValueError for options that cannot
+        be, for any where the channel exists already, and beyond 255 channels.
+        """
+        options = {"slow_policy": slow_policy, "slow_grace": slow_grace, "log_bytes": log_bytes}
+        given = {key: value for key, value in options.items() if value is not None}
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a str that is not empty, not {name!r}")
+        merged = self._options | given
+        _check_options(merged)
+        with self._lock:
+            channel = self._channels.get(name)
+            if channel is None:
+                channel = self._make_channel(name, merged)
+            elif given:
+                raise ValueError(f"channel {name!r} exists; its options cannot be changed")
+            return channel
+
+    def _make_channel(self, name: str, options: dict[str, Any]) -> Channel:
+        if len(self._channels) == CHANNELS_MAX:
+            raise ValueError(f"a server has at most {CHANNELS_MAX} channels; {name!r} is one more")
+        channel = self._add_channel(
+            name, options["log_bytes"], options["slow_policy"], options["slow_grace"]
+        )
+        self._channels[name] = channel
+        return channel
+
+    # ---- Driving ----
+
+    def serve_forever(self) -> None:
+        """Runs the handlers in this thread until ``close()`` is called, by a handler or a thread.
+
+        KeyboardInterrupt, SystemExit and what else is no Exception close the server, as ``close()``
+        does, and are raised then; events that no handler has seen are kept for a loop over the
+        server, or another ``serve_forever()``. Raises RuntimeError if another thread drives the
+        server.
+        """
+        self._claim()
+        try:
+            self._serve(self._handler_raised)
+        finally:
+            self._release()
+            self.close()
+
+    def _serve(self, failed: Callable[[Event, BaseException], None]) -> None:
+        self._report_messages(self._on_message is not None)
+        while not self._closed:
+            self._serve_turn(self._on_message, self._handle_other, failed)
+
+    def start(self) -> Self:
+        """Runs the server in a thread of its own; returns the server.
+
+        Whatever a handler raises there, SystemExit included, is logged; the thread goes on. Raises
+        RuntimeError if the server is driven already, or no thread can be started.
+        """
+        with self._lock:
+            if self._thread is not None:
+                raise RuntimeError("the server is started already; start() it once")
+            begun: Future[None] = Future()
+            thread = threading.Thread(target=self._run, args=(begun,), name="fastsock", daemon=True)
+            thread.start()
+            begun.result()
+            self._thread = thread
+        return self
+
+    def _run(self, begun: "Future[None]") -> None:
+        try:
+            self._claim()
+        except RuntimeError as error:
+            begun.set_exception(error)
+            return
+        begun.set_result(None)
+        try:
+            self._serve(self._handler_failed)
+        except BaseException:
+            log.critical("the thread of %r has failed; it closes the server", self, exc_info=True)
+        finally:
+            self._release()
+            self.close()
+
+    def close(self, *, linger: float | None = None) -> None:
+        """Stops listening and closes every connection in an orderly way. Idempotent.
+
+        What was published still goes out; a client that does not take it within ``linger`` seconds
+        (None: those of the server) is cut off. ``linger=0`` does not wait, as an event loop that
+        drives the server needs it: remove ``fileno()`` from the loop first.
+        In a forked child it does nothing. Returns when all connections have ended, except in a
+        handler: then the serving thread ends them after it. Iteration goes on until every
+        ``Disconnected`` is delivered.
+        """
+        if linger is None:
+            linger = self._linger
+        check_seconds("linger", linger)
+        if self._abandoned:
+            return
+        if self._file is not None:
+            self._file.remove()
+        self._close(linger)
+        if self._drives:
+            return
+        self._wait_closed(linger + CLOSE_MARGIN)
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_MARGIN)
+
+    stop = close
+
+    # ---- Waiting ----
+
+    def wait_connections(self, count: int, *, timeout: float | None = None) -> None:
+        """Waits until at least ``count`` clients are connected.
+
+        ``timeout`` is in seconds, None for ever; TimeoutError says how many there are then.
+        """
+        self._refuse_in_handler("wait_connections")
+        if not self._wait_count(count, timeout):
+            raise TimeoutError(
+                f"{len(self.connections)} of {count} clients are connected after {timeout} s"
+            )
+
+    def drain(self, *, timeout: float | None = None) -> None:
+        """Waits until all that was published and sent before is with the kernels of its clients.
+
+        Connections that end meanwhile no longer count. ``timeout`` is in seconds, None for ever;
+        TimeoutError says what still waits. RuntimeError in a handler, which keeps it from going.
+        """
+        self._refuse_in_handler("drain")
+        if not self._wait_drained(timeout):
+            raise TimeoutError(
+                f"{self.stats().queued_bytes} bytes are still queued after {timeout} s"
+            )
+
+    def _refuse_in_handler(self, name: str) -> None:
+        if self._drives:
+            raise RuntimeError(f"{name}() waits for the server, which waits for this handler")
+
+    def __repr__(self) -> str:
+        return f"<MultiServer {addresses.show(self.address)}>"
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    check_stream(options)
+    check_choice("relay", options["relay"], RELAYS)
+    _check_relay_except(options["relay_except"], options["relay"])
+    check_choice("slow_policy", options["slow_policy"], SLOW_POLICIES)
+    check_seconds("slow_grace", options["slow_grace"])
+    for name in ("idle_timeout", "heartbeat", "handler_timeout"):
+        if options[name] is not None:
+            check_period(name, options[name])
+    check_count("connections_max", options["connections_max"], 1 << 24)
+    check_count("backlog", options["backlog"], (1 << 31) - 1)
+    _check_log_bytes(options["log_bytes"], options["message_bytes_max"])
+    _check_outbox_bytes(options["outbox_bytes_max"], options["message_bytes_max"])
+    if options["heartbeat"] is not None and options["framing"] == "raw":
+        raise ValueError("heartbeat is an empty message, which framing='raw' does not have")
+
+
+def _check_relay_except(value: object, relay: str | None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, bytes):
+        raise TypeError(f"relay_except must be None or bytes, not {value!r}")
+    if not value:
+        raise ValueError("relay_except must not be empty: every message begins with b''")
+    if relay is None:
+        raise ValueError(f"relay_except={value!r} needs relay='others' or relay='all'")
+
+
+def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
+    check_count("log_bytes", log_bytes, 1 << 40)
+    page = os.sysconf("SC_PAGESIZE")
+    if log_bytes & (log_bytes - 1) or log_bytes < page:
+        right = max(page, 1 << (log_bytes - 1).bit_length())
+        raise ValueError(
+            f"log_bytes must be a power of two of at least {page}, such as {right}, not {log_bytes}"
+        )
+    least = 4 * (message_bytes_max + 4)
+    if log_bytes < least:
+        raise ValueError(
+            f"log_bytes must be at least {least}, four times message_bytes_max ="
+            f" {message_bytes_max} and its header, not {log_bytes}"
+        )
+
+
+def _check_outbox_bytes(outbox_bytes_max: int, message_bytes_max: int) -> None:
+    least = message_bytes_max + EDIT_BYTES
+    if outbox_bytes_max < least:
+        raise ValueError(
+            f"outbox_bytes_max must be at least {least}, message_bytes_max = {message_bytes_max}"
+            f" and {EDIT_BYTES} for its keeping, not {outbox_bytes_max}"
+        )
