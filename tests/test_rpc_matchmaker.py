@@ -307,6 +307,25 @@ def test_a_unix_socket_of_this_host_is_preferred(matchmaker, start, find, tmp_pa
     assert [find(matchmaker).who() for _ in range(4)] == ["near"] * 4
 
 
+@pytest.fixture
+def without_proc(monkeypatch, tmp_path):
+    """As in a jail: there is no /proc."""
+    monkeypatch.setattr(places, "PROC", tmp_path / "proc")
+    places._boot.cache_clear()
+    yield
+    places._boot.cache_clear()
+
+
+@pytest.mark.parametrize("address", [("127.0.0.1", 0), "socket"], ids=["loopback", "unix"])
+def test_without_proc_servers_register_and_are_found(
+    matchmaker, start, find, tmp_path, without_proc, address
+):
+    where = str(tmp_path / address) if isinstance(address, str) else address
+    start("jailed", matchmaker, where)
+    wait_listed(matchmaker.address, 1)
+    assert find(matchmaker).who() == "jailed"
+
+
 def test_a_unix_socket_that_refuses_is_passed_over(matchmaker, start, find, tmp_path):
     start("far", matchmaker)
     near = start("near", matchmaker, str(tmp_path / "socket"))

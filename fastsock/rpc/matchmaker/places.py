@@ -3,7 +3,11 @@
 The path of a UNIX socket means something on one machine, in one file system: it is the same socket
 if it is the same file, by device and inode, under the same boot of the same kernel (the boot id,
 proc_sys_kernel(5)). A loopback address means something in one network namespace. So each gets a
-**place**, a text that who is there finds out as well, and others do not.
+**place**, a text that a process there finds out as well, and others do not.
+
+Without /proc, as in some jails, the name of the machine stands for both: two machines of one name
+may then take each other's place for theirs. They connect in vain, or are told by the greeting that
+this is not the server.
 """
 
 import ipaddress
@@ -20,9 +24,24 @@ from fastsock.rpc.wire.handshake import tcp_name
 __all__ = ["announced", "is_here", "names_of", "place_of"]
 
 
+PROC = Path("/proc")
+
+
 @cache
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+def _boot() -> str:
+    """What tells this boot of this machine from all others."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"host {socket.gethostname()}"
+
+
+def _network() -> str:
+    """What tells this network namespace from the others of this machine."""
+    try:
+        return f"net {(PROC / 'self/ns/net').stat().st_ino}"
+    except OSError:
+        return "net"
 
 
 def place_of(address: tuple[str, int] | str) -> str:
@@ -30,9 +49,9 @@ def place_of(address: tuple[str, int] | str) -> str:
     where the path is not one of here."""
     if isinstance(address, str):
         found = os.stat(address)
-        return f"{_boot_id()} file {found.st_dev}:{found.st_ino}"
+        return f"{_boot()} file {found.st_dev}:{found.st_ino}"
     if _ip(address[0]).is_loopback:
-        return f"{_boot_id()} net {os.stat('/proc/self/ns/net').st_ino}"
+        return f"{_boot()} {_network()}"
     return ""
 
 
