@@ -1,6 +1,5 @@
 """Calls as their caller sees them: bound methods, results that come later, and streams."""
 
-import asyncio
 import inspect
 import warnings
 from _thread import start_new_thread
@@ -106,6 +105,8 @@ class Call(CallCore, Generic[R]):
 
     async def _async_ready(self) -> None:
         """Until ``ready``; cancelling the task cancels the call."""
+        import asyncio  # takes 25 ms; a program that awaits has it already
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self.connector.ending:

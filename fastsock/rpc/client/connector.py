@@ -5,7 +5,6 @@ reached the kernel, if its method is idempotent, or if the same run of the serve
 session: there a call that has arrived already is joined or answered from what was kept.
 """
 
-import asyncio
 import logging
 import os
 import random
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastsock.core.address import Address, show
 from fastsock.errors import FastsockError
@@ -38,6 +37,9 @@ from fastsock.rpc.errors import (
     too_large,
 )
 from fastsock.rpc.interface import Interface, Signature
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger("fastsock.rpc")
 
@@ -124,6 +126,8 @@ class Connector(ConnectorCore):
 
     async def start_async(self, call: Call[Any]) -> None:
         """Starts a call that a coroutine has made; where that may take connecting, in a thread."""
+        import asyncio  # takes 25 ms; a program that awaits has it already
+
         if self.link.dead or self.link.draining:
             try:
                 await asyncio.to_thread(self._start_new, call)
@@ -222,7 +226,7 @@ class Connector(ConnectorCore):
 
     # ---- Event loops ----
 
-    def wake_later(self, waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]) -> None:
+    def wake_later(self, waiter: "tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]") -> None:
         """The waiter's loop is told with the next ``wake_loops``."""
         self.woken.append(waiter)
 
@@ -443,7 +447,7 @@ def _disown_all() -> None:
 os.register_at_fork(after_in_child=_disown_all)
 
 
-def _set_results(futures: list[asyncio.Future[None]]) -> None:
+def _set_results(futures: "list[asyncio.Future[None]]") -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)

@@ -29,7 +29,6 @@ from fastsock.rpc.matchmaker.registry import (
     check_location,
     incarnation_of,
 )
-from fastsock.rpc.matchmaker.trial import Trials
 
 __all__ = [
     "DEFAULT_PORT",
@@ -67,6 +66,8 @@ class Matchmaker(Service):
     def __init__(
         self, *, lease: float = 4.0, instances_max: int = 10_000, per_registrant_max: int = 64
     ) -> None:
+        from fastsock.rpc.matchmaker.trial import Trials  # needs asyncio, and clients need neither
+
         check_seconds("lease", lease)
         if not 0 < lease <= LEASE_MAX:
             raise ValueError(f"lease must be more than 0 and at most {LEASE_MAX} s, not {lease!r}")

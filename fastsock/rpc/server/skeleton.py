@@ -1,6 +1,5 @@
 """The skeleton: unpacks the arguments of a call and runs its method, on the right thread."""
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Sequence
@@ -159,6 +158,8 @@ class Skeleton:
             self._run(call)
 
     async def _run_async(self, call: Running) -> None:
+        import asyncio
+
         if self._is_over(call):
             return
         _current.set(call.context)

@@ -1,17 +1,19 @@
 """Generators that run for a client: as far as its credit goes, and without a thread beyond it."""
 
-import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastsock.rpc import wire
 from fastsock.rpc.context import _current
 from fastsock.rpc.errors import Cancelled
 from fastsock.rpc.server.answers import Answers, Refusal
 from fastsock.rpc.server.session import Running
+
+if TYPE_CHECKING:
+    import asyncio
 
 TURN_ITEMS = 64
 """Items of a stream after which its thread looks at other work first."""
@@ -120,7 +122,7 @@ def _close(iterator: Any) -> None:
         iterator.close()
 
 
-def call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+def call_in(loop: "asyncio.AbstractEventLoop", callback: Callable[[], object]) -> None:
     """callback runs in the loop, unless that has ended."""
     with suppress(RuntimeError):  # It has, and its tasks with it.
         loop.call_soon_threadsafe(callback)
@@ -135,6 +137,8 @@ class AsyncStreamRun:
     """An asynchronous generator, which waits on its event loop where the credit ends."""
 
     def __init__(self, call: Running, answers: Answers, items: Any) -> None:
+        import asyncio
+
         self._call = call
         self._answers = answers
         self._items = items
