@@ -8,7 +8,7 @@ from typing import Any
 
 from fastsock.rpc import wire
 from fastsock.rpc.context import Context, _current
-from fastsock.rpc.errors import Cancelled, DeadlineExceeded, Overloaded, WrongArguments
+from fastsock.rpc.errors import Cancelled, DeadlineExceeded, Overloaded, RpcError, WrongArguments
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.server._inline import InlineMethod, Tally
 from fastsock.rpc.server.answers import Answers, Refusal
@@ -183,21 +183,22 @@ class Skeleton:
         """Ends a call that nobody waits for any more, before it starts."""
         if not call.context.cancelled:
             return False
-        name, deadline = call.signature.name, call.context.deadline
+        deadline = call.context.deadline
         late = deadline is not None and monotonic() >= deadline
-        error = DeadlineExceeded if late else Cancelled
-        why = f"{name} did not start: nobody waits for it any more"
-        self._answers.refuse(call, error(why))
+        self._answers.refuse(call, _not_started(call, DeadlineExceeded if late else Cancelled))
         return True
 
     def _arguments(self, call: Running) -> Any:
         try:
-            return call.signature.arguments_codec.decode(call.flags, call.arguments)
+            arguments = call.signature.arguments_codec.decode(call.flags, call.arguments)
         except wire.Malformed as error:
             refused = WrongArguments(f"{call.signature.text}: {error}")
             raise Refusal(refused) from None
         finally:
             call.arguments = None
+        if call.context.deadline is not None and monotonic() >= call.context.deadline:
+            raise Refusal(_not_started(call, DeadlineExceeded))
+        return arguments
 
     def _call(self, call: Running) -> Any:
         """Calls the method, through the interceptors."""
@@ -236,6 +237,10 @@ class Skeleton:
             self.running_count -= 1
             if self._is_idle():
                 self._idle.notify_all()
+
+
+def _not_started(call: Running, error: type[RpcError]) -> RpcError:
+    return error(f"{call.signature.name} did not start: nobody waits for it any more")
 
 
 def _wrapped(
