@@ -121,7 +121,7 @@ def test_what_a_matchmaker_tries_is_looked_up_beside_everything_else(silent):
     """Silent names take no thread from asyncio, or from the trial of another server."""
     silent("""
 from fastsock.rpc.matchmaker.registry import Instance, Location
-from fastsock.rpc.matchmaker.service import trial
+import fastsock.rpc.matchmaker.trial as trial
 
 trial.TRIAL_SECONDS = 0.5
 

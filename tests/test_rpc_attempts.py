@@ -12,7 +12,7 @@ from fastsock import net, rpc
 from fastsock.rpc.client.attempts import AT_ONCE_MAX, Attempts
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.registry import Instance, Location
-from fastsock.rpc.matchmaker.service import finding
+import fastsock.rpc.matchmaker.finding as finding
 
 
 class Here(rpc.Service):
@@ -47,7 +47,7 @@ def route_of(addresses):
 
 def connect(addresses, monkeypatch, **options):
     """A stub whose matchmaker names these addresses."""
-    monkeypatch.setattr("fastsock.rpc.connect._route", lambda *_: route_of(addresses))
+    monkeypatch.setattr("fastsock.rpc.stub._route", lambda *_: route_of(addresses))
     return rpc.connect(Here, ("127.0.0.1", 1), **options)
 
 

@@ -6,7 +6,6 @@ at most ``LOOK_UPS_MAX``: while a name server is silent, they last as long as re
 Numeric hosts need none.
 """
 
-import asyncio
 import os
 import socket
 import threading
@@ -162,6 +161,8 @@ def _wait(told: deque[Callable[[], object]], done: Callable[[], bool], until: fl
 
 async def _wait_async(told: deque[Callable[[], object]], done: Callable[[], bool]) -> None:
     """Waits until it is done, or has been told to look again."""
+    import asyncio  # takes 25 ms; a program that awaits has it already
+
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 

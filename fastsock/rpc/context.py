@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
 
+from fastsock.core._lock import Lock
 from fastsock.rpc._context import ContextCore
 
 __all__ = ["Context", "current", "deadline", "metadata"]
@@ -16,7 +17,7 @@ _metadata: ContextVar[Mapping[str, str] | None] = ContextVar("fastsock.rpc.metad
 METADATA_BYTES_MAX = 1 << 13
 """See ``metadata_size``."""
 
-_lock = threading.Lock()
+_lock = Lock()
 """Guards the cancelling of all contexts; held for moments."""
 
 

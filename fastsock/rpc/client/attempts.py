@@ -3,9 +3,13 @@ that says nothing costs its delay and not its time-out."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
+from time import monotonic
 from typing import Generic, TypeVar
 
+from fastsock.core._lock import Lock
 from fastsock.core.address import Address
 
 __all__ = ["Attempts"]
@@ -37,17 +41,18 @@ class Attempts(Generic[T]):
         self._discard = discard
         self._failed = failed
         self._errors = errors
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._over = False
         self._told: SimpleQueue[tuple[Address, T | BaseException]] = SimpleQueue()
 
-    def first(self, addresses: Sequence[Address]) -> T | Exception | None:
+    def first(self, addresses: Sequence[Address], until: float = inf) -> T | Exception | None:
         """What the first address gave, in the order of the addresses if none is silent; else the
-        last error, or None if there were no addresses."""
+        last error, or None if there were no addresses. TimeoutError is it if that is not known at
+        ``until``, a ``monotonic()``, of which ``connect`` knows, too."""
         if len(addresses) == 1:
             return self._alone(addresses[0])
         try:
-            return self._race(iter(addresses))
+            return self._race(iter(addresses), until)
         finally:
             self._end()
 
@@ -58,7 +63,7 @@ class Attempts(Generic[T]):
             self._failed(address)
             return error
 
-    def _race(self, waiting: Iterator[Address]) -> T | Exception | None:
+    def _race(self, waiting: Iterator[Address], until: float) -> T | Exception | None:
         running: list[Address] = []
         failure: Exception | None = None
         more = True
@@ -71,14 +76,20 @@ class Attempts(Generic[T]):
                     self._begin(address)
             if not running:
                 return failure
+            left = min(until - monotonic(), DELAY_SECONDS if more else TIMEOUT_MAX)
             try:
-                address, outcome = self._told.get(timeout=DELAY_SECONDS if more else None)
+                address, outcome = self._told.get(timeout=max(0.0, left))
             except Empty:
-                continue
+                if monotonic() < until:
+                    continue
+                address, outcome = running[0], TimeoutError("no server has answered in time")
+                more = False
             running.remove(address)
-            if not isinstance(outcome, BaseException):
+            if not isinstance(outcome, BaseException) or monotonic() >= until:
                 for silent in running:
                     self._failed(silent)
+                running.clear()
+            if not isinstance(outcome, BaseException):
                 return outcome
             if not isinstance(outcome, self._errors):
                 raise outcome

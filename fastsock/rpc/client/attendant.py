@@ -62,6 +62,17 @@ class Attendant:
                 self._looks_at = until
                 self._write_wake.set()
 
+    def start(self) -> None:
+        """Sees to it that its threads run. RuntimeError if they cannot be started."""
+        if self._unstarted:
+            with self.link.lock:
+                self._start()
+
+    def look(self) -> None:
+        """The link is dead, and what follows may be for one of its threads to do."""
+        self._read_wake.set()
+        self._write_wake.set()
+
     def take_over(self) -> None:
         """Nobody else reads any more. The link's lock is held."""
         if self.calls:
@@ -106,6 +117,7 @@ class Attendant:
             self._write_wake.wait(self._expire())
             self._write_wake.clear()
             if link.dead:
+                link.recover_alone()
                 continue
             try:
                 if link.send_turn(self._looks_at):

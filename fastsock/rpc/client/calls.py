@@ -14,9 +14,12 @@ from fastsock.rpc.client._calling import BoundCore, CallableCore, CallCore
 from fastsock.rpc.errors import (
     CODES,
     Cancelled,
+    ConnectionLost,
     DeadlineExceeded,
+    OutcomeUnknown,
     RemoteError,
     RpcError,
+    Unavailable,
     WrongResult,
 )
 from fastsock.rpc.values.failures import unpack
@@ -75,7 +78,7 @@ class Call(CallCore, Generic[R]):
 
     def cancel(self) -> bool:
         """Ends the call with Cancelled, here and at the server; False if it had ended."""
-        return self._abandon(Cancelled(f"{self.signature.name} was cancelled"))
+        return self.give_up(Cancelled(f"{self.signature.name} was cancelled"))
 
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
@@ -147,9 +150,9 @@ class Call(CallCore, Generic[R]):
         """What ``ends_at`` says is over."""
         link = self.link
         if link is None or self.is_late():
-            self._abandon(self.late())
+            self.give_up(self.late())
         else:
-            self._abandon(link.crowded(self))
+            self.give_up(link.crowded(self))
 
     def drop(self) -> None:
         """Cancel it for a caller that has gone; for ``__del__``, which runs anywhere."""
@@ -165,7 +168,8 @@ class Call(CallCore, Generic[R]):
         """The error of a call that did not end in time."""
         return DeadlineExceeded(f"{self.signature.name} did not end in time")
 
-    def _abandon(self, error: RpcError) -> bool:
+    def give_up(self, error: RpcError) -> bool:
+        """Ends it with the error, here and at the server; False if it had ended."""
         if not self.finish(None, error):
             return False
         if self.link is not None:
@@ -188,6 +192,16 @@ class Call(CallCore, Generic[R]):
             return self.signature.result_codec.decode(flags, body), None
         except wire.Malformed as error:
             return None, WrongResult(f"{self.signature.name}: the result does not fit: {error}")
+
+
+def lost(call: Call[Any], why: str) -> RpcError:
+    """The error of a call whose answer cannot come any more."""
+    name = call.signature.name
+    if call.sent_at is None:
+        return Unavailable(f"{name} did not start: {why}")
+    if call.resendable:
+        return ConnectionLost(f"{name}: {why}")
+    return OutcomeUnknown(f"{name} may have run or not: {why}")
 
 
 def error_of(body: Any, signature: "Signature") -> BaseException:

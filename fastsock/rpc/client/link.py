@@ -99,12 +99,16 @@ class Link(LinkCore):
         """Calls above that do not begin: the server drains."""
         self.recovered = Flag()
         """Set when the calls of the dead link have gone elsewhere, or ended."""
+        self.recoverer = 0
+        """The thread that sees to that."""
+        self._unrecovered: Exception | None = None
+        """Why the link is dead, while no thread could be started to recover it."""
         try:
             left = max(until - monotonic(), 0.0)
             self.hello = greet(self, left, resume=resumes is not None)
             self.numbers = numbers_of(self.hello, connector.interface, address)
         except BaseException:
-            self.client.close()
+            self.client._close(0.0)
             raise
         if not self.hello.resumed:
             self.next_id = 1
@@ -304,7 +308,7 @@ class Link(LinkCore):
         if leads:
             self._lead(waiter, timeout)
         elif self.dead:
-            self.recovered.wait(timeout)
+            self.await_recovery(timeout)
         else:
             try:
                 if not waiter.ready and (waiter.moving or waiter.link is self):
@@ -430,7 +434,7 @@ class Link(LinkCore):
             at += wire.TOTAL.size
             limit = self.settings.body_bytes_max
             if total > limit:
-                call._abandon(too_large(total, limit))
+                call.give_up(too_large(total, limit))
                 return None
             call.assembly = Body(total)
             call.reply = kind, flags & ~wire.MORE, None
@@ -461,15 +465,41 @@ class Link(LinkCore):
             if self.dead:
                 return
             self.dead = True
-        # On a thread of its own: who found it out may have a deadline, or be an event loop.
+        # On a thread of its own: whoever found it out may have a deadline, or be an event loop.
         recovery = threading.Thread(
-            target=self.connector.recover, args=(self, error), name="fastsock.rpc recovery"
+            target=self._recover, args=(error,), name="fastsock.rpc recovery", daemon=True
         )
-        recovery.daemon = True
         try:
             recovery.start()
-        except RuntimeError:  # No thread can be started: the calls end, the next one connects.
-            self.connector.recover(self, error, move=False)
+        except RuntimeError:
+            self._unrecovered = error
+            self._wake_followers()
+            self.attendant.look()
+            if not any(lock.mine for lock in (self.sending, self.lock, self.connector.ending)):
+                self.recover_alone()
+
+    def _recover(self, error: Exception, *, move: bool = True) -> None:
+        self.recoverer = get_ident()
+        self.connector.recover(self, error, move=move)
+
+    def recover_alone(self) -> None:
+        """Where no thread could be started: its calls end, and the next one connects."""
+        with self.lock:
+            error, self._unrecovered = self._unrecovered, None
+        if error is not None:
+            self._recover(error, move=False)
+
+    def await_recovery(self, timeout: float | None) -> None:
+        """Until the calls of the dead link have gone elsewhere, or ended, or the timeout is over.
+        RuntimeError in the thread that sees to that."""
+        if self._unrecovered is not None:
+            self.recover_alone()
+        if not self.recovered.is_set() and self.recoverer == get_ident():
+            raise RuntimeError(
+                "this thread is in the middle of connecting for this stub: a signal handler or"
+                " __del__ cannot wait for its calls now"
+            )
+        self.recovered.wait(timeout)
 
     def take_calls(self) -> list[Call[Any]]:
         """Closes the connection, and gives away the calls that have not ended. A call of which the
@@ -504,11 +534,12 @@ class Link(LinkCore):
     def wake_all(self) -> None:
         """Lets all who wait look where their calls are now, and the link's threads end."""
         self.recovered.set()
-        with self.lock:
-            followers = list(self.followers)
-        for waiter in followers:
-            waiter.event.set()
+        self._wake_followers()
         self.attendant.end()
+
+    def _wake_followers(self) -> None:
+        for waiter in list(self.followers):
+            waiter.event.set()
 
     def _oneway_waits(self) -> bool:
         """Whether a one-way call that was accepted is not with the kernel yet."""

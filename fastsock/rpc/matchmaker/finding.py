@@ -1,12 +1,13 @@
 """The route of a stub that asks a matchmaker where its servers are."""
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 
+from fastsock.core._lock import Lock
 from fastsock.core.address import Address
+from fastsock.rpc.context import deadline
 from fastsock.rpc.errors import RpcError
 from fastsock.rpc.matchmaker.places import is_here
 from fastsock.rpc.matchmaker.registry import Instance
@@ -31,7 +32,7 @@ class _Failures:
 
     def __init__(self) -> None:
         self._at: OrderedDict[Address, float] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def add(self, address: Address) -> None:
         with self._lock:
@@ -60,6 +61,8 @@ class MatchmakerRoute:
     service, for people.
     """
 
+    single = False
+
     def __init__(self, ask: Callable[[], list[Instance]], wanted: str) -> None:
         self._ask = ask
         self._wanted = wanted
@@ -67,17 +70,17 @@ class MatchmakerRoute:
         self._asked_at = -inf
         self._why = ""
 
-    def addresses(self) -> Sequence[Address]:
-        self._refresh()
+    def addresses(self, until: float = inf) -> Sequence[Address]:
+        self._refresh(until)
         known = sorted(self._known or (), key=lambda each: not isinstance(each[0], str))
         first = [each[0] for each in known]
         others = [address for each in known for address in each[1:]]
         return sorted([*first, *others], key=failures.__contains__)
 
-    def has_others(self, address: Address) -> bool:
+    def has_others(self, address: Address, until: float = inf) -> bool:
         age = monotonic() - self._asked_at
         if age > FRESH_SECONDS or (age > ALONE_SECONDS and not self._knows_others(address)):
-            self._refresh()
+            self._refresh(until)
         return self._knows_others(address)
 
     def _knows_others(self, address: Address) -> bool:
@@ -93,9 +96,10 @@ class MatchmakerRoute:
     def __str__(self) -> str:
         return f"no server of {self._wanted} is registered{self._why}"
 
-    def _refresh(self) -> None:
+    def _refresh(self, until: float) -> None:
         try:
-            found = self._ask()
+            with deadline(max(0.0, min(until - monotonic(), 1e9))):
+                found = self._ask()
         except (OSError, RpcError) as error:
             if self._known is None:
                 raise
