@@ -165,6 +165,73 @@ def test_kept_answers_of_clients_that_are_away_are_bounded_and_freed_by_time(sta
     wait_until(lambda: budget.held_bytes == 0, "all is given back")
 
 
+def test_answers_of_clients_that_are_away_go_before_calls_are_refused(start, caplog):
+    server = start(body_bytes_max=1 << 18, held_bytes_max=1 << 20)
+    budget = server._skeleton.budget
+    with caplog.at_level(logging.WARNING, "fastsock.rpc"):
+        for _ in range(20):
+            with RawClient(server.address) as client:
+                for number in range(1, 5):
+                    client.call(number, "echo", bytes(30_000))
+                    client.result(number)
+        wait_until(lambda: all(each.away for each in server._sessions.all()), "all left")
+        assert budget.held_bytes > 3 << 18
+        with RawClient(server.address) as friend:
+            body = pack([bytes(250_000)])
+            method = friend.methods["echo"][0]
+            first = struct.pack(">Q", len(body)) + body[:60_000]
+            friend.say(frame(raw.CALL, 1, first, flags=raw.MORE, method=method))
+            rest = range(60_000, len(body), 60_000)
+            friend.say(*(frame(raw.CHUNK, 1, body[at : at + 60_000]) for at in rest))
+            assert friend.hear_answer(1).kind == raw.REPLY
+    assert budget.held_bytes <= budget.bytes_max
+    assert "no room for" in caplog.text
+
+
+def test_the_largest_holder_gives_way(start, closing, caplog):
+    """What it has not finished saying is refused, not the little that another one says."""
+    server = start(body_bytes_max=1 << 20, held_bytes_max=1 << 20)
+    budget = server._skeleton.budget
+    with caplog.at_level(logging.WARNING, "fastsock.rpc"):
+        for _ in range(10):  # Each takes nearly half of what is left.
+            client = closing.enter_context(RawClient(server.address))
+            size = (budget.bytes_max - budget.held_bytes) // 2 - 100
+            first = struct.pack(">Q", 1 << 20)
+            client.say(frame(raw.CALL, 1, first, flags=raw.MORE, method=client.methods["echo"][0]))
+            for at in range(0, size, 60_000):
+                client.say(frame(raw.CHUNK, 1, bytes(min(60_000, size - at))))
+            client.say(frame(raw.PING))
+            assert client.hear().kind == raw.PONG
+        assert budget.bytes_max - budget.held_bytes < 10_000
+        for number in range(20):
+            with RawClient(server.address) as friend:
+                friend.call(1, "echo", bytes(20_000))
+                assert friend.result(1) == bytes(20_000), number
+    assert budget.held_bytes <= budget.bytes_max
+    assert "no room for" in caplog.text
+
+
+def test_calls_that_wait_give_way_to_those_of_clients_with_fewer(start, closing):
+    server = start(threads_max=1, body_bytes_max=1 << 18, held_bytes_max=1 << 18)
+    greedy = [closing.enter_context(RawClient(server.address)) for _ in range(8)]
+    greedy[0].call(1, "wait", "takes the only thread")
+    wait_running(server, 1)
+    for client in greedy:
+        client.say(*(client.call_frame(number, "echo", bytes(5000)) for number in range(2, 60)))
+        client.say(frame(raw.PING))
+        while client.hear().kind != raw.PONG:
+            pass
+    friends = [closing.enter_context(RawClient(server.address)) for _ in range(4)]
+    for friend in friends:
+        friend.call(1, "echo", bytes(2000))
+        friend.say(frame(raw.PING))
+        assert friend.hear().kind == raw.PONG, "it waits, and is not refused"
+    server.service.gate.set()
+    for friend in friends:
+        assert friend.result(1) == bytes(2000)
+    wait_running(server, 0)
+
+
 def test_answers_that_the_client_has_are_not_held(start):
     server = start()
     budget = server._skeleton.budget

@@ -194,7 +194,7 @@ cdef class SessionCore:
         """Takes what the kept answers need from the budget; False if there is not so much."""
         cdef Py_ssize_t more = self.kept_bytes - self.kept_paid + KEPT_STEP - 1
         more -= more % KEPT_STEP
-        if not self.budget.take(self, more):
+        if not self.budget.take(self, more, locked=True):
             return False
         self.kept_paid += more
         return True
@@ -208,6 +208,20 @@ cdef class SessionCore:
                 if kept is not None:
                     self.kept_bytes -= kept[3] + KEPT_BYTES_EACH
             self.repay(4 * KEPT_STEP)
+        finally:
+            self.lock.give()
+
+    def drop_answers(self, Py_ssize_t size):
+        """Drops the oldest kept answers until so many bytes less are held, if another thread does
+        not hold the lock. Returns how many."""
+        cdef Py_ssize_t before = self.kept_paid
+        if not self.lock.try_take():
+            return 0
+        try:
+            while self.kept and self.kept_paid - self.kept_bytes < size:
+                self.drop_oldest()
+            self.repay(0)
+            return before - self.kept_paid
         finally:
             self.lock.give()
 

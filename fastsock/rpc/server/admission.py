@@ -87,25 +87,21 @@ class Admission:
     def _gather(self, session: Session, number: int, frame: bytes, at: int) -> None:
         """Adds to a body what the frame holds from there on; begins the call when it is whole.
         Pieces of refused ones are dropped."""
-        body = session.assembling.get(number)
-        if body is None:
+        if number not in session.assembling:
             return
         budget = self._skeleton.budget
-        over = not budget.take(session, len(frame) - at)
-        before = len(body.data)
-        missing = -1 if over else body.data.add(frame, at)
-        if not over:
-            budget.give(session, len(frame) - at - (len(body.data) - before))
-        if missing > 0:
-            return
-        del session.assembling[number]
-        budget.give(session, len(body.data))
-        if missing < 0:
+        if not budget.take(session, len(frame) - at):
+            session.drop_body(number)
             session.seen(number)
-            error: RpcError = BadRequest(f"call {number} is too long")
-            if over:
-                error = Overloaded(f"no room for its body: held_bytes_max = {budget.bytes_max}")
+            error = Overloaded(f"no room for its body: held_bytes_max = {budget.bytes_max}")
             self._refuse(session, number, error)
+            return
+        body = session.add_piece(number, frame, at)
+        if body is None:
+            return
+        if body.missing < 0:
+            session.seen(number)
+            self._refuse(session, number, BadRequest(f"call {number} is too long"))
             return
         self._begin(session, body.header, memoryview(body.data))
 

@@ -91,8 +91,8 @@ def serve(
                      connections take half of the places that are left
     held_bytes_max   what unfinished arguments, calls that wait or run, and answers kept for clients
                      take, for all clients together, of which each may have as much as is left;
-                     None: four times body_bytes_max. Calls beyond it are refused with Overloaded,
-                     the oldest answers are not kept any more
+                     None: four times body_bytes_max. If all is taken, the answers kept for clients
+                     that are away go, then the largest holders are refused with Overloaded
     metadata_bytes_max  the longest metadata of a client and of a call; an entry counts 32 more
     tracebacks       whether callers see the traceback of an exception
     interceptors     each is called around each method: ``interceptor(context, proceed)`` returns
@@ -181,7 +181,7 @@ class Server:
         if isinstance(service, Matchmaker):
             service.expect_token(token)
         self._keeper = keeper = Keeper(self._tend)
-        self._sessions = Sessions(limits, skeleton.budget, skeleton.drop)
+        self._sessions = Sessions(limits, skeleton.budget, skeleton)
         self._reception = Reception(
             self.interface, self.incarnation, self._infos, token, limits, keeper.look
         )

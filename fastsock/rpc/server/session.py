@@ -7,15 +7,17 @@ above the highest, does not run and is not kept has been here, and its outcome i
 
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from fastsock.rpc import wire
 from fastsock.rpc.context import Context
+from fastsock.rpc.errors import Cancelled, Overloaded, RpcError
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.server._inline import SessionCore, Tally, answer_frame
 from fastsock.rpc.server.budget import Budget
 from fastsock.rpc.server.outgoing import Lane, Outgoing
 from fastsock.rpc.server.pool import Line
+from fastsock.rpc.values.failures import failure_of
 from fastsock.rpc.wire._body import Body
 from fastsock.server._connection import Connection
 
@@ -71,6 +73,15 @@ class Assembly:
     def __init__(self, header: wire.Header, total: int) -> None:
         self.header = header
         self.data = Body(total)
+        self.missing = total
+        """How many bytes are to come; negative if there were too many."""
+
+
+class Runner(Protocol):
+    """What runs the calls."""
+
+    def end_waiting(self, call: Running, error: RpcError) -> bool:
+        """Ends a call with that error if it has not begun; returns whether it did."""
 
 
 class Session(SessionCore):
@@ -85,14 +96,13 @@ class Session(SessionCore):
         token: bytes,
         metadata: dict[str, str],
         budget: Budget,
-        drop: Callable[[Running], object],
+        runner: Runner,
     ) -> None:
-        """``drop(call)`` ends a call that is cancelled and has not begun."""
         self.shared = metadata
         self.token = token
         self.line = Line()
         self._budget = budget
-        self._drop = drop
+        self._runner = runner
         self.conn: Connection | None = None
         self.assembling: dict[int, Assembly] = {}
         self.held_bytes = 0
@@ -112,9 +122,8 @@ class Session(SessionCore):
             self.conn = None
             self.outgoing = None
             self.left_at = monotonic()
-            unfinished = sum(len(body.data) for body in self.assembling.values())
-            self.assembling.clear()
-        self._budget.give(self, unfinished)
+        for number in list(self.assembling):
+            self.drop_body(number)
         for call in list(self.running.values()):
             if call.signature.stream:
                 call.context._cancel()
@@ -125,11 +134,10 @@ class Session(SessionCore):
         call = self.running.get(number)
         if call is not None:
             self._cancel(call)
-        unfinished = self.assembling.pop(number, None)
-        if unfinished is not None:
-            self._budget.give(self, len(unfinished.data))
+        unfinished = self.drop_body(number)
+        if unfinished:
             self.incomplete.discard(number)
-        return unfinished is not None
+        return unfinished
 
     def cancel_all(self, but: Running | None = None, *, oneway: bool = True) -> None:
         """The client waits for nothing any more, unless for the call ``but``. One-way calls, for
@@ -140,7 +148,36 @@ class Session(SessionCore):
 
     def _cancel(self, call: Running) -> None:
         call.context._cancel()
-        self._drop(call)
+        why = f"{call.signature.name} did not start: nobody waits for it any more"
+        self._runner.end_waiting(call, Cancelled(why))
+
+    # ---- Arguments that come in several frames ----
+
+    def add_piece(self, number: int, frame: bytes, at: int) -> Assembly | None:
+        """Adds to a body what the frame holds from there on, for which the budget has been asked.
+        Returns the body if nothing more is expected, and forgets it."""
+        size, kept = len(frame) - at, 0
+        body = None
+        try:
+            with self.lock:
+                body = self.assembling.get(number)
+                if body is not None:
+                    body.missing = body.data.add(frame, at)
+                    kept = size if body.missing >= 0 else 0
+                    if body.missing <= 0:
+                        del self.assembling[number]
+                        kept -= len(body.data)
+        finally:
+            self._budget.give(self, size - kept)
+        return body if body is not None and body.missing <= 0 else None
+
+    def drop_body(self, number: int) -> bool:
+        """Forgets an unfinished body; False if there is none. Any thread may call it."""
+        with self.lock:
+            body = self.assembling.pop(number, None)
+        if body is not None:
+            self._budget.give(self, len(body.data))
+        return body is not None
 
     def note_incomplete(self, number: int, most: int) -> None:
         """A call has arrived whose body has not. Of more than ``most`` such calls the oldest are
@@ -178,6 +215,35 @@ class Session(SessionCore):
         if kept is not None and outgoing is not None:
             send(outgoing, call, *kept[:3], None)
         return kept is not None
+
+    # ---- Room for others ----
+
+    @property
+    def away(self) -> bool:
+        """Whether the client is not connected."""
+        return self.conn is None
+
+    def refuse_waiting(self, size: int) -> int:
+        """Refuses calls that have not begun until so many bytes less are held: first those whose
+        arguments are unfinished, then those that came last; in the end kept answers go. Returns how
+        many bytes that were. Any thread may call it that holds no session's lock."""
+        before = self.held_bytes
+        for number in list(self.assembling):
+            if self.held_bytes <= before - size:
+                break
+            if self.drop_body(number):
+                self.seen(number)
+                why = "others need the room that its arguments take"
+                error = Overloaded(f"{why}: held_bytes_max = {self._budget.bytes_max}")
+                self.answer(number, wire.ERROR, 0, failure_of(error), keep=False)
+        for call in reversed(list(self.running.values())):
+            if self.held_bytes <= before - size:
+                break
+            why = f"{call.signature.name} did not start: others need the room that it takes"
+            error = Overloaded(f"{why}; held_bytes_max = {self._budget.bytes_max}")
+            self._runner.end_waiting(call, error)
+        freed = before - self.held_bytes
+        return freed if freed >= size else freed + self.drop_answers(size - freed)
 
     @property
     def kept_count(self) -> int:

@@ -2,13 +2,12 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from time import monotonic
 
 from fastsock.rpc import wire
 from fastsock.rpc.server.budget import Budget
 from fastsock.rpc.server.limits import Limits
-from fastsock.rpc.server.session import Running, Session
+from fastsock.rpc.server.session import Runner, Session
 
 __all__ = ["Sessions"]
 
@@ -16,11 +15,10 @@ __all__ = ["Sessions"]
 class Sessions:
     """All methods may be called by any thread."""
 
-    def __init__(self, limits: Limits, budget: Budget, drop: Callable[[Running], object]) -> None:
-        """``drop(call)`` ends a call that is cancelled and has not begun."""
+    def __init__(self, limits: Limits, budget: Budget, runner: Runner) -> None:
         self._limits = limits
         self._budget = budget
-        self._drop = drop
+        self._runner = runner
         self._lock = threading.Lock()
         self._known: dict[bytes, Session] = {}
         self._away: OrderedDict[bytes, Session] = OrderedDict()
@@ -40,7 +38,7 @@ class Sessions:
             session = known if hello.resume else None
             resumed = session is not None
             if session is None:
-                session = Session(hello.session, hello.metadata, self._budget, self._drop)
+                session = Session(hello.session, hello.metadata, self._budget, self._runner)
             self._known[hello.session] = session
             self._away.pop(hello.session, None)
         if known is not None and known is not session:

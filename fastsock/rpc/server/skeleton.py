@@ -98,10 +98,12 @@ class Skeleton:
         except RuntimeError as error:
             self._answers.refuse(call, Overloaded(f"{signature.name} did not start: {error}"))
 
-    def drop(self, call: Running) -> None:
-        """Ends a cancelled call if it has not begun."""
-        if self._pool.remove(call.session.line, call):
-            self._is_over(call)
+    def end_waiting(self, call: Running, error: RpcError) -> bool:
+        """Ends a call with that error if it waits for a thread; returns whether it did."""
+        waited = self._pool.remove(call.session.line, call)
+        if waited:
+            self._answers.refuse(call, error)
+        return waited
 
     def wait_idle(self, timeout: float | None, own: int = 0) -> bool:
         """Waits until nothing runs but calls that wait for this, ``own`` of which is the caller's;
