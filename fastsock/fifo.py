@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastsock.core.closing import Closing
 from fastsock.core.gate import Gate
+from fastsock.core.options import check_count
 from fastsock.errors import MessageTooBig
 
 __all__ = ["RECORD_BYTES", "FifoReader", "FifoWriter", "Gate", "Splitter", "record"]
@@ -25,6 +26,8 @@ __all__ = ["RECORD_BYTES", "FifoReader", "FifoWriter", "Gate", "Splitter", "reco
 RECORD_BYTES = 1024
 TEXT_BYTES_MAX = RECORD_BYTES - 2
 """What fits a record beside the newline and the NUL that the lecture's readers look for."""
+TEXT_BYTES_LIMIT = 1 << 30
+"""The most that ``text_bytes_max`` may be."""
 READ_BYTES = 1 << 16
 FIFO_MODE = 0o666
 """Less the umask, as mkfifo(1) does it."""
@@ -52,6 +55,7 @@ class Splitter:
     """
 
     def __init__(self, text_bytes_max: int = 1 << 16, *, records: bool = False) -> None:
+        check_count("text_bytes_max", text_bytes_max, TEXT_BYTES_LIMIT)
         self._text_bytes_max = text_bytes_max
         self._records = records
         self._kept = bytearray()
@@ -123,6 +127,7 @@ class FifoReader(Closing):
     """
 
     def __init__(self, path: str | Path, *, text_bytes_max: int = 1 << 16) -> None:
+        self._refuse_second_init("_owned")
         self._owned = _Owned(path)
         self._splitter = Splitter(text_bytes_max, records=True)
         self._ready: deque[bytes] = deque()
@@ -196,6 +201,7 @@ class FifoWriter(Closing):
     """
 
     def __init__(self, path: str | Path, *, on_wait: Callable[[], object] = lambda: None) -> None:
+        self._refuse_second_init("_owned")
         self._owned = _Owned(path)
         self._owned.ensure()
         self._on_wait = on_wait

@@ -248,22 +248,24 @@ def test_a_released_buffer(pair):
 @pytest.mark.parametrize("call", [posix.recv_into, posix.recvfrom_into])
 @pytest.mark.parametrize("size", [-1, 5, 2**40])
 def test_a_size_that_does_not_fit(pair, call, size):
-    with pytest.raises(ValueError, match=f"a buffer of 4 bytes, and no room for {size}"):
+    with pytest.raises(
+        ValueError, match=rf"4 bytes, and no room for {size}|size must be from 0 to \d+, not {size}"
+    ):
         call(pair[0], bytearray(4), size)
 
 
 @pytest.mark.parametrize("call", [posix.recv, posix.recvfrom, posix.recvmsg])
 def test_a_size_that_is_no_size(pair, call):
-    with pytest.raises(ValueError, match=r"recv\w* needs a size of at least 0, not -1"):
+    with pytest.raises(ValueError, match="size must be from 0 to 2147479552, not -1"):
         call(pair[0], -1)
-    with pytest.raises((MemoryError, OverflowError)):
+    with pytest.raises(ValueError, match=f"not {sys.maxsize}"):
         call(pair[0], sys.maxsize)
 
 
 def test_other_sizes_below_zero(pair):
-    with pytest.raises(ValueError, match="recvmsg needs an ancillary size of at least 0, not -2"):
+    with pytest.raises(ValueError, match=r"ancillary_size must be from 0 to \d+, not -2"):
         posix.recvmsg(pair[0], 1, -2)
-    with pytest.raises(ValueError, match="getsockopt needs a size of at least 0, not -3"):
+    with pytest.raises(ValueError, match=r"^size must be from 0 to \d+, not -3"):
         posix.getsockopt(pair[0], socket.SOL_SOCKET, socket.SO_LINGER, -3)
 
 
@@ -314,7 +316,7 @@ def test_a_buffer_is_held_while_a_call_sends_it(pair):
 
 @pytest.mark.parametrize("timeout", [-1, -0.001, float("nan"), float("-inf")])
 def test_a_timeout_that_is_none(pair, timeout):
-    with pytest.raises(ValueError, match="a timeout is None or at least 0 seconds, not"):
+    with pytest.raises(ValueError, match="timeout must be None or at least 0 seconds, not"):
         posix.poll([(pair[0], posix.POLLIN)], timeout)
 
 

@@ -108,7 +108,7 @@ def test_the_shortest_of_nested_deadlines_holds(start, stub):
 
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, 2e9])
 def test_deadlines_that_cannot_be(seconds):
-    says = "a deadline is from 0 to 1e9 seconds, not"
+    says = "a deadline must be from 0 to 1e9 seconds, not"
     with pytest.raises(ValueError, match=says), rpc.deadline(seconds):
         pass
 

@@ -4,7 +4,8 @@ from fastsock.errors import ServerClosed
 
 from libc.errno cimport EAGAIN
 
-from fastsock.core._convert cimport addr_object, fill_addr, raise_code, timeout_ns, wait_ready
+from fastsock.core._convert cimport addr_object, fill_addr, raise_code, wait_ready
+from fastsock.posix._syscall cimport timeout_ns
 from fastsock._csrc cimport *
 
 cdef extern from "<poll.h>" nogil:

@@ -25,12 +25,12 @@ from fastsock.core._convert cimport (
     raise_code,
     refuse_data,
     time_left,
-    timeout_ns,
     wait_ready,
 )
 from fastsock._csrc cimport *
 from fastsock.client._gathered cimport Gathered
 from fastsock.core._lock cimport Lock
+from fastsock.posix._syscall cimport number_in, timeout_ns
 
 cdef extern from "<poll.h>" nogil:
     short POLLIN
@@ -81,6 +81,9 @@ cdef bytes bytes_of(data):
     finally:
         PyBuffer_Release(&view)
 
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef size_t READ_BYTES = 1 << 16
 
@@ -415,12 +418,11 @@ cdef class ClientCore:
         """
         return self.recv_some(1, timeout_ns(timeout), timeout)[0]
 
-    def recv_many(self, Py_ssize_t count_max, *, timeout=None):
+    def recv_many(self, count_max, *, timeout=None):
         """The next messages, a list of 1 to ``count_max``: waits for the first and takes, without
         waiting, those that have arrived behind it. Raises as ``recv`` does."""
-        if count_max < 1:
-            raise ValueError(f"count_max must be at least 1, not {count_max}")
-        return self.recv_some(count_max, timeout_ns(timeout), timeout)
+        cdef Py_ssize_t most = number_in("count_max", count_max, 1, PY_SSIZE_T_MAX)
+        return self.recv_some(most, timeout_ns(timeout), timeout)
 
     cdef list recv_some(self, Py_ssize_t count_max, int64_t limit, timeout):
         cdef uint64_t begun = fs_sys_now_ns()

@@ -68,7 +68,7 @@ class Client(Endpoint):
         }
         check_stream(options)
         check_seconds("retry", retry)
-        check_timeout(timeout)
+        timeout = check_timeout(timeout)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
         limit = retry if timeout is None and retry else timeout
         while True:
@@ -149,5 +149,6 @@ class Client(Endpoint):
     def reconnect(self, *, retry: float = 0.0) -> Self:
         """Closes this client and returns a new one, connected to the same address with the same
         options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost."""
+        check_seconds("retry", retry)
         self.close()
         return self.connect(self._address, retry=retry, **self._options)

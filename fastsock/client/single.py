@@ -14,7 +14,7 @@ from fastsock.core._lock import Lock
 from fastsock.core.closing import Closing
 from fastsock.core.gate import Gate
 from fastsock.core.listening import listen
-from fastsock.core.options import Framing, check_count, check_stream
+from fastsock.core.options import Framing, check_count, check_stream, check_timeout
 from fastsock.errors import ServerClosed
 
 __all__ = ["REFUSAL", "SingleServer"]
@@ -88,12 +88,11 @@ class SingleServer(Closing):
         side; this closes what is left of it. Raises RuntimeError while it goes on, ServerClosed
         after ``close``, and OSError.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
+        timeout = check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         if self._accepting.mine:
             raise RuntimeError("this thread is in accept() already; a signal handler must not call")
-        if not self._accepting.acquire(timeout=-1 if timeout is None else min(timeout, 1e9)):
+        if not self._accepting.acquire(timeout=-1 if timeout is None else timeout):
             raise TimeoutError(f"another thread accepts still after {timeout} s")
         try:
             if self._conn and not self._conn.closed:

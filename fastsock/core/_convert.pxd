@@ -5,6 +5,5 @@ cdef object addr_object(const fs_addr *addr)
 cdef int raise_code(int code, object what) except -1
 
 cdef int refuse_data(object data) except -1
-cdef int64_t timeout_ns(object timeout) except? -2
 cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept
 cdef bint wait_ready(int fd, short events, int64_t timeout, uint64_t begun_ns) except -1

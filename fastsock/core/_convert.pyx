@@ -62,16 +62,6 @@ cdef int refuse_data(object data) except -1:
     raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
 
 
-cdef int64_t timeout_ns(object timeout) except? -2:
-    """Seconds, or None for ever, as nanoseconds, or -1."""
-    if timeout is None:
-        return -1
-    seconds = float(timeout)
-    if not seconds >= 0:
-        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
-    return <int64_t>(min(seconds, 1e9) * 1e9)
-
-
 cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept:
     cdef int64_t passed
     if timeout < 0:

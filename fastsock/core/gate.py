@@ -3,17 +3,23 @@
 import os
 import select
 
+from fastsock.core.closing import Closing
+from fastsock.core.options import check_count
+
 __all__ = ["Gate"]
 
 
-class Gate:
+class Gate(Closing):
     """Waits for a descriptor to be ready, until another thread shuts it."""
 
     def __init__(self) -> None:
+        self._refuse_second_init("_shut")
         self._open, self._shut = os.pipe()
 
     def wait(self, fd: int, events: int = select.POLLIN) -> bool:
         """True: fd has one of the events of poll(2), or is at its end; False: the gate is shut."""
+        check_count("fd", fd, (1 << 31) - 1, least=0)
+        check_count("events", events, (1 << 15) - 1)
         poll = select.poll()
         poll.register(fd, events)
         poll.register(self._open, select.POLLIN)

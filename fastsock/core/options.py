@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-import math
 from typing import Any, Literal
+
+from fastsock.posix._syscall import SECONDS_MAX, check_timeout
 
 __all__ = [
     "Framing",
@@ -15,6 +16,7 @@ __all__ = [
     "check_result",
     "check_seconds",
     "check_stream",
+    "check_timeout",
 ]
 
 Framing = Literal["line", "length", "raw"]
@@ -91,20 +93,10 @@ def check_seconds(name: str, value: object) -> None:
     """Raises TypeError or ValueError for what is no time in seconds."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not 0 <= value <= 1e9 or math.isnan(value):
+    if not 0 <= value <= SECONDS_MAX:
         raise ValueError(f"{name} must be from 0 to 1e9 seconds, not {value!r}")
     if 0 < value < 1e-9:
         raise ValueError(f"{name} must be 0 or at least 1e-9, a nanosecond, not {value!r}")
-
-
-def check_timeout(timeout: object) -> None:
-    """Raises TypeError or ValueError for what is no limit of a wait: None, or seconds from 0."""
-    if timeout is None:
-        return
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
-        raise TypeError(f"timeout must be None or a number of seconds, not {timeout!r}")
-    if not timeout >= 0:
-        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
 
 
 def check_count(name: str, value: object, most: int, least: int = 1) -> None:

@@ -17,7 +17,16 @@ from libc.stdint cimport int32_t, int64_t
 from posix.uio cimport iovec
 
 from fastsock.posix._sockaddr cimport address_pack
-from fastsock.posix._syscall cimport Vector, descriptor, failure, hold, interrupted, vector, vector_of
+from fastsock.posix._syscall cimport (
+    Vector,
+    c_int,
+    descriptor,
+    failure,
+    hold,
+    interrupted,
+    vector,
+    vector_of,
+)
 from fastsock._csrc cimport fs_addr
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -153,7 +162,7 @@ cdef int resume(int64_t *results, Py_ssize_t first, Py_ssize_t count) except -1:
     return 0
 
 
-def send_each(fds, data, int flags=NOW, *, out=None):
+def send_each(fds, data, flags=NOW, *, out=None):
     """Sends data to every descriptor of an array: send(2) in a loop in C, without the GIL.
 
     fds: int32, shape (count,); data: one buffer for all, or a list or tuple of count buffers;
@@ -162,6 +171,7 @@ def send_each(fds, data, int flags=NOW, *, out=None):
     waits (MSG_DONTWAIT): -EAGAIN says that a socket is full. When a signal handler raises, the
     entries of out that were not reached are -EINTR.
     """
+    cdef int c_flags = c_int("flags", flags)
     cdef Array c_fds = numbers(fds, "fds", 4, -1, False)
     cdef bint each = isinstance(data, (list, tuple))
     cdef Vector parts = vector(data if each else (data,), False)
@@ -172,7 +182,7 @@ def send_each(fds, data, int flags=NOW, *, out=None):
     while True:
         with nogil:
             done = fs_send_each(
-                <int32_t *>c_fds.view.buf, done, count, parts.iov, each, flags,
+                <int32_t *>c_fds.view.buf, done, count, parts.iov, each, c_flags,
                 <int64_t *>c_results.view.buf
             )
         if done == count:
@@ -180,7 +190,7 @@ def send_each(fds, data, int flags=NOW, *, out=None):
         resume(<int64_t *>c_results.view.buf, done, count)
 
 
-def recv_each(fds, buffers, int flags=NOW, *, out=None):
+def recv_each(fds, buffers, flags=NOW, *, out=None):
     """Receives from every descriptor of an array: recv(2) in a loop in C, without the GIL.
 
     fds: int32, shape (count,); buffers: a writable array of shape (count, size), or a list or
@@ -188,6 +198,7 @@ def recv_each(fds, buffers, int flags=NOW, *, out=None):
     Returns the results: the bytes received, 0 at the end of a stream, or -errno; -EAGAIN says that
     nothing was there.
     """
+    cdef int c_flags = c_int("flags", flags)
     cdef Array c_fds = numbers(fds, "fds", 4, -1, False)
     cdef Vector parts = each_buffer(buffers, "buffers", c_fds.count, True)
     results = new_results("recv_each", c_fds.count) if out is None else out
@@ -196,7 +207,7 @@ def recv_each(fds, buffers, int flags=NOW, *, out=None):
     while True:
         with nogil:
             done = fs_recv_each(
-                <int32_t *>c_fds.view.buf, done, count, parts.iov, flags,
+                <int32_t *>c_fds.view.buf, done, count, parts.iov, c_flags,
                 <int64_t *>c_results.view.buf
             )
         if done == count:
@@ -253,7 +264,7 @@ cdef int cut(Vector parts, object lengths) except -1:
     return 0
 
 
-def sendmmsg(fd, buffers, lengths=None, addresses=None, int flags=0):
+def sendmmsg(fd, buffers, lengths=None, addresses=None, flags=0):
     """sendmmsg(2): sends each buffer as one datagram; how many the kernel took.
 
     buffers: an array of shape (count, size), or a list or tuple of buffers; lengths: int64, shape
@@ -262,6 +273,7 @@ def sendmmsg(fd, buffers, lengths=None, addresses=None, int flags=0):
     recvmmsg) a row. A socket with the option UDP_SEGMENT cuts each buffer into datagrams of that
     size (udp(7)).
     """
+    cdef int c_flags = c_int("flags", flags)
     cdef int number = descriptor(fd)
     cdef Vector parts = each_buffer(buffers, "buffers", -1, False)
     cdef Names to = names(addresses, parts.count, False)
@@ -270,7 +282,7 @@ def sendmmsg(fd, buffers, lengths=None, addresses=None, int flags=0):
         cut(parts, lengths)
     while True:
         with nogil:
-            result = fs_send_datagrams(number, parts.iov, parts.count, to.c, flags)
+            result = fs_send_datagrams(number, parts.iov, parts.count, to.c, c_flags)
         if not interrupted(result):
             break
     if result < 0:
@@ -278,7 +290,7 @@ def sendmmsg(fd, buffers, lengths=None, addresses=None, int flags=0):
     return result
 
 
-def recvmmsg(fd, buffers, lengths, addresses=None, segments=None, int flags=MSG_WAITFORONE):
+def recvmmsg(fd, buffers, lengths, addresses=None, segments=None, flags=MSG_WAITFORONE):
     """recvmmsg(2): receives one datagram into each buffer; how many came.
 
     buffers: a writable array of shape (count, size), or a list or tuple of writable buffers;
@@ -290,6 +302,7 @@ def recvmmsg(fd, buffers, lengths, addresses=None, segments=None, int flags=MSG_
     datagram and takes what else is there; with MSG_TRUNC lengths tell the true size of a datagram
     that was cut.
     """
+    cdef int c_flags = c_int("flags", flags)
     cdef int number = descriptor(fd)
     cdef Vector parts = each_buffer(buffers, "buffers", -1, True)
     cdef Array c_lengths = numbers(lengths, "lengths", 8, parts.count, True)
@@ -304,7 +317,7 @@ def recvmmsg(fd, buffers, lengths, addresses=None, segments=None, int flags=MSG_
         with nogil:
             result = fs_recv_datagrams(
                 number, parts.iov, parts.count, <int64_t *>c_lengths.view.buf, senders.c,
-                segment_sizes, flags
+                segment_sizes, c_flags
             )
         if not interrupted(result):
             break

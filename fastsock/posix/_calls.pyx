@@ -17,20 +17,31 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport PyObject, Py_XDECREF
 from libc.errno cimport EAFNOSUPPORT, EBADF, EINTR, EINVAL
-from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdint cimport INT16_MAX, INT64_MAX, int64_t
 from posix.fcntl cimport F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_CLOEXEC
 from posix.ioctl cimport ioctl
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.types cimport mode_t, off_t
 
 from fastsock.posix._sockaddr cimport FS_NAME_MAX, address_pack, address_unpack
-from fastsock.posix._syscall cimport code, descriptor, failure, interrupted, readable, writable
+from fastsock.posix._syscall cimport (
+    byte_count,
+    c_int,
+    code,
+    descriptor,
+    failure,
+    interrupted,
+    number_in,
+    readable,
+    timeout_ns,
+    writable,
+)
 from fastsock._csrc cimport fs_addr, sockaddr, socklen_t
 
 cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize(const char *data, Py_ssize_t size) except NULL
     int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
-    double PyFloat_AsDouble(object number) except? -1
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "<sys/socket.h>" nogil:
     int AF_UNIX, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, SO_DOMAIN
@@ -90,29 +101,36 @@ cdef extern from "<ifaddrs.h>" nogil:
 # --- descriptors ---------------------------------------------------------------------------------
 
 
-def socket(int family, int type, int protocol=0):
+def socket(family, type, protocol=0):
     """socket(2): a new socket, as a descriptor."""
-    cdef int fd = code(c_socket(family, type | SOCK_CLOEXEC, protocol))
+    cdef int c_family = c_int("family", family)
+    cdef int c_type = c_int("type", type)
+    cdef int c_protocol = c_int("protocol", protocol)
+    cdef int fd = code(c_socket(c_family, c_type | SOCK_CLOEXEC, c_protocol))
     if fd < 0:
-        raise failure("socket", fd, (family, type))
+        raise failure("socket", fd, (c_family, c_type))
     return fd
 
 
-def socketpair(int family=AF_UNIX, int type=SOCK_STREAM, int protocol=0):
+def socketpair(family=AF_UNIX, type=SOCK_STREAM, protocol=0):
     """socketpair(2): two descriptors of connected sockets."""
+    cdef int c_family = c_int("family", family)
+    cdef int c_type = c_int("type", type)
+    cdef int c_protocol = c_int("protocol", protocol)
     cdef int fds[2]
-    cdef int result = code(c_socketpair(family, type | SOCK_CLOEXEC, protocol, fds))
+    cdef int result = code(c_socketpair(c_family, c_type | SOCK_CLOEXEC, c_protocol, fds))
     if result < 0:
-        raise failure("socketpair", result, (family, type))
+        raise failure("socketpair", result, (c_family, c_type))
     return fds[0], fds[1]
 
 
-def pipe(int flags=0):
+def pipe(flags=0):
     """pipe2(2): (descriptor to read from, descriptor to write to)."""
+    cdef int c_flags = c_int("flags", flags)
     cdef int fds[2]
-    cdef int result = code(pipe2(fds, flags | O_CLOEXEC))
+    cdef int result = code(pipe2(fds, c_flags | O_CLOEXEC))
     if result < 0:
-        raise failure("pipe", result, (flags,))
+        raise failure("pipe", result, (c_flags,))
     return fds[0], fds[1]
 
 
@@ -126,14 +144,16 @@ def close(fd):
         raise failure("close", result, (fd,))
 
 
-def fcntl(fd, int command, int argument=0):
+def fcntl(fd, command, argument=0):
     """fcntl(2) for the flags of a descriptor: F_GETFL (an OpenFlag), F_SETFL, F_GETFD, F_SETFD."""
-    if command not in (F_GETFL, F_SETFL, F_GETFD, F_SETFD):
-        raise ValueError(f"fcntl takes F_GETFL, F_SETFL, F_GETFD or F_SETFD, not {command}")
-    cdef int result = code(c_fcntl(descriptor(fd), command, argument))
+    cdef int c_command = c_int("command", command)
+    cdef int c_argument = c_int("argument", argument)
+    if c_command not in (F_GETFL, F_SETFL, F_GETFD, F_SETFD):
+        raise ValueError(f"fcntl takes F_GETFL, F_SETFL, F_GETFD or F_SETFD, not {c_command}")
+    cdef int result = code(c_fcntl(descriptor(fd), c_command, c_argument))
     if result < 0:
         raise failure("fcntl", result, (fd,))
-    return OpenFlag(result) if command == F_GETFL else result
+    return OpenFlag(result) if c_command == F_GETFL else result
 
 
 def set_nonblocking(fd, bint on=True):
@@ -144,15 +164,16 @@ def set_nonblocking(fd, bint on=True):
         raise failure("set_nonblocking", result, (fd,))
 
 
-def mkfifo(path, mode_t mode=0o666):
+def mkfifo(path, mode=0o666):
     """mkfifo(3): a named pipe at path, its mode lessened by the umask."""
+    cdef mode_t c_mode = number_in("mode", mode, 0, 0o7777)
     cdef bytes name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError(f"a path has no NUL inside, this one does: {path!r}")
     cdef const char *c_name = name
     cdef int result
     with nogil:
-        result = code(c_mkfifo(c_name, mode))
+        result = code(c_mkfifo(c_name, c_mode))
     if result < 0:
         raise failure("mkfifo", result, (path,))
 
@@ -181,22 +202,24 @@ def bind(fd, address):
         raise address_failure("bind", result, fd, address, &packed)
 
 
-def listen(fd, int backlog=std.SOMAXCONN):
+def listen(fd, backlog=std.SOMAXCONN):
     """listen(2): makes the socket accept connections, with room for backlog that wait."""
-    cdef int result = code(c_listen(descriptor(fd), backlog))
+    cdef int c_backlog = c_int("backlog", backlog)
+    cdef int result = code(c_listen(descriptor(fd), c_backlog))
     if result < 0:
         raise failure("listen", result, (fd,))
 
 
-def accept(fd, int flags=0):
+def accept(fd, flags=0):
     """accept4(2): (descriptor, address) of the next connection; SOCK_NONBLOCK may be asked for."""
+    cdef int c_flags = c_int("flags", flags)
     cdef int number = descriptor(fd)
     cdef int result
     cdef fs_addr peer
     while True:
         peer.len = FS_NAME_MAX
         with nogil:
-            result = code(accept4(number, &peer.any, &peer.len, flags | SOCK_CLOEXEC))
+            result = code(accept4(number, &peer.any, &peer.len, c_flags | SOCK_CLOEXEC))
         if not interrupted(result):
             break
     if result < 0:
@@ -240,39 +263,45 @@ def getpeername(fd):
     return address_unpack(&name.any, name.len)
 
 
-def shutdown(fd, int how):
+def shutdown(fd, how):
     """shutdown(2): ends receiving (SHUT_RD), sending (SHUT_WR) or both (SHUT_RDWR)."""
-    cdef int result = code(c_shutdown(descriptor(fd), how))
+    cdef int c_how = c_int("how", how)
+    cdef int result = code(c_shutdown(descriptor(fd), c_how))
     if result < 0:
         raise failure("shutdown", result, (fd,))
 
 
-def getsockopt(fd, int level, int option, Py_ssize_t size=0):
+def getsockopt(fd, level, option, size=0):
     """getsockopt(2): an option's int; with size, its bytes, at most that many."""
+    cdef int c_level = c_int("level", level)
+    cdef int c_option = c_int("option", option)
+    cdef Py_ssize_t c_size = byte_count("size", size)
     cdef int number = 0
-    cdef bytearray value = bytearray(checked_size("getsockopt", size))
-    cdef void *target = &number if size == 0 else <void *>PyByteArray_AS_STRING(value)
-    cdef socklen_t length = sizeof(number) if size == 0 else <socklen_t>size
-    cdef int result = code(c_getsockopt(descriptor(fd), level, option, target, &length))
+    cdef bytearray value = bytearray(c_size)
+    cdef void *target = &number if c_size == 0 else <void *>PyByteArray_AS_STRING(value)
+    cdef socklen_t length = sizeof(number) if c_size == 0 else <socklen_t>c_size
+    cdef int result = code(c_getsockopt(descriptor(fd), c_level, c_option, target, &length))
     if result < 0:
-        raise failure("getsockopt", result, (fd, level, option))
-    return number if size == 0 else bytes(value[:length])
+        raise failure("getsockopt", result, (fd, c_level, c_option))
+    return number if c_size == 0 else bytes(value[:length])
 
 
-def setsockopt(fd, int level, int option, value):
+def setsockopt(fd, level, option, value):
     """setsockopt(2): sets an option to an int, or to the bytes of a C structure."""
+    cdef int c_level = c_int("level", level)
+    cdef int c_option = c_int("option", option)
     cdef int number = descriptor(fd)
     cdef int result, small
     cdef Py_buffer view
     if isinstance(value, int):
-        small = value
-        result = code(c_setsockopt(number, level, option, &small, sizeof(small)))
+        small = c_int("value", value)
+        result = code(c_setsockopt(number, c_level, c_option, &small, sizeof(small)))
     else:
         readable(value, &view)
-        result = code(c_setsockopt(number, level, option, view.buf, <socklen_t>view.len))
+        result = code(c_setsockopt(number, c_level, c_option, view.buf, <socklen_t>view.len))
         PyBuffer_Release(&view)
     if result < 0:
-        raise failure("setsockopt", result, (fd, level, option))
+        raise failure("setsockopt", result, (fd, c_level, c_option))
 
 
 # --- sending -------------------------------------------------------------------------------------
@@ -292,14 +321,15 @@ cdef ssize_t transmit(
             return result
 
 
-def send(fd, data, int flags=0):
+def send(fd, data, flags=0):
     """send(2): how many bytes of data the kernel took; data is anything contiguous."""
+    cdef int c_flags = c_int("flags", flags)
     cdef Py_buffer view
     cdef int number = descriptor(fd)
     cdef ssize_t result
     readable(data, &view)
     try:
-        result = transmit(number, view.buf, view.len, flags, NULL, 0)
+        result = transmit(number, view.buf, view.len, c_flags, NULL, 0)
     finally:
         PyBuffer_Release(&view)
     if result < 0:
@@ -307,8 +337,9 @@ def send(fd, data, int flags=0):
     return result
 
 
-def sendto(fd, data, address, int flags=0):
+def sendto(fd, data, address, flags=0):
     """sendto(2): sends a datagram to address; how many bytes the kernel took."""
+    cdef int c_flags = c_int("flags", flags)
     cdef Py_buffer view
     cdef fs_addr packed
     cdef int number = descriptor(fd)
@@ -316,7 +347,7 @@ def sendto(fd, data, address, int flags=0):
     address_pack(address, &packed)
     readable(data, &view)
     try:
-        result = transmit(number, view.buf, view.len, flags, &packed.any, packed.len)
+        result = transmit(number, view.buf, view.len, c_flags, &packed.any, packed.len)
     finally:
         PyBuffer_Release(&view)
     if result < 0:
@@ -324,19 +355,20 @@ def sendto(fd, data, address, int flags=0):
     return result
 
 
-def sendfile(out_fd, in_fd, offset, size_t count):
+def sendfile(out_fd, in_fd, offset, count):
     """sendfile(2): sends count bytes of the file in_fd from offset on (None: from its position).
 
     Returns how many bytes went, 0 at the end of the file; nothing passes through this process.
     """
+    cdef size_t c_count = number_in("count", count, 0, PY_SSIZE_T_MAX)
     cdef int out_number = descriptor(out_fd)
     cdef int in_number = descriptor(in_fd)
-    cdef off_t start = 0 if offset is None else offset
+    cdef off_t start = 0 if offset is None else number_in("offset", offset, 0, INT64_MAX)
     cdef off_t *where = NULL if offset is None else &start
     cdef ssize_t result
     while True:
         with nogil:
-            result = code(c_sendfile(out_number, in_number, where, count))
+            result = code(c_sendfile(out_number, in_number, where, c_count))
         if not interrupted(result):
             break
     if result < 0:
@@ -363,16 +395,10 @@ cdef ssize_t receive(int fd, void *data, size_t size, int flags, fs_addr *sender
             return result
 
 
-cdef Py_ssize_t checked_size(str call, Py_ssize_t size) except -1:
-    if size < 0:
-        raise ValueError(f"{call} needs a size of at least 0, not {size}")
-    return size
-
-
 cdef bytes receive_bytes(str call, object fd, Py_ssize_t size, int flags, fs_addr *sender):
     cdef int number = descriptor(fd)
     cdef ssize_t result
-    cdef PyObject *data = PyBytes_FromStringAndSize(NULL, checked_size(call, size))
+    cdef PyObject *data = PyBytes_FromStringAndSize(NULL, size)
     try:
         result = receive(number, PyBytes_AS_STRING(<bytes>data), size, flags, sender)
         if result < 0:
@@ -402,28 +428,36 @@ cdef ssize_t receive_into(
     return result
 
 
-def recv(fd, Py_ssize_t size, int flags=0):
+def recv(fd, size, flags=0):
     """recv(2): at most size bytes; b"" at the end of a stream."""
-    return receive_bytes("recv", fd, size, flags, NULL)
+    cdef Py_ssize_t c_size = byte_count("size", size)
+    cdef int c_flags = c_int("flags", flags)
+    return receive_bytes("recv", fd, c_size, c_flags, NULL)
 
 
-def recv_into(fd, buffer, Py_ssize_t size=0, int flags=0):
+def recv_into(fd, buffer, size=0, flags=0):
     """recv(2) into anything contiguous and writable: how many bytes came, at most size or all
     that fit; 0 at the end of a stream."""
-    return receive_into("recv_into", fd, buffer, size, flags, NULL)
+    cdef Py_ssize_t c_size = byte_count("size", size)
+    cdef int c_flags = c_int("flags", flags)
+    return receive_into("recv_into", fd, buffer, c_size, c_flags, NULL)
 
 
-def recvfrom(fd, Py_ssize_t size, int flags=0):
+def recvfrom(fd, size, flags=0):
     """recvfrom(2): (bytes, address of the sender); the address is None on a connected stream."""
+    cdef Py_ssize_t c_size = byte_count("size", size)
+    cdef int c_flags = c_int("flags", flags)
     cdef fs_addr sender
-    data = receive_bytes("recvfrom", fd, size, flags, &sender)
+    data = receive_bytes("recvfrom", fd, c_size, c_flags, &sender)
     return data, address_unpack(&sender.any, sender.len)
 
 
-def recvfrom_into(fd, buffer, Py_ssize_t size=0, int flags=0):
+def recvfrom_into(fd, buffer, size=0, flags=0):
     """recvfrom(2) into a buffer, as recv_into: (how many bytes came, address of the sender)."""
+    cdef Py_ssize_t c_size = byte_count("size", size)
+    cdef int c_flags = c_int("flags", flags)
     cdef fs_addr sender
-    count = receive_into("recvfrom_into", fd, buffer, size, flags, &sender)
+    count = receive_into("recvfrom_into", fd, buffer, c_size, c_flags, &sender)
     return count, address_unpack(&sender.any, sender.len)
 
 
@@ -437,13 +471,9 @@ cdef int64_t now_ns() noexcept nogil:
 
 
 cdef int64_t deadline_ns(object timeout) except -1:
-    """The moment at which a timeout in seconds ends; INT64_MAX without one, or centuries away."""
-    if timeout is None:
-        return INT64_MAX
-    cdef double seconds = PyFloat_AsDouble(timeout)
-    if not seconds >= 0:
-        raise ValueError(f"a timeout is None or at least 0 seconds, not {timeout!r}")
-    return INT64_MAX if seconds > 4e9 else now_ns() + <int64_t>(seconds * 1e9)
+    """The moment at which a timeout in seconds ends; INT64_MAX without one."""
+    cdef int64_t left = timeout_ns(timeout)
+    return INT64_MAX if left < 0 else now_ns() + left
 
 
 cdef int wait(pollfd *fds, Py_ssize_t count, int64_t deadline) except? -1:
@@ -476,7 +506,8 @@ def poll(fds, timeout=None):
     try:
         for i in range(count):
             fd, events = pairs[i]
-            c_fds[i].fd, c_fds[i].events = descriptor(fd), events
+            c_fds[i].fd = descriptor(fd)
+            c_fds[i].events = number_in("events", events, 0, INT16_MAX)
             if c_fds[i].fd < 0:
                 raise failure("poll", -EBADF, (fd,))
         result = wait(c_fds, count, deadline)

@@ -8,7 +8,16 @@ from libc.string cimport memcpy, memset
 from posix.uio cimport iovec
 
 from fastsock.posix._sockaddr cimport FS_NAME_MAX, address_pack, address_unpack
-from fastsock.posix._syscall cimport Vector, code, descriptor, failure, interrupted, vector
+from fastsock.posix._syscall cimport (
+    Vector,
+    byte_count,
+    c_int,
+    code,
+    descriptor,
+    failure,
+    interrupted,
+    vector,
+)
 from fastsock._csrc cimport fs_addr, socklen_t
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -47,7 +56,8 @@ cdef bytearray pack_control(object ancillary):
     for i in range(held.count):
         item = <cmsghdr *>(PyByteArray_AS_STRING(control) + place)
         item.cmsg_len = CMSG_LEN(held.iov[i].iov_len)
-        item.cmsg_level, item.cmsg_type = items[i][0], items[i][1]
+        item.cmsg_level = c_int("level", items[i][0])
+        item.cmsg_type = c_int("type", items[i][1])
         memcpy(CMSG_DATA(item), held.iov[i].iov_base, held.iov[i].iov_len)
         place += CMSG_SPACE(held.iov[i].iov_len)
     return control
@@ -63,13 +73,14 @@ cdef list unpack_control(msghdr *message):
     return items
 
 
-def sendmsg(fd, buffers, ancillary=(), int flags=0, address=None):
+def sendmsg(fd, buffers, ancillary=(), flags=0, address=None):
     """sendmsg(2): gathers an iterable of buffers into one message; how many bytes went.
 
     ancillary: an iterable of (level, type, data), for example descriptors to pass on:
     [(SOL_SOCKET, SCM_RIGHTS, array("i", [3, 4]))].
     """
     cdef int number = descriptor(fd)
+    cdef int c_flags = c_int("flags", flags)
     cdef Vector held = vector(buffers, False)
     cdef bytearray control = pack_control(ancillary)
     cdef fs_addr packed
@@ -85,7 +96,7 @@ def sendmsg(fd, buffers, ancillary=(), int flags=0, address=None):
         message.msg_name, message.msg_namelen = &packed.any, packed.len
     while True:
         with nogil:
-            result = code(c_sendmsg(number, &message, flags))
+            result = code(c_sendmsg(number, &message, c_flags))
         if not interrupted(result):
             break
     if result < 0:
@@ -98,8 +109,6 @@ cdef tuple receive_message(
 ):
     """(bytes received, ancillary data, MsgFlag, address of the sender)."""
     cdef int number = descriptor(fd)
-    if ancillary_size < 0:
-        raise ValueError(f"{call} needs an ancillary size of at least 0, not {ancillary_size}")
     cdef bytearray control = bytearray(ancillary_size)
     cdef fs_addr sender
     cdef msghdr message
@@ -123,22 +132,25 @@ cdef tuple receive_message(
     return result, unpack_control(&message), message_flags, name
 
 
-def recvmsg(fd, Py_ssize_t size, Py_ssize_t ancillary_size=0, int flags=0):
+def recvmsg(fd, size, ancillary_size=0, flags=0):
     """recvmsg(2): (bytes, ancillary data, MsgFlag, address of the sender).
 
     ancillary_size: room for control data, see socket.CMSG_SPACE; MSG_CTRUNC in the flags says that
     it was too small. Descriptors that come along are the caller's to close, and close-on-exec.
     """
-    if size < 0:
-        raise ValueError(f"recvmsg needs a size of at least 0, not {size}")
-    cdef bytearray data = bytearray(size)
+    cdef Py_ssize_t c_size = byte_count("size", size)
+    cdef Py_ssize_t c_ancillary_size = byte_count("ancillary_size", ancillary_size)
+    cdef int c_flags = c_int("flags", flags)
+    cdef bytearray data = bytearray(c_size)
     count, ancillary, message_flags, sender = receive_message(
-        "recvmsg", fd, vector((data,), True), ancillary_size, flags
+        "recvmsg", fd, vector((data,), True), c_ancillary_size, c_flags
     )
     return bytes(memoryview(data)[:count]), ancillary, message_flags, sender
 
 
-def recvmsg_into(fd, buffers, Py_ssize_t ancillary_size=0, int flags=0):
+def recvmsg_into(fd, buffers, ancillary_size=0, flags=0):
     """recvmsg(2) scattered into an iterable of writable buffers: (how many bytes came, ancillary
     data, MsgFlag, address of the sender)."""
-    return receive_message("recvmsg_into", fd, vector(buffers, True), ancillary_size, flags)
+    cdef Py_ssize_t c_ancillary_size = byte_count("ancillary_size", ancillary_size)
+    cdef int c_flags = c_int("flags", flags)
+    return receive_message("recvmsg_into", fd, vector(buffers, True), c_ancillary_size, c_flags)

@@ -3,11 +3,17 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
-from libc.limits cimport INT_MAX
+from libc.limits cimport INT_MAX, INT_MIN
+from libc.stdint cimport int64_t
 from posix.uio cimport iovec
 
 cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object number, int *overflow) except? -1
+
+
+cdef enum:
+    # Linux moves no more in one call (read(2)).
+    BYTES_MAX = 0x7ffff000
 
 
 cdef inline ssize_t code(ssize_t result) noexcept nogil:
@@ -21,6 +27,31 @@ cdef inline bint interrupted(ssize_t result) except -1:
         return False
     PyErr_CheckSignals()
     return True
+
+
+cdef object whole(str name, object value)
+cdef object out_of_range(str name, object value, long least, long most)
+cdef int64_t timeout_ns(object timeout) except? -2
+
+
+cdef inline long number_in(str name, object value, long least, long most) except? -1:
+    """An int from least to most; TypeError or ValueError, which says so, for anything else."""
+    cdef int overflow
+    cdef object number = value if isinstance(value, int) else whole(name, value)
+    cdef long found = PyLong_AsLongAndOverflow(number, &overflow)
+    if overflow or not least <= found <= most:
+        out_of_range(name, value, least, most)
+    return found
+
+
+cdef inline int c_int(str name, object value) except? -1:
+    """What a C function takes as an int."""
+    return <int>number_in(name, value, INT_MIN, INT_MAX)
+
+
+cdef inline Py_ssize_t byte_count(str name, object value) except -1:
+    """How much one call is to move."""
+    return number_in(name, value, 0, BYTES_MAX)
 
 
 cdef object index(object fd)

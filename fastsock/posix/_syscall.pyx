@@ -16,12 +16,66 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.number cimport PyNumber_Index
 from posix.uio cimport iovec
 
+SECONDS_MAX = 1e9
+"""The longest time that is counted: 31 years."""
+
+cdef double MOST = SECONDS_MAX
+
+
 cdef object index(object fd):
     """The int of a descriptor of another type, numpy's for example."""
     try:
         return PyNumber_Index(fd)
     except TypeError:
         raise TypeError(f"a descriptor is an int (the fileno() of a socket), not {fd!r}") from None
+
+
+cdef object whole(str name, object value):
+    """The int of a number of another type, numpy's for example."""
+    try:
+        return PyNumber_Index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, not {value!r}") from None
+
+
+cdef object out_of_range(str name, object value, long least, long most):
+    raise ValueError(f"{name} must be from {least} to {most}, not {value}")
+
+
+def check_timeout(timeout):
+    """How many seconds to wait; None is no limit, and so is all above 1e9 seconds, infinity too.
+
+    Any real number will do, numpy's for example. Raises TypeError or ValueError for anything else.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool | str) or not hasattr(timeout, "__float__"):
+        raise TypeError(f"timeout must be None or a number of seconds, not {timeout!r}")
+    try:
+        seconds = float(timeout)
+    except OverflowError:
+        seconds = float("inf" if timeout > 0 else "-inf")
+    if not seconds >= 0:
+        raise ValueError(f"timeout must be None or at least 0 seconds, not {timeout!r}")
+    return seconds if seconds <= MOST else None
+
+
+cdef int64_t timeout_ns(object timeout) except? -2:
+    """A timeout in nanoseconds, or -1 for no limit. Raises as check_timeout."""
+    cdef double seconds = -1.0
+    cdef int overflow
+    if timeout is None:
+        return -1
+    if type(timeout) is float:
+        seconds = timeout
+    elif type(timeout) is int:
+        seconds = PyLong_AsLongAndOverflow(timeout, &overflow)
+    if not 0 <= seconds <= MOST:
+        checked = check_timeout(timeout)
+        if checked is None:
+            return -1
+        seconds = checked
+    return <int64_t>(seconds * 1e9)
 
 
 cdef object failure(str call, ssize_t result, tuple arguments):

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from time import monotonic
 
 from fastsock.core._lock import Lock
+from fastsock.core.options import check_seconds, check_timeout
 from fastsock.rpc._context import ContextCore
 
 __all__ = ["Context", "current", "deadline", "metadata"]
@@ -46,7 +47,8 @@ class Context(ContextCore):
     def wait_cancelled(self, timeout: float | None = None) -> bool:
         """Waits until the call is cancelled or its deadline is over, at most ``timeout`` seconds;
         returns ``cancelled``. What a blocking method sleeps with."""
-        left = [seconds for seconds in (timeout, self.remaining) if seconds is not None]
+        limits = (check_timeout(timeout), self.remaining)
+        left = [seconds for seconds in limits if seconds is not None]
         self._event().wait(min(left) if left else None)
         return self.cancelled
 
@@ -92,8 +94,7 @@ def seconds_left(deadline: float | None) -> float | None:
 def deadline(seconds: float) -> Iterator[None]:
     """Calls inside end within ``seconds`` from now or raise DeadlineExceeded. A deadline around
     this one holds too; calls that the called methods make inherit it."""
-    if not 0 <= seconds <= 1e9:
-        raise ValueError(f"a deadline is from 0 to 1e9 seconds, not {seconds!r}")
+    check_seconds("a deadline", seconds)
     outer, ours = _deadline.get(), monotonic() + seconds
     token = _deadline.set(ours if outer is None else min(outer, ours))
     try:

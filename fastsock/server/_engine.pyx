@@ -29,9 +29,9 @@ from fastsock.core._convert cimport (
     raise_code,
     refuse_data,
     time_left,
-    timeout_ns,
 )
 from fastsock._csrc cimport *
+from fastsock.posix._syscall cimport timeout_ns, whole
 from fastsock.server._events cimport Connected, Disconnected, Event, Gap, Message
 
 
@@ -512,6 +512,8 @@ cdef class Engine:
 
     cdef object find(self, number):
         """The connection of that number, also if its event has not been made yet; or None."""
+        if not isinstance(number, int):
+            number = whole("number", number)
         conn = self.connections_by_number.get(number)
         if conn is None:
             return next((one for one in self.connections if one.number == number), None)

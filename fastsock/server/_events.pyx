@@ -3,7 +3,9 @@
 import enum
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport INT64_MAX, uint64_t
+
+from fastsock.posix._syscall cimport number_in
 
 
 class Reason(enum.StrEnum):
@@ -78,10 +80,10 @@ cdef class Gap(Event):
 
     __match_args__ = ("conn", "channel", "lost")
 
-    def __init__(self, conn, str channel not None, uint64_t lost):
+    def __init__(self, conn, str channel not None, lost):
         self.conn = conn
         self.detail = channel
-        self.lost = lost
+        self.lost = number_in("lost", lost, 0, INT64_MAX)
 
     @property
     def channel(self):

@@ -34,6 +34,7 @@ RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
 UNCHECKED = ("self", "address", "__class__")
 CHANNELS_MAX = 255
+CONNECTIONS_MAX = 1 << 24
 FLUSH_BYTES = 1 << 18
 """How much one client is sent of one channel before it is the next one's turn."""
 EDIT_BYTES = 64
@@ -307,6 +308,7 @@ class MultiServer(Closing, Engine):
         ``timeout`` is in seconds, None for ever; TimeoutError says how many there are then.
         """
         self._refuse_in_handler("wait_connections")
+        check_count("count", count, CONNECTIONS_MAX, least=0)
         if not self._wait_count(count, timeout):
             raise TimeoutError(
                 f"{len(self.connections)} of {count} clients are connected after {timeout} s"
@@ -341,7 +343,7 @@ def _check_options(options: dict[str, Any]) -> None:
     for name in ("idle_timeout", "heartbeat", "handler_timeout"):
         if options[name] is not None:
             check_period(name, options[name])
-    check_count("connections_max", options["connections_max"], 1 << 24)
+    check_count("connections_max", options["connections_max"], CONNECTIONS_MAX)
     check_count("backlog", options["backlog"], (1 << 31) - 1)
     _check_log_bytes(options["log_bytes"], options["message_bytes_max"])
     _check_outbox_bytes(options["outbox_bytes_max"], options["message_bytes_max"])

@@ -20,8 +20,8 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, PyObject
 
 from fastsock.client._endpoint cimport ClientCore
-from fastsock.core._convert cimport timeout_ns
 from fastsock.core._lock cimport Lock
+from fastsock.posix._syscall cimport timeout_ns
 from fastsock.rpc.wire._frames cimport *
 
 cdef extern from "Python.h":

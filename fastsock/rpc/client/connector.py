@@ -15,6 +15,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from fastsock.core.options import check_timeout
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import ConnectorCore
@@ -220,7 +221,8 @@ class Connector(ConnectorCore):
 
     def wait(self, call: Call[Any], timeout: float | None) -> None:
         """Until call.ready. TimeoutError after timeout seconds; at its deadline the call ends."""
-        limit = inf if timeout is None else monotonic() + timeout
+        seconds = check_timeout(timeout)
+        limit = inf if seconds is None else monotonic() + seconds
         if call.sent_at is None:
             self._flush(call, limit)
         while not call.ready and not self._ends_inherited(call):

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from fastsock.core import address as addresses
 from fastsock.core.address import Address, Sockaddr
-from fastsock.core.options import check_count
+from fastsock.core.options import check_count, check_timeout
 from fastsock.rpc import wire
 from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current
 from fastsock.rpc.interface import Interface
@@ -271,14 +271,15 @@ class Server:
             raise RuntimeError(
                 "drain() would hold up the event loop: await asyncio.to_thread(server.drain)"
             )
+        left = check_timeout(timeout)
         own = self._own_call()
         self._refuse_calls()
-        if not self._skeleton.wait_idle(timeout, 0 if own is None else 1):
+        if not self._skeleton.wait_idle(left, 0 if own is None else 1):
             raise TimeoutError(f"{self._skeleton.running_count} calls still run after {timeout} s")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until the server is closed; False after ``timeout`` seconds."""
-        return self._closed.wait(timeout)
+        return self._closed.wait(check_timeout(timeout))
 
     def close(self) -> None:
         """Cancels what runs, and closes all connections. Idempotent; in a forked child it does

@@ -1,0 +1,3 @@
+SECONDS_MAX: float
+
+def check_timeout(timeout: object) -> float | None: ...
