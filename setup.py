@@ -8,6 +8,7 @@ import copy
 import os
 import shlex
 import shutil
+import sys
 import sysconfig
 from glob import glob
 
@@ -35,6 +36,23 @@ LINKED = {
     "fastsock.client._accept": ["csrc/io/fs_sys.c"],
 }
 """The C files that an extension links; the others link none."""
+
+LINUX_ONLY = (
+    "fastsock/posix/_batch",
+    "fastsock/posix/_calls",
+    "fastsock/posix/_sendmsg",
+    "fastsock/posix/_socket",
+    "fastsock/rpc/server/",
+    "fastsock/server/",
+)
+"""What needs epoll, eventfd, timerfd, memfd or calls that POSIX does not have. Elsewhere the rest
+is built: clients, and a server of one client."""
+
+
+def sources() -> list[str]:
+    """The .pyx files that can be compiled on this platform."""
+    found = sorted(glob("fastsock/**/*.pyx", recursive=True))
+    return [each for each in found if sys.platform == "linux" or not each.startswith(LINUX_ONLY)]
 
 
 def extension(source: str) -> Extension:
@@ -116,7 +134,5 @@ class BuildExt(build_ext):
 if __name__ == "__main__":  # The processes that run Cython may import this file.
     setup(
         cmdclass={"build": Build, "build_ext": BuildExt},
-        ext_modules=[
-            extension(source) for source in sorted(glob("fastsock/**/*.pyx", recursive=True))
-        ],
+        ext_modules=[extension(source) for source in sources()],
     )

@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import WAIT
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fastsock import rpc

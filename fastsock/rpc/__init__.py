@@ -4,6 +4,8 @@ A class derives from :class:`Service` and marks methods with :func:`method`; :fu
 object of it, and :func:`connect` returns a stub that has the same methods and types.
 """
 
+from fastsock._lazy import importer, names_of
+
 try:
     import msgspec as _msgspec  # noqa: F401
 except ImportError:
@@ -16,57 +18,24 @@ except ImportError:
         sys.exit(missing)  # "python -m fastsock.rpc" begins here: one line, no traceback
     raise ImportError(missing) from None
 
-from fastsock.rpc.client.calls import Call, Stream
-from fastsock.rpc.context import Context, current, deadline, metadata
-from fastsock.rpc.errors import (
-    BadRequest,
-    BodyTooLarge,
-    Cancelled,
-    ConnectionLost,
-    DeadlineExceeded,
-    Forbidden,
-    InterfaceMismatch,
-    OutcomeUnknown,
-    Overloaded,
-    RemoteError,
-    RpcError,
-    Unavailable,
-    UnknownMethod,
-    VersionMismatch,
-    WrongArguments,
-    WrongResult,
-)
-from fastsock.rpc.interface import Service, method
-from fastsock.rpc.server.server import Server, serve
-from fastsock.rpc.stub import close, connect
+# For type checkers, __init__.pyi says the same.
+_HOMES = {
+    "fastsock.rpc.client.calls": "Call Stream",
+    "fastsock.rpc.context": "Context current deadline metadata",
+    "fastsock.rpc.errors": (
+        "BadRequest BodyTooLarge Cancelled ConnectionLost DeadlineExceeded Forbidden "
+        "InterfaceMismatch OutcomeUnknown Overloaded RemoteError RpcError Unavailable "
+        "UnknownMethod VersionMismatch WrongArguments WrongResult"
+    ),
+    "fastsock.rpc.interface": "Service method",
+    "fastsock.rpc.server.server": "Server serve",
+    "fastsock.rpc.stub": "close connect",
+}
 
-__all__ = [
-    "BadRequest",
-    "BodyTooLarge",
-    "Call",
-    "Cancelled",
-    "ConnectionLost",
-    "Context",
-    "DeadlineExceeded",
-    "Forbidden",
-    "InterfaceMismatch",
-    "OutcomeUnknown",
-    "Overloaded",
-    "RemoteError",
-    "RpcError",
-    "Server",
-    "Service",
-    "Stream",
-    "Unavailable",
-    "UnknownMethod",
-    "VersionMismatch",
-    "WrongArguments",
-    "WrongResult",
-    "close",
-    "connect",
-    "current",
-    "deadline",
-    "metadata",
-    "method",
-    "serve",
-]
+__all__ = names_of(_HOMES)
+
+__getattr__ = importer(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__
