@@ -1,110 +1,181 @@
-"""What a peer's maps may cost.
+"""What a peer's values may cost.
 
-A dict takes quadratic time if its keys are chosen so that all of them look for their places
-in the same order. Text and bytes cannot be chosen so: their hashes have a secret. All others can.
+A dict or a set takes quadratic time if its keys are chosen so that all of them look for their
+places in the same order. Text and bytes cannot be chosen so: their hashes have a secret. All others
+can, those that travel as text included, such as UUIDs and Decimals.
 """
-
-import msgspec
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 cdef enum:
     # So few keys cost little, however they are chosen.
     FEW_KEYS = 32
 
-    # Steps that each key may take. Keys that nobody chose to do harm take two to twenty.
+    # Steps that each key may take in a dict. Keys that nobody chose to do harm take two to twenty.
     STEPS_MAX = 64
 
-    # Steps that count for a comparison of two keys with one hash, which may be Python's.
-    COMPARING_STEPS = 32
+    # The same in a set, where most steps are to the next slot; multiples of powers of two take 150.
+    SET_STEPS_MAX = 384
+
+    # So many comparisons of two keys with one hash may each key take: they may be Python's.
+    COMPARISONS_MAX = 2
 
     PERTURB_SHIFT = 5  # As in CPython.
+    LINEAR_PROBES = 9
 
     LEVELS_MAX = 4096
     PLAIN_LEVELS_MAX = 1000
 
 
-def check_maps(const uint8_t[::1] data not None):
-    """ValueError if MessagePack has a map from which to make a dict takes more than linear time.
-    What is not MessagePack passes: whoever decodes it says what is wrong."""
-    cdef dict checked = {}
-    cdef uint64_t left[LEVELS_MAX]
-    cdef uint8_t is_map[LEVELS_MAX]
-    cdef Py_ssize_t at = 0, size = data.shape[0], skipped, end
-    cdef int level = 0
-    cdef uint8_t head
-    left[0], is_map[0] = 1, 0
-    while True:
-        while left[level] == 0:
-            if level in checked:
-                check_keys(checked.pop(level))
-            if level == 0:
-                return
-            level -= 1
-        if at >= size:
-            return
-        head = data[at]
-        if is_map[level] and left[level] % 2 == 0 and not is_text(head):
-            end = end_of_key(data, at)
-            if end > 0:
-                key = b"\x81" + bytes(data[at:end]) + b"\xc0"
-                checked.setdefault(level, []).extend(_decode(key))
-        left[level] -= 1
-        at += 1
-        if head & 0xE0 == 0x80 or 0xDC <= head <= 0xDF:  # An array or a map.
-            level += 1
-            if level == LEVELS_MAX:
-                raise ValueError("it is nested too deep")
-            is_map[level] = head & 0xF0 == 0x80 or head >= 0xDE
-            left[level] = head & 0x0F
-            if head >= 0xDC:
-                skipped = 4 if head & 1 else 2
-                if size - at < skipped:
-                    return
-                left[level] = number_of(&data[at], skipped)
-                at += skipped
-            if is_map[level]:
-                left[level] *= 2
-            continue
-        skipped = length_of(head, &data[at] if at < size else NULL, size - at)
-        if skipped < 0 or skipped > size - at:
-            return
-        at += skipped
+cdef class Place:
+    """Where a value may stand in a type, and what becomes of it there.
+
+    ``items`` is the place of an array's items, ``fixed`` those of the first ones where each has its
+    own; ``keys`` and ``values`` are the places of a map's keys and values, ``fields`` those of a record by their packed
+    names. None: nothing in there is hashed. ``read_items`` read the items of an array that becomes
+    a set, ``read_keys`` the keys of a map that becomes a dict: all take a map of such keys.
+    ``skip_text``: keys of text do not count.
+    """
+
+    cdef public Place items, keys, values
+    cdef public list fixed
+    cdef public dict fields
+    cdef readonly list read_items, read_keys
+    cdef public bint skip_text
+
+    def __cinit__(self):
+        self.read_items, self.read_keys = [], []
 
 
-_decode = msgspec.msgpack.Decoder().decode
+def check_hashes(const uint8_t[::1] data not None, Place place not None):
+    """ValueError if MessagePack has a map or an array from which to make a dict or a set takes more
+    than linear time, in a value of that place. What is not MessagePack passes: whoever decodes it
+    says what is wrong."""
+    walk(Walk(data, 16 * data.shape[0]), 0, place, 0)
 
 
-cdef Py_ssize_t end_of_key(const uint8_t[::1] data, Py_ssize_t at) except? -1:
-    """Where a key ends that is a number, an extension, or arrays of those; -1 if it does not end,
-    or has a map in it."""
-    cdef uint64_t left = 1
+@cython.final
+cdef class Walk:
+    """Bytes that are walked, and how many of them may be read as keys: sets may hold sets."""
+
+    cdef const uint8_t[::1] data
+    cdef Py_ssize_t left
+
+    def __init__(self, const uint8_t[::1] data, Py_ssize_t left):
+        self.data = data
+        self.left = left
+
+
+cdef Py_ssize_t walk(Walk on, Py_ssize_t at, Place place, int level) except -2:
+    """Checks what begins there. Returns where it ends; -1 if it does not end."""
+    cdef Py_ssize_t size = on.data.shape[0], number, begins, count = 0
+    cdef list keys = None, readers
+    cdef Place inner
+    cdef int kind
+    if place is None:
+        return end_of(on.data, at)
+    if level == LEVELS_MAX:
+        raise ValueError("it is nested too deep")
+    kind = head_of(on.data, &at, &count)
+    if kind == SCALAR:
+        return at
+    readers = place.read_items if kind == ARRAY else place.read_keys
+    if readers and FEW_KEYS < count <= size - at:
+        keys = []
+    for number in range(count):
+        begins = at
+        if kind == MAP:
+            at = walk(on, at, place.keys, level + 1)
+            if at < 0:
+                break
+            if keys is not None and not (place.skip_text and is_text(on.data[begins])):
+                keys.append(bytes(on.data[begins:at]))
+            inner = place.values
+            if place.fields is not None:
+                inner = place.fields.get(bytes(on.data[begins:at]), inner)
+            at = walk(on, at, inner, level + 1)
+        else:
+            inner = place.items
+            if place.fixed is not None and number < len(place.fixed):
+                inner = place.fixed[number]
+            at = walk(on, at, inner, level + 1)
+            if at >= 0 and keys is not None:
+                keys.append(bytes(on.data[begins:at]))
+        if at < 0:
+            break
+    if keys is not None and len(keys) > FEW_KEYS:
+        for read in readers:
+            check_packed(on, keys, read, kind == ARRAY)
+    return at
+
+
+cdef int check_packed(Walk on, list packed, read, bint in_set) except -1:
+    """Checks keys that are packed. Those behind one that cannot be read do not count: decoding
+    ends there."""
+    cdef list keys = []
+    cdef Py_ssize_t first
+    for first in range(0, len(packed), FEW_KEYS):
+        few = packed[first:first + FEW_KEYS]
+        joined = b"\xde\x00" + bytes([len(few)]) + b"\xc0".join(few) + b"\xc0"
+        on.left -= len(joined)
+        if on.left < 0:
+            raise ValueError("its sets are nested too deep")
+        try:
+            keys.extend(read(joined))
+        except Exception:
+            break
+        with nogil:  # Others may run before the next few.
+            pass
+    check_keys(keys, in_set)
+    return 0
+
+
+cdef enum:
+    SCALAR, ARRAY, MAP
+
+
+cdef int head_of(const uint8_t[::1] data, Py_ssize_t *at, Py_ssize_t *count) except -1:
+    """Whether an array or a map begins there; then ``at`` is moved to its first item. ``at`` is
+    moved behind anything else, and is -1 if the bytes end before that."""
     cdef Py_ssize_t size = data.shape[0], skipped
     cdef uint8_t head
+    cdef bint is_map
+    if at[0] >= size:
+        at[0] = -1
+        return SCALAR
+    head = data[at[0]]
+    at[0] += 1
+    if not (head & 0xE0 == 0x80 or 0xDC <= head <= 0xDF):
+        skipped = length_of(head, &data[at[0]] if at[0] < size else NULL, size - at[0])
+        at[0] = -1 if skipped < 0 or skipped > size - at[0] else at[0] + skipped
+        return SCALAR
+    is_map = head & 0xF0 == 0x80 or head >= 0xDE
+    count[0] = head & 0x0F
+    if head >= 0xDC:
+        skipped = 4 if head & 1 else 2
+        if size - at[0] < skipped:
+            at[0] = -1
+            return SCALAR
+        count[0] = number_of(&data[at[0]], skipped)
+        at[0] += skipped
+    return MAP if is_map else ARRAY
+
+
+cdef Py_ssize_t end_of(const uint8_t[::1] data, Py_ssize_t at) except -2:
+    """Where what begins there ends; -1 if it does not end."""
+    cdef Py_ssize_t left = 1, count, size = data.shape[0]
+    cdef int kind
     while left:
-        if at >= size:
+        count = 0
+        kind = head_of(data, &at, &count)
+        if at < 0:
             return -1
-        head = data[at]
-        at += 1
-        left -= 1
-        if head & 0xF0 == 0x80 or head >= 0xDE and head <= 0xDF:
+        left += count * (2 if kind == MAP else 1) - 1
+        if left > size - at:
             return -1
-        if head & 0xF0 == 0x90:
-            left += head & 0x0F
-            continue
-        if head == 0xDC or head == 0xDD:
-            skipped = 4 if head & 1 else 2
-            if size - at < skipped:
-                return -1
-            left += number_of(&data[at], skipped)
-        else:
-            skipped = length_of(head, &data[at] if at < size else NULL, size - at)
-        if skipped < 0 or skipped > size - at:
-            return -1
-        at += skipped
     return at
 
 
@@ -171,11 +242,11 @@ cdef bint plain(value, int depth) except -1:
     return False
 
 
-def check_keys(list keys not None):
-    """ValueError if a dict of these keys takes more than linear time to make; TypeError if one has
-    no hash."""
+def check_keys(list keys not None, bint in_set=False):
+    """ValueError if a dict of these keys, or a set, takes more than linear time to make; TypeError
+    if one has no hash."""
     if len(keys) > FEW_KEYS:
-        Table(keys).fill()
+        Table(keys, in_set).fill()
     else:
         for each in keys:
             hash(each)
@@ -183,17 +254,20 @@ def check_keys(list keys not None):
 
 @cython.final
 cdef class Table:
-    """Finds the places of keys as CPython's dict does, and counts the steps."""
+    """Finds the places of keys as CPython's dict or set does, and counts the steps."""
 
     cdef list keys
     cdef Py_ssize_t *hashes
     cdef int32_t *slots
     cdef size_t mask
-    cdef Py_ssize_t used, steps_left
+    cdef Py_ssize_t used, steps_left, comparing_steps
+    cdef bint in_set
 
-    def __cinit__(self, list keys):
+    def __cinit__(self, list keys, bint in_set):
         self.keys = keys
-        self.steps_left = STEPS_MAX * len(keys)
+        self.in_set = in_set
+        self.comparing_steps = (SET_STEPS_MAX if in_set else STEPS_MAX) // COMPARISONS_MAX
+        self.steps_left = COMPARISONS_MAX * self.comparing_steps * len(keys)
         if len(keys) >= 1 << 30:
             raise ValueError(f"{len(keys)} keys")
         self.hashes = <Py_ssize_t *>PyMem_Malloc(len(keys) * sizeof(Py_ssize_t))
@@ -209,6 +283,9 @@ cdef class Table:
         self.resize(0, 8)
         for number in range(len(self.keys)):
             self.hashes[number] = hash(self.keys[number])
+            if number % FEW_KEYS == 0:
+                with nogil:
+                    pass
             if not self.add(number, True):
                 continue
             self.used += 1
@@ -217,10 +294,14 @@ cdef class Table:
         return 0
 
     cdef bint is_full(self) noexcept:
+        if self.in_set:
+            return self.used * 5 >= <Py_ssize_t>self.mask * 3
         return self.used >= <Py_ssize_t>(self.mask + 1) * 2 // 3
 
     cdef size_t wanted(self) noexcept:
         cdef size_t size = 8, least = self.used * 3
+        if self.in_set:
+            least = self.used * (2 if self.used > 50000 else 4) + 1
         while size < least:
             size *= 2
         return size
@@ -241,19 +322,26 @@ cdef class Table:
     cdef bint add(self, Py_ssize_t number, bint compared) except -1:
         """Finds the place of a key; False if an equal one is there."""
         cdef Py_ssize_t hashed = self.hashes[number]
-        cdef size_t perturb = <size_t>hashed, place = perturb & self.mask
+        cdef size_t perturb = <size_t>hashed, place = perturb & self.mask, beside
         cdef int32_t other
         while True:
-            other = self.slots[place]
-            if other < 0:
-                self.slots[place] = <int32_t>number
-                return True
-            self.steps_left -= 1
-            if compared and self.hashes[other] == hashed:
-                self.steps_left -= COMPARING_STEPS
-                if self.keys[other] is self.keys[number] or self.keys[other] == self.keys[number]:
+            for beside in range(place, place + self.besides(place) + 1):
+                other = self.slots[beside]
+                if other < 0:
+                    self.slots[beside] = <int32_t>number
+                    return True
+                self.steps_left -= 1
+                if compared and self.hashes[other] == hashed and self.are_equal(number, other):
                     return False
             if self.steps_left < 0:
-                raise ValueError(f"a map of {len(self.keys)} keys that collide")
+                raise ValueError(f"{len(self.keys)} keys that collide")
             perturb >>= PERTURB_SHIFT
             place = place * 5 + perturb + 1 & self.mask
+
+    cdef inline size_t besides(self, size_t place) noexcept:
+        """How many of the next slots a set tries before it jumps; a dict jumps at once."""
+        return LINEAR_PROBES if self.in_set and place + LINEAR_PROBES <= self.mask else 0
+
+    cdef bint are_equal(self, Py_ssize_t number, Py_ssize_t other) except -1:
+        self.steps_left -= self.comparing_steps
+        return self.keys[other] is self.keys[number] or self.keys[other] == self.keys[number]

@@ -262,7 +262,7 @@ def _value(packed: Any, declared: Classes, depth: int) -> Any:
             return items if name == "list" else tuple(items)
         case "set" | "frozenset":
             items = [_value(each, declared, depth + 1) for each in form]
-            check_keys(items)
+            check_keys(items, in_set=True)
             return set(items) if name == "set" else frozenset(items)
         case "dict":
             return _dict(form, declared, depth)

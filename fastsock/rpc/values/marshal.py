@@ -25,6 +25,7 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc.values import moments
+from fastsock.rpc.values.hashes import place_of
 from fastsock.rpc.values.standard import READERS, SENT_AS
 
 ARRAY = 1
@@ -113,21 +114,12 @@ def owned(parts: list[memoryview]) -> list[memoryview]:
 def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryview], Any]:
     """msgspec's decode for a tuple of these types, or for the only one."""
     whole: Any = tuple[items] if of_tuple else items[0]  # type: ignore[valid-type]
+    return wire.with_cheap_hashes(_reader(whole), place_of(whole, _reader))
+
+
+def _reader(whole: Any) -> Callable[[bytes | memoryview], Any]:
     decode = msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
-    if _has_moment(whole):
-        decode = moments.with_moments(decode, whole, _array_of, _fitted)
-    return wire.with_cheap_maps(decode) if _takes_any_map(whole) else decode
-
-
-def _takes_any_map(whole: Any) -> bool:
-    """Whether there is a place in the type for a map with keys that are no text."""
-    inspect = msgspec.inspect
-    for node in _nodes(whole):
-        if isinstance(node, inspect.AnyType | inspect.CustomType | inspect.RawType):
-            return True
-        if isinstance(node, inspect.DictType) and not isinstance(node.key_type, inspect.StrType):
-            return True
-    return False
+    return moments.with_moments(decode, whole, _array_of, _fitted) if _has_moment(whole) else decode
 
 
 def _has_moment(whole: Any) -> bool:

@@ -105,7 +105,8 @@ def with_moments(
     dec_hook: Callable[[Any, Any], Any],
 ) -> Callable[[Any], Any]:
     """``decode``, which reads such extensions also where the type asks for datetimes and times."""
-    decode_any = wire.with_cheap_maps(msgspec.msgpack.Decoder(ext_hook=ext_hook).decode)
+    decode_any = msgspec.msgpack.Decoder(ext_hook=ext_hook).decode
+    decode_any = wire.with_cheap_hashes(decode_any, wire.ANYTHING)
 
     def decode_moments(data: Any) -> Any:
         if _mark.search(data) is None:

@@ -86,12 +86,13 @@ def _inside(type: Any, seen: set[Any]) -> str:
 _CLASS = type
 
 
-def fields_of(record: type) -> dict[str, Any]:
+def fields_of(record: type, arguments: tuple[Any, ...] = ()) -> dict[str, Any]:
     """The fields of a dataclass, Struct, TypedDict or NamedTuple, with their types; {} of another
-    class. Those that a TypedDict may lack are NotRequired."""
+    class. Those that a TypedDict may lack are NotRequired. ``arguments`` are those of a generic
+    one."""
     if not _is_record(record):
         return {}
-    hints = _hints_of(record)
+    hints = _hints_of(record, arguments)
     if dataclasses.is_dataclass(record):
         return {each.name: hints[each.name] for each in dataclasses.fields(record)}
     if issubclass(record, msgspec.Struct):

@@ -10,7 +10,8 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from fastsock.rpc.values._values import check_maps
+from fastsock.rpc.values._values import Place, check_hashes
+from fastsock.rpc.values.hashes import place_of
 
 PROTOCOL = 1
 
@@ -70,7 +71,7 @@ SEGMENTS = 2
 METADATA = 4
 """Flag of a CALL whose body begins with a u16 length and a MessagePack map of str to str."""
 
-MAPS_UNCHECKED_BYTES = 512
+UNCHECKED_BYTES = 512
 """So short a body cannot hold so many keys that a dict of them is slow."""
 
 TOTAL = struct.Struct(">Q")
@@ -182,21 +183,25 @@ def checked(decode: Callable[..., T]) -> Callable[..., T]:
     return checked_decode
 
 
-def with_cheap_maps(decode: Callable[[Any], T]) -> Callable[[Any], T]:
-    """``decode``, which refuses maps whose keys are chosen so that a dict of them is slow."""
+def with_cheap_hashes(decode: Callable[[Any], T], place: Place | None) -> Callable[[Any], T]:
+    """``decode`` of a value of that place, which refuses sets and maps whose members and keys are
+    chosen so that a set or a dict of them is slow."""
+    if place is None:
+        return decode
 
-    def decode_cheap_maps(data: Any) -> T:
-        if len(data) > MAPS_UNCHECKED_BYTES:
-            check_maps(data)
+    def decode_cheap_hashes(data: Any) -> T:
+        if len(data) > UNCHECKED_BYTES:
+            check_hashes(data, place)
         return decode(data)
 
-    return decode_cheap_maps
+    return decode_cheap_hashes
 
 
+ANYTHING = place_of(Any, lambda kind: msgspec.msgpack.Decoder(kind).decode)
 encode = msgspec.msgpack.Encoder().encode
 read_client_hello = checked(msgspec.msgpack.Decoder(ClientHello).decode)
 read_server_hello = checked(msgspec.msgpack.Decoder(ServerHello).decode)
-read_failure = checked(with_cheap_maps(msgspec.msgpack.Decoder(Failure).decode))
+read_failure = checked(with_cheap_hashes(msgspec.msgpack.Decoder(Failure).decode, ANYTHING))
 read_metadata = checked(msgspec.msgpack.Decoder(dict[str, str]).decode)
 read_challenge = checked(msgspec.msgpack.Decoder(Challenge).decode)
 read_proof = checked(msgspec.msgpack.Decoder(Proof).decode)
