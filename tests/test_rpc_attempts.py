@@ -8,11 +8,11 @@ from contextlib import ExitStack
 import pytest
 from conftest import WAIT, wait_until
 
+import fastsock.rpc.matchmaker.finding as finding
 from fastsock import net, rpc
 from fastsock.rpc.client.attempts import AT_ONCE_MAX, Attempts
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.registry import Instance, Location
-import fastsock.rpc.matchmaker.finding as finding
 
 
 class Here(rpc.Service):

@@ -21,7 +21,7 @@ except ImportError:
 # For type checkers, __init__.pyi says the same.
 _HOMES = {
     "fastsock.rpc.client.calls": "Call Stream",
-    "fastsock.rpc.context": "Context current deadline metadata",
+    "fastsock.rpc.context": "Context Ending current deadline metadata",
     "fastsock.rpc.errors": (
         "BadRequest BodyTooLarge Cancelled ConnectionLost DeadlineExceeded Forbidden "
         "InterfaceMismatch OutcomeUnknown Overloaded RemoteError RpcError Unavailable "

@@ -3,6 +3,7 @@
 from fastsock.rpc.client.calls import Call as Call, Stream as Stream
 from fastsock.rpc.context import (
     Context as Context,
+    Ending as Ending,
     current as current,
     deadline as deadline,
     metadata as metadata,

@@ -4,9 +4,6 @@
 cdef class ContextCore:
     """What :class:`fastsock.rpc.Context` is made of."""
 
-    cdef readonly object peer, method, metadata, deadline
-    cdef public object _cancelled, _callbacks, _stream
-
     def __cinit__(self, peer, method, metadata, deadline):
         self.peer = peer
         self.method = method

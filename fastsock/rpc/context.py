@@ -4,19 +4,43 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from time import monotonic
+from typing import Literal
 
 from fastsock.core._lock import Lock
-from fastsock.core.options import check_seconds, check_timeout
+from fastsock.core.options import check_callback, check_seconds, check_timeout
 from fastsock.rpc._context import ContextCore
 
-__all__ = ["Context", "current", "deadline", "metadata"]
+__all__ = ["Context", "Ending", "current", "deadline", "metadata"]
 
 _deadline: ContextVar[float | None] = ContextVar("fastsock.rpc.deadline", default=None)
 _metadata: ContextVar[Mapping[str, str] | None] = ContextVar("fastsock.rpc.metadata", default=None)
 
+ENDED: list[tuple[Callable[["Ending"], object], float]] = []
+"""What ``Context._ends`` is when the call has ended."""
+
 METADATA_BYTES_MAX = 1 << 13
 """See ``metadata_size``."""
+
+How = Literal["done", "error", "cancelled", "deadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call has ended, as ``on_end`` tells it.
+
+    ``how``: "done", "error", "cancelled" (nobody wanted it any more: a stream whose reader has
+    left, too) or "deadline" (its time was over). ``error`` is what it ended with, None if it was
+    done; ``items`` how many items of a stream were on their way, 0 for other methods; ``seconds``
+    the time since ``on_end`` was called.
+    """
+
+    how: How
+    error: BaseException | None
+    items: int
+    seconds: float
+
 
 _lock = Lock()
 """Guards the cancelling of all contexts; held for moments."""
@@ -51,6 +75,27 @@ class Context(ContextCore):
         left = [seconds for seconds in limits if seconds is not None]
         self._event().wait(min(left) if left else None)
         return self.cancelled
+
+    def on_end(self, callback: Callable[[Ending], object]) -> None:
+        """callback(ending) runs once, when the call has ended: of a stream after its last item, or
+        when its reader has left. It is for interceptors, whose ``proceed`` returns when a stream
+        begins; it runs on the thread that ends the call, and what it raises is logged.
+
+        TypeError for what is no plain function, RuntimeError if the call has ended.
+        """
+        check_callback("a callback of on_end()", callback)
+        with _lock:
+            ended = self._ends is ENDED
+            if not ended:
+                self._ends = [*(self._ends or ()), (callback, monotonic())]
+        if ended:
+            raise RuntimeError(f"{self.method} has ended: call on_end() before")
+
+    def _take_ends(self) -> list[tuple[Callable[[Ending], object], float]]:
+        """Who is to hear that the call has ended; from now on it has."""
+        with _lock:
+            ends, self._ends = self._ends, ENDED
+        return ends or []
 
     def _event(self) -> threading.Event:
         with _lock:

@@ -6,11 +6,14 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
+from fastsock.core.options import check_callback
 from fastsock.errors import ConnectionClosed
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import BoundCore, CallableCore, CallCore
+from fastsock.rpc.context import Ending, How
 from fastsock.rpc.errors import (
     CODES,
     Cancelled,
@@ -98,6 +101,23 @@ class Call(CallCore, Generic[R]):
         else:
             self.connector.attend(self)
 
+    def on_end(self, callback: Callable[[Ending], object]) -> None:
+        """callback(ending) runs once, when the call has ended, with the time from now until then:
+        for interceptors. Of a stream that is when its last item has come, or its reader has left.
+        As ``add_done_callback`` otherwise."""
+        check_callback("a callback of on_end()", callback)
+        begun = monotonic()
+
+        def tell(call: "Call[R]") -> None:
+            error = call._outcome()[1]
+            callback(Ending(_how(error), error, call._items, monotonic() - begun))
+
+        self.add_done_callback(tell)
+
+    @property
+    def _items(self) -> int:
+        return 0
+
     def __await__(self) -> Generator[Any, None, R]:
         return self._wait_async().__await__()
 
@@ -178,9 +198,10 @@ class Call(CallCore, Generic[R]):
         return True
 
     def _outcome(self) -> tuple[Any, BaseException | None]:
+        reply = self.reply  # Before the outcome: another thread may come here, too.
         if self.outcome is None:
-            assert self.reply is not None
-            self.outcome = self.decoded(*self.reply)
+            assert reply is not None
+            self.outcome = self.decoded(*reply)
             self.reply = None
         return self.outcome
 
@@ -225,6 +246,7 @@ class StreamCall(Call[Any]):
 
     def __init__(self, *args: Any) -> None:
         self.items: deque[tuple[int, Any]] = deque()
+        self.came = 0
         self.taken_items = 0
         self.taken_bytes = 0
         self.room_items = wire.STREAM_ITEMS
@@ -243,6 +265,7 @@ class StreamCall(Call[Any]):
         if not within:
             raise ConnectionClosed(f"items of stream {self.id} beyond its credit", "local")
         self.items.append((flags, body))
+        self.came += 1
         self.wake()
 
     def take(self) -> tuple[int, Any] | None:
@@ -267,11 +290,27 @@ class StreamCall(Call[Any]):
 
     def raise_end(self) -> None:
         """Raises the error that the stream ended with, if there is one."""
-        if self.reply is not None and self.reply[0] == wire.END:
-            return
         error = self._outcome()[1]
         if error is not None:
             raise error
+
+    def _outcome(self) -> tuple[Any, BaseException | None]:
+        reply = self.reply
+        if self.outcome is None and reply is not None and reply[0] == wire.END:
+            self.outcome = None, None
+        return super()._outcome()
+
+    @property
+    def _items(self) -> int:
+        return self.came
+
+
+def _how(error: BaseException | None) -> How:
+    if isinstance(error, DeadlineExceeded):
+        return "deadline"
+    if isinstance(error, Cancelled):
+        return "cancelled"
+    return "done" if error is None else "error"
 
 
 class Stream(Generic[T]):

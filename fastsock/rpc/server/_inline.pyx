@@ -16,6 +16,7 @@ from fastsock.server._connection cimport Connection
 from fastsock.core._lock cimport Lock
 from fastsock.errors import LogFull
 from fastsock.rpc import wire
+from fastsock.rpc._context cimport ContextCore
 
 from fastsock.rpc.wire._frames cimport *
 
@@ -342,7 +343,8 @@ cdef class InlineCalls:
                 body = self.encoded(method, result)
         except BaseException as failed:
             error = failed
-        if error is not None or body is None or len(body) > CHUNK_BYTES:
+        if (error is not None or body is None or len(body) > CHUNK_BYTES
+                or (<ContextCore>context)._ends is not None):
             call = self.make_call(
                 session, number, method.signature, method.function, method.tally, context, 0, None
             )

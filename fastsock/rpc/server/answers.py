@@ -3,9 +3,11 @@
 import logging
 import traceback
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from fastsock.rpc import wire
+from fastsock.rpc.context import Ending, How
 from fastsock.rpc.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -60,6 +62,7 @@ class Answers:
         """Sends an item of a stream; returns how many bytes it takes."""
         flags, body = self._encode(call, item)
         call.session.answer(call.number, wire.ITEM, flags, body, keep=False, lane=call.lane)
+        call.items += 1
         return size_of(body)
 
     def end_stream(self, call: Running) -> None:
@@ -68,7 +71,7 @@ class Answers:
 
     def fail(self, call: Running, error: BaseException) -> None:
         """Ends the call with what its method has raised, or a Refusal."""
-        self._end(call, wire.ERROR, 0, self._failure(call, error))
+        self._end(call, wire.ERROR, 0, self._failure(call, error), error)
 
     def refuse(self, call: Running, error: RpcError) -> None:
         """Ends the call with an error of this package."""
@@ -132,7 +135,14 @@ class Answers:
                 type(error).__name__,
             )
 
-    def _end(self, call: Running, kind: int, flags: int, body: Encoded) -> None:
+    def _end(
+        self,
+        call: Running,
+        kind: int,
+        flags: int,
+        body: Encoded,
+        error: BaseException | None = None,
+    ) -> None:
         """Sends the last frame of a call and forgets the call."""
         session, options = call.session, call.signature.options
         call.tally.ended(kind == wire.ERROR, call.begun)
@@ -140,4 +150,30 @@ class Answers:
             kind, flags, body = wire.REPLY, 0, wire.NIL
         keep = not options.idempotent and not call.signature.stream
         session.answer(call.number, kind, flags, body, keep=keep, lane=call.lane)
+        for callback, begun in call.context._take_ends():
+            self._tell(call, callback, begun, error)
         self._ended(call)
+
+    def _tell(
+        self,
+        call: Running,
+        callback: Callable[[Ending], object],
+        begun: float,
+        error: BaseException | None,
+    ) -> None:
+        """Tells an interceptor how the call has ended."""
+        if isinstance(error, Refusal):
+            error = error.error
+        try:
+            callback(Ending(_how(call, error), error, call.items, monotonic() - begun))
+        except BaseException:
+            log.exception("a callback of %s.%s failed", self._service, call.signature.name)
+
+
+def _how(call: Running, error: BaseException | None) -> How:
+    if error is None:
+        return "done"
+    deadline = call.context.deadline
+    if deadline is not None and monotonic() >= deadline:
+        return "deadline"
+    return "cancelled" if isinstance(error, Cancelled) else "error"

@@ -35,6 +35,7 @@ class Running:
         "flags",
         "function",
         "held",
+        "items",
         "lane",
         "number",
         "session",
@@ -63,6 +64,7 @@ class Running:
         self.flags = flags
         self.arguments = arguments
         self.held = 0
+        self.items = 0
         self.lane = Lane() if signature.stream else None
         tally.began()
 
