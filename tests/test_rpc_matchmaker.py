@@ -15,6 +15,7 @@ from peers.process import PYTHON
 from peers.teller import Teller
 
 from fastsock import net, rpc
+from fastsock.rpc.matchmaker import finding, places
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.registry import Registry, incarnation_of
 from fastsock.rpc.matchmaker.service import (
@@ -23,8 +24,6 @@ from fastsock.rpc.matchmaker.service import (
     Matchmaker,
     MatchmakerFull,
     Unusable,
-    finding,
-    places,
 )
 
 pytest_plugins = ["peers.fixtures"]
