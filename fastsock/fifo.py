@@ -6,8 +6,10 @@ What is written into the FIFO is understood in two forms, which may be mixed:
 - records of 1024 bytes, as the lecture's input program writes them: the text ends at the first NUL,
   and the rest of the record, which holds what its buffer held before, means nothing.
 
-A record is recognised by a NUL in its text's place or right behind its first newline. That is safe
-because a write of up to PIPE_BUF bytes is atomic (pipe(7)): where a record is begun, it is whole.
+A NUL that is right behind the first newline, or the last of 1024 bytes, or has nothing but zeroes
+behind it belongs to a record if all 1024 bytes are there: a write of up to PIPE_BUF bytes is atomic
+(pipe(7)), so where a record is begun it is whole. Every other NUL ends a text, as a newline does:
+``find -print0`` can write here, and nothing that follows is lost.
 """
 
 import errno
@@ -59,19 +61,18 @@ class Splitter:
         self._text_bytes_max = text_bytes_max
         self._records = records
         self._kept = bytearray()
-        self._skip = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Takes the next bytes; returns the texts that are whole now.
 
-        With records, a line whose newline is the last byte is held back, since a NUL may follow:
-        ``settle`` releases it.
+        With records, a line whose newline is the last byte is held back, since a NUL may follow,
+        and so is what may be the start of a record: ``settle`` releases both.
         """
         self._kept += data
         return self._texts(settled=False)
 
     def settle(self) -> list[bytes]:
-        """No more has arrived for now: returns the line that was held back, if there is one."""
+        """No more has arrived for now: returns the texts that were held back."""
         return self._texts(settled=True)
 
     def finish(self) -> list[bytes]:
@@ -80,38 +81,43 @@ class Splitter:
         if self._kept:
             texts.append(self._cut(len(self._kept)))
         self._kept.clear()
-        self._skip = 0
         return texts
 
     def _texts(self, *, settled: bool) -> list[bytes]:
         texts = []
-        while self._skip_rest() and (ends := self._find_end(settled)):
-            end, self._skip = ends
+        while self._kept and (ends := self._find_end(settled)):
+            end, rest = ends
             texts.append(self._cut(end))
-        if b"\n" not in self._kept:
+            del self._kept[:rest]
+        if b"\n" not in self._kept and not (self._records and b"\0" in self._kept):
             del self._kept[self._text_bytes_max + 1 :]
         return texts
-
-    def _skip_rest(self) -> bool:
-        """Drops what belongs to the text before; False where there is nothing behind it yet."""
-        dropped = min(self._skip, len(self._kept))
-        del self._kept[:dropped]
-        self._skip -= dropped
-        return bool(self._kept)
 
     def _find_end(self, settled: bool) -> tuple[int, int] | None:
         """Where the text at the start ends and where the next one starts."""
         newline = self._kept.find(b"\n")
-        if not self._records:
-            return (newline, newline + 1) if newline >= 0 else None
-        end = self._kept.find(b"\0", 0, newline if newline >= 0 else len(self._kept))
-        if end >= 0:
-            return end, max(end + 1, RECORD_BYTES)
-        if newline < 0 or (newline + 1 == len(self._kept) and not settled):
-            return None
-        if self._kept[newline + 1 : newline + 2] == b"\0":
-            return newline, max(newline + 2, RECORD_BYTES)
-        return newline, newline + 1
+        if self._records:
+            nul = self._kept.find(b"\0", 0, newline + 2 if newline >= 0 else len(self._kept))
+            if nul >= 0:
+                return self._find_nul_end(newline, nul, settled)
+            if newline + 1 == len(self._kept) and not settled:
+                return None
+        return (newline, newline + 1) if newline >= 0 else None
+
+    def _find_nul_end(self, newline: int, nul: int, settled: bool) -> tuple[int, int] | None:
+        """As _find_end, where a NUL ends the text, or is right behind its newline."""
+        end = newline if 0 <= newline < nul else nul
+        if not self._may_be_record(nul):
+            return end, nul + 1
+        if len(self._kept) >= RECORD_BYTES:
+            return end, RECORD_BYTES
+        return (end, nul + 1) if settled else None
+
+    def _may_be_record(self, nul: int) -> bool:
+        """Whether the NUL ends the text of a record, by what has come of it."""
+        if nul >= RECORD_BYTES - 1:
+            return nul == RECORD_BYTES - 1
+        return self._kept[nul - 1 : nul] == b"\n" or not any(self._kept[nul:RECORD_BYTES])
 
     def _cut(self, end: int) -> bytes:
         return bytes(self._kept[: min(end, self._text_bytes_max + 1)])

@@ -63,6 +63,37 @@ def test_lines_and_records_settled_after_each_write(pieces, texts):
     assert found == texts
 
 
+NULS = [
+    pytest.param([b"one\0two\nthree\nfour\n"], [b"one", b"two", b"three", b"four"], id="line"),
+    pytest.param([b"a\0b\0c\0", b"later\n"], [b"a", b"b", b"c", b"later"], id="print0"),
+    pytest.param([b"".join(b"./%d\0" % n for n in range(999))], [b"./%d" % n for n in range(999)],
+                 id="much of print0"),
+    pytest.param([b"h\0i\0\n\0", b"later\n"], [b"h", b"i", b"", b"later"], id="UTF-16"),
+    pytest.param([b"one\n\0", b"two\n" * 999], [b"one", *[b"two"] * 999], id="behind a newline"),
+    pytest.param([b"four".ljust(RECORD_BYTES, b"\0"), b"x\n"], [b"four", b"x"], id="zeroed record"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pieces", "texts"), NULS)
+def test_a_nul_that_begins_no_record_swallows_nothing(pieces, texts):
+    splitter = Splitter(records=True)
+    found = []
+    for piece in pieces:
+        found += splitter.feed(piece) + splitter.settle()
+    assert found + splitter.finish() == texts
+
+
+def test_a_nul_that_begins_no_record_swallows_nothing_of_other_writers(reading):
+    texts = reading.texts
+    with open(reading.path, "wb", buffering=0) as stays:
+        stays.write(b"a\0b\0c\0")
+        wait_until(lambda: texts == [b"a", b"b", b"c"], "all are read")
+        for word in (b"one", b"two"):
+            stays.write(word + b"\n")
+            wait_until(lambda word=word: texts[-1] == word, "the line is read")
+    assert texts == [b"a", b"b", b"c", b"one", b"two"]
+
+
 def test_without_records_a_nul_is_text():
     splitter = Splitter()
     assert splitter.feed(b"a\0b\n\0c\nd") == [b"a\0b", b"\0c"]
@@ -73,8 +104,8 @@ def test_a_writer_that_leaves_ends_its_text_and_its_record():
     splitter = Splitter(records=True)
     assert splitter.feed(b"cut off") == []
     assert splitter.finish() == [b"cut off"]
-    assert splitter.feed(b"half a record\0") == [b"half a record"]
-    assert splitter.finish() == []
+    assert splitter.feed(b"half a record\0") == []
+    assert splitter.finish() == [b"half a record"]
     assert splitter.feed(b"anew\n") + splitter.settle() == [b"anew"]
 
 
@@ -134,11 +165,11 @@ def shell(script, path):
 
 
 def test_writers_come_and_go(reading):
-    for number in range(20):
-        shell(f"echo line {number} >$1", reading.path)
-        shell(f"printf 'unfinished {number}' >$1", reading.path)
     wanted = [b"%b %d" % (w, n) for n in range(20) for w in (b"line", b"unfinished")]
-    wait_until(lambda: len(reading.texts) >= 40, "all texts come")
+    for count, text in enumerate(wanted, 1):
+        shell(f"printf '{text.decode()}{'' if b'un' in text else chr(92) + 'n'}' >$1", reading.path)
+        # Else the next writer may come before the reader has seen that this one has left.
+        wait_until(lambda count=count: len(reading.texts) == count, "the text comes")
     assert reading.texts == wanted
 
 

@@ -1,4 +1,8 @@
-"""What telnet puts between the lines: commands (RFC 854), and what it waits for."""
+"""What telnet puts between the lines: commands (RFC 854), and what it waits for.
+
+The answer to a command goes out with the line that it precedes: a server of lines hears a line when
+it ends. So after Ctrl-C telnet shows what others say from the next Enter on; nothing is lost.
+"""
 
 import re
 

@@ -7,6 +7,7 @@ until ``arguments`` knows a value for it.
 """
 
 import ast
+import asyncio  # noqa: F401 - what a call would import takes long, and an alarm ends it
 import contextlib
 import faulthandler
 import importlib
@@ -20,7 +21,7 @@ import tempfile
 from array import array
 from pathlib import Path
 
-import numpy  # noqa: F401 - else the first call that needs it takes long
+import numpy  # noqa: F401
 
 import fastsock
 from fastsock import fifo, posix, rpc
@@ -34,7 +35,9 @@ LONG = {
 }
 """Times in which waiting is right."""
 HERE = ("127.0.0.1", 0)
-ALARM_SECONDS = 0.02
+WAIT_SECONDS = 0.02
+"""Whether a wait is right is not asked: so long is enough."""
+ENDLESS_SECONDS = 5.0
 SECONDS_MAX = 50
 NUMBER = re.compile(r"\b(int|float)\b")
 CONTAINER = re.compile(r"\b(tuple|list|dict|set|Callable|Mapping|Iterable|Iterator|Sequence)\[.*\]")
@@ -219,12 +222,14 @@ def used(result):
 
 def fault(function, given, kind, value):
     """What is wrong with how a call takes a value; None if it is right."""
-    signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS, ALARM_SECONDS)
+    may_wait = kind in ("float", "float | None") and repr(value) in LONG
+    limit = WAIT_SECONDS if may_wait else ENDLESS_SECONDS
+    signal.setitimer(signal.ITIMER_REAL, limit, limit)
     try:
         used(function(**given))
         return None
     except Waited:
-        return None if kind in ("float", "float | None") and repr(value) in LONG else "it waits"
+        return None if may_wait else "it waits"
     except (ValueError, TypeError) as error:
         told = str(error)
         return None if IN_WORDS.search(told) and " C " not in told else repr(error)
