@@ -3,7 +3,9 @@
 import ast
 import importlib
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -189,3 +191,20 @@ def test_every_extension_module_is_named_as_portable_or_not():
     for prefix in setup().LINUX_ONLY:
         assert any(re.match(prefix.replace("/", r"\."), name) for name in names), prefix
     assert sys.platform != "linux" or len(setup().sources()) == len([*ROOT.rglob("*.pyx")])
+
+
+def test_the_c_of_clients_is_plain_posix():
+    """It compiles without what only Linux and GNU have; nobody has tried it on another system."""
+    linked = setup().LINKED
+    elsewhere = linked.keys() - set(not_built().split(","))
+    portable = {file for name in elsewhere for file in linked[name]}
+    compiler = os.environ.get("CC", "cc").split()
+    flags = ("-std=c11", "-DFS_PLAIN_POSIX", "-D_DEFAULT_SOURCE", "-Wall", "-Wextra", "-Werror")
+    for file in sorted(portable):
+        command = [*compiler, *flags, "-Icsrc", "-M", file]
+        done = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=True)
+        used = re.findall(r"(sys/epoll|sys/eventfd|sys/timerfd|linux/futex|netpacket)", done.stdout)
+        assert used == [], file
+        command = [*compiler, *flags, "-Icsrc", "-fsyntax-only", file]
+        done = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True)
+        assert done.stderr == ""

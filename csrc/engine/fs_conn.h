@@ -17,6 +17,7 @@
 #include "engine/fs_inbox.h"
 #include "engine/fs_pace.h"
 #include "io/fs_sys.h"
+#include "io/fs_sys_linux.h"
 #include "io/fs_timer.h"
 
 typedef enum fs_state {

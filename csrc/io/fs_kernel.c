@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io/fs_sys.h"
+#include "io/fs_sys_linux.h"
 
 static int try_epoll(void) {
   int fd = epoll_create1(EPOLL_CLOEXEC);

@@ -22,6 +22,7 @@
 
 #include "io/fs_poll.h"
 #include "io/fs_sys.h"
+#include "io/fs_sys_linux.h"
 
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441 /* on every architecture but alpha */

@@ -1,15 +1,12 @@
 #include "io/fs_sys.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "io/fs_portable.h"
 
 #define RETRY(call)                          \
   ({                                         \
@@ -21,7 +18,7 @@
   })
 
 static int stream_socket(int family) {
-  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int fd = fs_portable_socket(family);
   return fd < 0 ? -errno : fd;
 }
 
@@ -48,7 +45,7 @@ fail:
 
 int fs_sys_accept(int listen_fd, fs_addr *peer) {
   peer->len = sizeof *peer - offsetof(fs_addr, any);
-  int fd = RETRY(accept4(listen_fd, &peer->any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  int fd = RETRY(fs_portable_accept(listen_fd, &peer->any, &peer->len));
   if (fd >= 0) set_nodelay(fd, peer->any.sa_family);
   return fd;
 }
@@ -119,56 +116,10 @@ int fs_sys_reset_on_close(int fd) {
 
 void fs_sys_close(int fd) { (void)close(fd); }
 
-int fs_sys_eventfd(void) {
-  int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  return fd < 0 ? -errno : fd;
-}
-
-void fs_sys_notify(int eventfd) {
-  uint64_t one = 1;
-  /* The only failure, EAGAIN, means that the counter is far from zero: what notify is for. */
-  (void)!RETRY(write(eventfd, &one, sizeof one));
-}
-
-void fs_sys_clear(int eventfd) {
-  uint64_t count;
-  (void)!RETRY(read(eventfd, &count, sizeof count));
-}
-
-int fs_sys_timerfd(void) {
-  int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-  return fd < 0 ? -errno : fd;
-}
-
-void fs_sys_timer_set(int timerfd, uint64_t deadline_ns) {
-  struct itimerspec spec = {.it_value = {.tv_sec = (time_t)(deadline_ns / 1000000000),
-                                         .tv_nsec = deadline_ns % 1000000000}};
-  int result = timerfd_settime(timerfd, TFD_TIMER_ABSTIME, &spec, NULL);
-  FS_ASSERT(result == 0);
-}
-
 int fs_sys_poll(int fd, short events, int64_t timeout_ns) {
   struct pollfd one = {.fd = fd, .events = events};
-  struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
-  int result = ppoll(&one, 1, timeout_ns < 0 ? NULL : &timeout, NULL);
+  int result = fs_portable_poll(&one, timeout_ns);
   return result < 0 ? -errno : result;
-}
-
-/* Unlike a condition variable, a futex hears signals. */
-int fs_sys_await(atomic_uint *told, uint64_t deadline_ns) {
-  struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / 1000000000),
-                              .tv_nsec = (long)(deadline_ns % 1000000000)};
-  while (atomic_exchange(told, 0) == 0) {
-    long result =
-        syscall(SYS_futex, told, FUTEX_WAIT_BITSET_PRIVATE, 0,
-                deadline_ns == UINT64_MAX ? NULL : &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
-    if (result < 0 && errno != EAGAIN) return -errno;
-  }
-  return 0;
-}
-
-void fs_sys_rouse(atomic_uint *told) {
-  (void)syscall(SYS_futex, told, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 uint64_t fs_sys_now_ns(void) {

@@ -12,7 +12,6 @@
 #define FS_SYS_H
 
 #include <netinet/in.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -69,25 +68,9 @@ int fs_sys_reset_on_close(int fd);
 /* Closes fd. Never retried: on Linux the descriptor is gone whatever close(2) returns. */
 void fs_sys_close(int fd);
 
-/* A counter that poll sees as readable while it is not zero: notify adds, clear zeroes. */
-int fs_sys_eventfd(void);
-void fs_sys_notify(int eventfd);
-void fs_sys_clear(int eventfd);
-
-/* A timer that poll sees as readable from deadline_ns (CLOCK_MONOTONIC) on; 0 disarms it. */
-int fs_sys_timerfd(void);
-void fs_sys_timer_set(int timerfd, uint64_t deadline_ns);
-
 /* Waits until fd has one of events (POLLIN, POLLOUT) or timeout_ns (-1: for ever) has passed.
  * 1 ready, 0 timeout, -EINTR on a signal. */
 int fs_sys_poll(int fd, short events, int64_t timeout_ns);
-
-/* Sleeps until *told is not 0, and makes it 0: 0. -ETIMEDOUT at deadline_ns (CLOCK_MONOTONIC;
- * UINT64_MAX: never), -EINTR on a signal. Needs no descriptor. */
-int fs_sys_await(atomic_uint *told, uint64_t deadline_ns);
-
-/* Wakes who sleeps on told, which the caller has set. */
-void fs_sys_rouse(atomic_uint *told);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t fs_sys_now_ns(void);

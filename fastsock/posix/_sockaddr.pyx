@@ -23,7 +23,7 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *number)
     const char *inet_ntop(int family, const void *number, char *text, socklen_t size)
 
-cdef extern from "<netpacket/packet.h>" nogil:
+cdef extern from "io/fs_portable.h" nogil:
     """
     #include <stddef.h>
     #include <sys/un.h>

@@ -10,6 +10,7 @@
 #include "fault.h"
 #include "io/fs_poll.h"
 #include "io/fs_sys.h"
+#include "io/fs_sys_linux.h"
 
 enum { SECOND_NS = 1000000000 };
 

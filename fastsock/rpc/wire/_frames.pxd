@@ -5,7 +5,7 @@ from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
-cdef extern from "<endian.h>" nogil:
+cdef extern from "io/fs_portable.h" nogil:
     uint16_t htobe16(uint16_t number)
     uint64_t htobe64(uint64_t number)
     uint64_t be64toh(uint64_t number)
