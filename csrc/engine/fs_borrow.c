@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-/* ---- Flushing ---- */
+/* ---- Turns ---- */
 
 /* One flush after the other until the kernels take nothing more, or a driver wants the turn. */
 static void flush_until_taken(fs_reactor *r) {
@@ -18,25 +18,6 @@ static bool try_turn(fs_reactor *r) {
   if (atomic_load(&r->turn_wanted) || pthread_mutex_trylock(&r->turn) != 0) return false;
   r->now_ns = fs_sys_now_ns();
   return true;
-}
-
-void fs_reactor_flush(fs_reactor *r) {
-  atomic_store(&r->flush_wanted, true);
-  while (try_turn(r)) {
-    if (r->poll.fd >= 0 && r->blocked_count) (void)fs_reactor_poll(r, 0);
-    flush_until_taken(r);
-    /* Who asked between the flush and the end of the turn found it taken. */
-    if (!fs_reactor_end_turn(r)) return;
-  }
-  /* Who is in a turn flushes, and is woken if it sleeps. */
-  fs_reactor_wake(r);
-}
-
-void fs_reactor_catch_up(fs_reactor *r) {
-  while (atomic_load(&r->flush_wanted) && try_turn(r)) {
-    fs_flush_all(r);
-    (void)fs_reactor_end_turn(r);
-  }
 }
 
 /* ---- Waiting ---- */
@@ -74,7 +55,7 @@ static int poll_asleep(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns
   return result;
 }
 
-/* Has the turn until the waiter's condition holds. FS_EBUSY: a driver wants the turn. */
+/* Has the turn until the waiter's condition holds. FS_EBUSY: it is to be a driver's. */
 static int drive_until(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
   int result = r->poll.fd < 0 ? 0 : fs_reactor_poll(r, 0);
   while (result >= 0) {
@@ -82,10 +63,19 @@ static int drive_until(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns
     serve_waiters(r);
     if (fs_reactor_met(r, waiter)) return 0;
     if (r->now_ns >= until_ns) return -ETIMEDOUT;
-    if (atomic_load(&r->turn_wanted)) return FS_EBUSY;
+    if (fs_reactor_is_drivers(r)) return FS_EBUSY;
     result = r->poll.fd < 0 ? 0 : poll_asleep(r, waiter, until_ns);
   }
   return result;
+}
+
+/* Sleeps until told. An event loop that is not there to drive, perhaps because this is its thread,
+ * is waited for no longer than FS_EMBEDDED_NS. */
+static int await_told(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
+  uint64_t look_ns = UINT64_MAX;
+  if (atomic_load(&r->embedded)) look_ns = fs_sys_now_ns() + FS_EMBEDDED_NS;
+  int result = fs_sys_await(&waiter->told, fs_min(look_ns, until_ns));
+  return result == -ETIMEDOUT && look_ns < until_ns ? 0 : result;
 }
 
 /* Drives while nobody else does. */
@@ -97,19 +87,55 @@ static int wait_on_list(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
       result = drive_until(r, waiter, until_ns);
       (void)fs_reactor_end_turn(r);
     }
-    if (result == FS_EBUSY) result = fs_sys_await(&waiter->told, until_ns);
+    if (result == FS_EBUSY) result = await_told(r, waiter, until_ns);
     if (result == -ETIMEDOUT && fs_reactor_met(r, waiter)) return 0;
     if (result < 0) return result;
   }
 }
 
-int fs_borrow_until(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
-  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+static int borrow_until(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   fs_wait_enter(r, waiter);
   /* Who sleeps in a turn is to see the waiter. */
   fs_reactor_wake(r);
   int result = wait_on_list(r, waiter, until_ns);
   fs_wait_leave(r, waiter);
+  return result;
+}
+
+/* ---- For others ---- */
+
+/* Until somebody flushes, which may be this thread: no longer than a flush or two. */
+static void await_flush(fs_reactor *r) {
+  fs_waiter waiter;
+  fs_reactor_prepare(r, &waiter, FS_WAIT_FLUSH);
+  while (borrow_until(r, &waiter, UINT64_MAX) == -EINTR) continue;
+}
+
+void fs_reactor_flush(fs_reactor *r) {
+  atomic_store(&r->flush_wanted, true);
+  while (try_turn(r)) {
+    if (r->poll.fd >= 0 && r->blocked_count) (void)fs_reactor_poll(r, 0);
+    flush_until_taken(r);
+    /* Who asked between the flush and the end of the turn found it taken. */
+    if (!fs_reactor_end_turn(r)) return;
+  }
+  /* Who is in a turn flushes, and is woken if it sleeps; but who leaves does not look again. */
+  fs_reactor_wake(r);
+  if (atomic_load(&r->leaving)) await_flush(r);
+}
+
+void fs_reactor_catch_up(fs_reactor *r) {
+  if (!atomic_load(&r->flush_wanted) || !try_turn(r)) return;
+  /* Before the flush: who asks and does not see it, asked before the flush. */
+  atomic_fetch_add(&r->leaving, 1);
+  fs_flush_all(r);
+  (void)fs_reactor_end_turn(r);
+  atomic_fetch_sub(&r->leaving, 1);
+}
+
+int fs_borrow_until(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
+  uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
+  int result = borrow_until(r, waiter, until_ns);
   /* Who asked in our turn, behind its last flush, relies on us. */
   if (atomic_load(&r->flush_wanted)) fs_reactor_flush(r);
   return result;

@@ -24,8 +24,17 @@
  *                  the others, since it may have been the one that was to take the turn.
  *   a driver       raises turn_wanted before it waits for the turn. While that is raised nobody
  *                  borrows, and who has borrowed gives back.
+ *   who leaves     (fs_reactor_catch_up: a driver with events, whose handlers have still to run)
+ *                  raises leaving, flushes once, gives the turn back and lowers it. It looks at
+ *                  flush_wanted no more: who asks for a flush and sees leaving raised waits until
+ *                  flush_wanted is lowered, as any waiter does. So publishers cannot keep a driver
+ *                  from its events.
+ *   an event loop  that watches the descriptor sleeps outside all turns (asleep is stored at the
+ *                  end of each). Who waits polls the same descriptor, and may take the readiness
+ *                  that was to wake the loop: with a driver's work in its lists it gives the turn
+ *                  back, which writes to wake_fd, and leaves the turn to the loop for a while.
  *
- * So one of two always sees the other.
+ * So one of two always sees the other. tests/c/steps runs this code in every order of its steps.
  */
 #ifndef FS_BORROW_H
 #define FS_BORROW_H

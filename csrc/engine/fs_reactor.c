@@ -145,12 +145,17 @@ bool fs_reactor_asked(const fs_reactor *r) {
          atomic_load(&r->turn_wanted);
 }
 
+static bool has_news(const fs_reactor *r) {
+  const fs_list *news[] = {&r->ready, &r->untold, &r->dead};
+  for (size_t i = 0; i < sizeof news / sizeof *news; i++)
+    if (!fs_list_empty(news[i])) return true;
+  return fs_reactor_can_accept(r);
+}
+
 /* Whether a turn would find something to do without waiting. */
 static bool has_work(const fs_reactor *r) {
-  const fs_list *work[] = {&r->ready, &r->pending, &r->untold, &r->dead};
-  for (size_t i = 0; i < sizeof work / sizeof *work; i++)
-    if (!fs_list_empty(work[i])) return true;
-  if (fs_reactor_can_accept(r) || r->now_ns >= fs_reactor_due_ns(r)) return true;
+  if (!fs_list_empty(&r->pending) || has_news(r)) return true;
+  if (r->now_ns >= fs_reactor_due_ns(r)) return true;
   return fs_reactor_asked(r) || fs_reactor_must_close(r);
 }
 
@@ -255,6 +260,11 @@ void fs_reactor_begin_closing(fs_reactor *r) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
     if (conn->state == FS_OPEN) fs_close_begin(r, conn, FS_REASON_SERVER);
   }
+}
+
+bool fs_reactor_is_drivers(const fs_reactor *r) {
+  if (atomic_load(&r->turn_wanted)) return true;
+  return atomic_load(&r->embedded) && has_news(r);
 }
 
 /* Another event loop sleeps for us: it must be woken by publishers, deadlines and what is left. */
@@ -371,9 +381,10 @@ int fs_reactor_drive(fs_reactor *r, int64_t timeout_ns) {
 
 bool fs_reactor_end_turn(fs_reactor *r) {
   prepare_embedded(r);
+  bool offered = !fs_reactor_is_drivers(r);
   pthread_mutex_unlock(&r->turn);
   /* After the unlocking, since one of them may take the turn. */
-  fs_wait_tell(r, !atomic_load(&r->turn_wanted));
+  fs_wait_tell(r, offered);
   return atomic_load(&r->flush_wanted);
 }
 

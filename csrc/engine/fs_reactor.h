@@ -32,6 +32,7 @@ enum {
   FS_FLUSH_NS = 2000000,        /* a flush goes on so long, then it is for others */
   FS_FLUSH_VISITS = 8,          /* connections flushed between two looks at the clock */
   FS_DRIVE_NS = 50000000,       /* turns without events in a row, then signal handlers may run */
+  FS_EMBEDDED_NS = 10000000,    /* who waits leaves the turn so long to an event loop with work */
   FS_ACCEPT_MAX = 256,          /* callers accepted in one turn */
   FS_IOV_MAX = 64,
   FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */
@@ -84,6 +85,7 @@ typedef enum fs_wait_kind {
   FS_WAIT_DRAIN,
   FS_WAIT_COUNT,
   FS_WAIT_CLOSED,
+  FS_WAIT_FLUSH,
   FS_WAIT_KINDS
 } fs_wait_kind;
 
@@ -147,6 +149,7 @@ typedef struct fs_reactor {
   /* Asked for by any thread, looked after as fs_borrow.h says. */
   atomic_uint turn_wanted;  /* drivers that wait for a borrowed turn to end */
   atomic_bool flush_wanted; /* somebody asked for a flush while a turn was under way */
+  atomic_uint leaving;      /* turns that flush once more and then look at nothing */
   atomic_bool asleep;       /* who asks for something has to write to wake_fd */
   atomic_bool lone;         /* the last turn had one event, a message not answered yet */
   atomic_bool report;       /* make events of messages, too */
@@ -180,7 +183,9 @@ int fs_reactor_drive(fs_reactor *reactor, int64_t timeout_ns);
  * nothing. Whether somebody asked for a flush: then call fs_reactor_catch_up. */
 bool fs_reactor_consumed(fs_reactor *reactor);
 
-/* Flushes for FS_FLUSH_NS at most, if a flush is wanted and nobody else has the turn. */
+/* Flushes once, for FS_FLUSH_NS at most, if a flush is wanted and nobody else has the turn. Those
+ * that ask for a flush meanwhile see to it themselves: so they cannot keep the caller from what it
+ * is about to do. */
 void fs_reactor_catch_up(fs_reactor *reactor);
 
 /* ---- Any thread ---- */
@@ -299,6 +304,11 @@ uint64_t fs_reactor_due_ns(const fs_reactor *reactor);
 
 /* Whether any thread has asked for something that a turn of any kind looks after. */
 bool fs_reactor_asked(const fs_reactor *reactor);
+
+/* Whether the next turn is to be a driver's: one waits for it; or another event loop sleeps for the
+ * driver, and there is something to read, to report or to accept, of which the loop may not hear if
+ * somebody else polls. */
+bool fs_reactor_is_drivers(const fs_reactor *reactor);
 
 /* Whether somebody waits in the backlog who can be accepted now. */
 bool fs_reactor_can_accept(const fs_reactor *reactor);

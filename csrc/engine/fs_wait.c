@@ -66,6 +66,8 @@ static bool met(fs_reactor *r, const fs_waiter *waiter) {
       return r->open_count >= waiter->count || r->closing;
     case FS_WAIT_CLOSED:
       return r->closing && r->listen_fd < 0 && fs_list_empty(&r->conns.all);
+    case FS_WAIT_FLUSH:
+      return !atomic_load(&r->flush_wanted);
     case FS_WAIT_KINDS:
       break;
   }

@@ -553,6 +553,45 @@ static void a_flush_behind_the_flush_of_a_turn(void) {
   client_close(&client);
 }
 
+static struct {
+  struct rig *rig;
+  int asked;
+} busy;
+
+/* In the middle of each flush somebody publishes, and asks for another one. */
+static size_t ask_again(int fd, size_t len) {
+  (void)fd;
+  busy.asked++;
+  rig_publish(busy.rig, "more", 0);
+  atomic_store(&busy.rig->reactor->flush_wanted, true);
+  return len;
+}
+
+/* Who has events flushes once more for others, however often they ask. */
+static void a_driver_goes_on_to_its_events(void) {
+  struct rig rig = {0};
+  struct client client;
+  fs_config config = hasty_config();
+  rig_open(&rig, &config, AF_UNIX);
+  rig_join(&rig, &client);
+  client_say(&client, "hello\n");
+  CHECK_INT(fs_reactor_turn(rig.reactor, RIG_WAIT_NS), 1);
+  rig_publish(&rig, "first", 0);
+  fs_reactor_flush(rig.reactor);
+  CHECK(fs_reactor_consumed(rig.reactor));
+  busy.rig = &rig;
+  fault_send_limit = ask_again;
+  fault_on();
+  fs_reactor_catch_up(rig.reactor);
+  fault_off();
+  fault_send_limit = NULL;
+  CHECK_INT(busy.asked, 1);
+  fs_reactor_flush(rig.reactor);
+  RIG_AWAIT(pulled(&client, strlen("first\nmore\n")));
+  rig_close(&rig);
+  client_close(&client);
+}
+
 /* ---- A wake-up that comes late ---- */
 
 static struct {
@@ -609,4 +648,4 @@ CHECK_UNIT(TEST(no_wake_up_is_lost), TEST(publishers_keep_their_order), TEST(wai
            TEST(waiting_as_the_driver_costs_nothing), TEST(closing_ends_a_wait_for_the_driver),
            TEST(closing_ends_a_wait_of_the_driver), TEST(a_waiting_publisher_lets_others_be_served),
            TEST(a_waiting_publisher_lets_the_driver_turn), TEST(a_flush_behind_the_flush_of_a_turn),
-           TEST(a_late_wake_up_writes_nowhere))
+           TEST(a_driver_goes_on_to_its_events), TEST(a_late_wake_up_writes_nowhere))
