@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs_log.h"
-#include "fs_reactor.h"
+#include "log/fs_log.h"
+#include "engine/fs_reactor.h"
 
 enum { LISTEN_FD = 1000, WAKE_FD, TIMER_FD, POLL_FD, FIRST_FD = 2000 };
 

@@ -8,7 +8,7 @@
 #ifndef KERNEL_H
 #define KERNEL_H
 
-#include "fs_base.h"
+#include "base/fs_base.h"
 #include "steps.h"
 
 enum { KERNEL_PEERS_MAX = 4 };

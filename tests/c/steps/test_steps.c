@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "fs_borrow.h"
+#include "engine/fs_borrow.h"
 #include "kernel.h"
 
 enum { PREEMPTIONS_MAX = STEPS_PREEMPTIONS }; /* orders grow with the power of it */
