@@ -54,7 +54,11 @@ bool kernel_has_news(void) {
 
 /* ---- fs_poll.h ---- */
 
+void fs_poll_clear(fs_poll *poll) { poll->fd = poll->timer_fd = -1; }
+
 int fs_poll_init(fs_poll *poll) { return poll->fd = POLL_FD; }
+
+void fs_poll_fini(fs_poll *poll) { poll->fd = -1; }
 
 int fs_poll_add(fs_poll *poll, int fd, uint64_t tag) {
   (void)poll;
