@@ -144,6 +144,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint64_t busy_poll_ns
         size_t first_bytes_max
         uint32_t turn_messages_max
+        uint64_t turn_ns
         uint32_t connections_max
         int backlog
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import struct
 import threading
+import time
 
 import pytest
 import rpc_raw as raw
@@ -295,6 +296,37 @@ def test_a_flood_of_frames_leaves_others_their_turn(start):
         quiet.result(1)
         loud.result(1000)
     assert order.index("quiet") <= 200
+
+
+def test_a_flood_of_long_calls_leaves_others_their_turn(start):
+    """The longer they take, the fewer of them are handled before another client's."""
+    order: list[str] = []
+
+    class Notes(rpc.Service):
+        def __init__(self):
+            self.met, self.gate = threading.Event(), threading.Event()
+
+        @rpc.method(inline=True)
+        def note(self, name: str) -> int:
+            until = time.monotonic() + 0.0005
+            while time.monotonic() < until:
+                pass
+            order.append(name)
+            if len(order) == 70:  # In the second turn.
+                self.met.set()
+                self.gate.wait(WAIT)
+            return 1
+
+    notes = Notes()
+    server = start(notes)
+    with RawClient(server.address) as loud, RawClient(server.address) as quiet:
+        loud.say(*(loud.call_frame(number, "note", "loud") for number in range(1, 141)))
+        assert notes.met.wait(WAIT)
+        quiet.call(1, "note", "quiet")
+        notes.gate.set()
+        quiet.result(1)
+        loud.result(140)
+    assert order.index("quiet") <= 80
 
 
 # ---- Threads that cannot be had, and methods that go too far ----

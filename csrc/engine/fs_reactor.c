@@ -49,6 +49,7 @@ static void init_fields(fs_reactor *r, const fs_config *config) {
   fs_poll_clear(&r->poll);
   r->wake_fd = r->timer_fd = r->listen_fd = -1;
   r->deadline_ns = UINT64_MAX;
+  r->turn_share = config->turn_messages_max ? config->turn_messages_max : FS_EVENTS_MAX;
   fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,    &r->stalled,
                       &r->pending, &r->untold, &r->dead,    &r->reported, &r->holding};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) fs_list_init(lists[i]);
@@ -308,6 +309,7 @@ static int turn(fs_reactor *r, int64_t timeout_ns) {
   /* What the handlers of the last turn have sent and closed comes first: an answer waits for no
    * look at the descriptors, and then nothing keeps us from sleeping. */
   r->now_ns = fs_sys_now_ns();
+  if (r->cut_short) fs_receive_share(r);
   fs_flush_all(r);
   report_untold(r);
   report_dead(r);

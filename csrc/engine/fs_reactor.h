@@ -6,8 +6,9 @@
  * Threading: whoever holds the turn lock is the reactor; there is one at a time. The functions
  *            under "Any thread" take the short lock instead and may be called at any time.
  * Limits:    those of fs_config; beside them, per turn, FS_EVENTS_MAX events, FS_ARENA_BYTES read,
- *            FS_READ_BYTES (or FS_RELAY_BYTES) read, config.turn_messages_max messages reported and
- *            config.flush_bytes sent per connection, so that no peer can keep the others waiting.
+ *            FS_READ_BYTES (or FS_RELAY_BYTES) read, config.turn_messages_max messages reported
+ * (fewer if they take longer than config.turn_ns) and config.flush_bytes sent per connection, so
+ * that no peer can keep the others waiting.
  *
  * Two locks, always taken in this order: turn (long: held while waiting and while sending), then
  * lock (short: never held over a system call that can take long). Everything in this struct says
@@ -56,6 +57,8 @@ typedef struct fs_config {
   uint64_t busy_poll_ns;                  /* how long to spin before sleeping */
   size_t first_bytes_max;     /* the longest message until fs_reactor_trust; 0: message_bytes_max */
   uint32_t turn_messages_max; /* events of one connection in a turn; 0: FS_EVENTS_MAX */
+  uint64_t turn_ns;           /* with turn_messages_max: about how long the events of a turn may
+                                 take the driver, if some connection has more of them */
   uint32_t connections_max;
   int backlog;
 } fs_config;
@@ -145,6 +148,10 @@ typedef struct fs_reactor {
   fs_event *events;
   uint32_t event_count;
   uint32_t turn_messages; /* of the connection that is being read, in this turn */
+  uint32_t turn_share;    /* so many each may have: as many as take config.turn_ns for all */
+  uint32_t cut_short;     /* connections that had more in the last turn */
+  uint32_t cut_events;    /* of that turn, if there were such connections */
+  uint64_t cut_ns;        /* when it had read them */
 
   /* Asked for by any thread, looked after as fs_borrow.h says. */
   atomic_uint turn_wanted;  /* drivers that wait for a borrowed turn to end */
@@ -340,6 +347,10 @@ fs_event *fs_reactor_report(fs_reactor *reactor, fs_event_kind kind, const fs_co
 /* Accepts callers, at most FS_ACCEPT_MAX; they are in untold then. */
 void fs_receive_accept(fs_reactor *reactor);
 void fs_receive_read(fs_reactor *reactor);
+
+/* After a turn that has cut some connections short: how many messages each may have in the next
+ * one, by the time that those took. */
+void fs_receive_share(fs_reactor *reactor);
 
 /* Reads what nobody is to hear, since all connections are being closed. */
 void fs_receive_discard(fs_reactor *reactor);

@@ -69,8 +69,16 @@ static size_t longest(const fs_reactor *r, const fs_conn *conn) {
 
 /* Whether this turn makes no more events of what the connection says: it is the others' turn. */
 static bool had_its_turn(const fs_reactor *r) {
-  uint32_t most = r->config.turn_messages_max;
-  return r->event_count == FS_EVENTS_MAX || (most && r->turn_messages >= most);
+  return r->event_count == FS_EVENTS_MAX || r->turn_messages >= r->turn_share;
+}
+
+void fs_receive_share(fs_reactor *r) {
+  uint32_t most = r->config.turn_messages_max, speakers = r->cut_short;
+  r->cut_short = 0;
+  if (r->config.turn_ns == 0) return;
+  uint64_t each_ns = (r->now_ns - r->cut_ns) / r->cut_events + 1;
+  uint64_t share = r->config.turn_ns / each_ns / speakers;
+  r->turn_share = (uint32_t)fs_max(1, fs_min(share, most));
 }
 
 /* 1, or 0: no room for it now, or -ENOMEM; then nothing was done. */
@@ -188,6 +196,7 @@ static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
 static void set_aside(fs_reactor *r, fs_conn *conn, bool had_room) {
   fs_list *line = had_room ? &r->served : &r->stalled;
   if (conn->paused || had_its_turn(r)) line = &r->ready;
+  if (r->turn_messages >= r->turn_share) r->cut_short++;
   fs_reactor_enlist(line, &conn->ready_link);
 }
 
@@ -269,6 +278,10 @@ void fs_receive_read(fs_reactor *r) {
       discard(r, conn);
     else
       read_one(r, conn);
+  }
+  if (r->cut_short) {
+    r->cut_events = r->event_count;
+    r->cut_ns = r->now_ns;
   }
   /* Those whose turn it was not come first the next time, before those that have more. */
   fs_list_append(&batch, &r->ready);

@@ -43,6 +43,7 @@ cdef int fill_config(fs_config *config, dict options) except -1:
     config.busy_poll_ns = options["busy_poll_us"] * 1000
     config.first_bytes_max = options.get("first_bytes_max", 0)
     config.turn_messages_max = options.get("turn_messages_max", 0)
+    config.turn_ns = options.get("turn_ns", 0)
     config.connections_max = options["connections_max"]
     config.backlog = options["backlog"]
     return 0

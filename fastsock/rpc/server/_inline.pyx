@@ -307,7 +307,7 @@ cdef class InlineCalls:
     cdef bint begin(self, SessionCore session, InlineMethod method, bytes frame, uint64_t number,
                     uint64_t remaining_us) except -1:
         """Runs a call. False, with nothing done, if it is not plain."""
-        deadline = deadline_of(remaining_us)
+        deadline = deadline_of(remaining_us) if remaining_us else None
         try:
             arguments = method.decode(body_of(frame))
         except Exception:

@@ -50,8 +50,9 @@ class Admission:
             self._begin(session, header, memoryview(frame)[wire.HEADER_BYTES :])
 
     def more(self, session: Session, number: int, frame: bytes) -> None:
-        """A CHUNK of the arguments of that call has come."""
-        self._gather(session, number, frame, wire.HEADER_BYTES)
+        """A CHUNK of the arguments of that call has come; of a refused one it is dropped."""
+        if number in session.assembling:
+            self._gather(session, number, frame, wire.HEADER_BYTES)
 
     def cancel(self, session: Session, number: int) -> None:
         """A CANCEL of that call has come."""
@@ -85,10 +86,7 @@ class Admission:
         self._gather(session, number, frame, at)
 
     def _gather(self, session: Session, number: int, frame: bytes, at: int) -> None:
-        """Adds to a body what the frame holds from there on; begins the call when it is whole.
-        Pieces of refused ones are dropped."""
-        if number not in session.assembling:
-            return
+        """Adds to a body what the frame holds from there on; begins the call when it is whole."""
         budget = self._skeleton.budget
         if not budget.take(session, len(frame) - at):
             session.drop_body(number)

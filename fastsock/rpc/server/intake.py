@@ -21,6 +21,8 @@ __all__ = ["Intake"]
 KEPT_MAX = 1024
 """Answers that are kept for one client: no ACK needs to name more."""
 
+_unpack = wire.HEADER.unpack_from
+
 
 class Intake:
     """Handles what the engines report. A connection's ``context`` is its Session once it has been
@@ -51,11 +53,11 @@ class Intake:
         if len(frame) < wire.HEADER_BYTES:
             refuse(conn, BadRequest(f"a frame of {len(frame)} bytes has no header"))
             return
-        header = wire.read_header(frame)
-        if header.kind == wire.CALL:
-            self._admission.call(session, header, frame)
+        fields = _unpack(frame)
+        if fields[0] == wire.CALL:
+            self._admission.call(session, wire.Header(*fields), frame)
         else:
-            self._control(session, header, frame)
+            self._control(session, fields, frame)
 
     def disconnected(self, conn: Connection, reason: str) -> None:
         """A connection has ended. The handler of the engine."""
@@ -88,18 +90,19 @@ class Intake:
             if self._admission.draining:
                 conn.send(wire.frame(wire.DRAIN, session.highest))
 
-    def _control(self, session: Session, header: wire.Header, frame: bytes) -> None:
-        outgoing, conn, kind, number = session.outgoing, session.conn, header.kind, header.call
+    def _control(self, session: Session, fields: tuple[int, ...], frame: bytes) -> None:
+        kind, _, _, amount, number, extra = fields
+        outgoing, conn = session.outgoing, session.conn
         if outgoing is None or conn is None:
             return
         if kind == wire.CHUNK:
             self._admission.more(session, number, frame)
         elif kind == wire.CREDIT and number == 0:
-            outgoing.credit(header.amount)
+            outgoing.credit(amount)
         elif kind == wire.CREDIT:
             call = session.running.get(number)
             if call is not None and call.context._stream is not None:
-                call.context._stream(header.amount, header.extra)
+                call.context._stream(amount, extra)
         elif kind == wire.CANCEL:
             self._admission.cancel(session, number)
         elif kind == wire.ACK:

@@ -37,6 +37,10 @@ __all__ = ["Server", "serve"]
 TURN_MESSAGES_MAX = 64
 """Frames of one client after which it is the others' turn."""
 
+TURN_NS = 500_000
+"""About how long the frames of a turn take if clients have more to say than fits in: each gets so
+many fewer than TURN_MESSAGES_MAX. An answer waits for two turns at most."""
+
 TEXT_MAX = 200
 """Characters of a signature that a hello shows."""
 
@@ -154,6 +158,7 @@ class Engine(MultiServer):
         self._options |= {
             "first_bytes_max": HELLO_BYTES_MAX,
             "turn_messages_max": TURN_MESSAGES_MAX,
+            "turn_ns": TURN_NS,
         }
         super()._bind(family, sockaddr)
 

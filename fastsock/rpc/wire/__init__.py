@@ -33,11 +33,6 @@ class Header(NamedTuple):
     extra: int
 
 
-def read_header(frame: bytes) -> Header:
-    """The header of a frame, which has one: at least HEADER_BYTES."""
-    return Header._make(HEADER.unpack_from(frame))
-
-
 CHUNK_BYTES = 1 << 16
 """The longest payload of a frame; longer bodies come in several."""
 
