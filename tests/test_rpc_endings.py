@@ -150,7 +150,8 @@ def test_a_stream_whose_time_is_over(watched, name, form):
     with pytest.raises(rpc.DeadlineExceeded), rpc.deadline(0.1):
         watched.call(name, form, 10**9)
     server, client = watched.both()
-    assert client.how == server.how == "deadline"
+    assert client.how == "deadline"
+    assert server.how in ("deadline", "cancelled"), "whichever it learns first"
     assert client.items >= 3
 
 

@@ -21,6 +21,10 @@ from fastsock.rpc.values.marshal import owned
 
 log = logging.getLogger("fastsock.rpc")
 
+SLACK_SECONDS = 0.05
+"""A client whose time is over cancels its call, which may arrive a little before the deadline here:
+that was made later, when the call had come."""
+
 
 class Refusal(Exception):
     """An error of this package, which travels under its code: unlike the same error when a method
@@ -173,7 +177,7 @@ class Answers:
 def _how(call: Running, error: BaseException | None) -> How:
     if error is None:
         return "done"
-    deadline = call.context.deadline
-    if deadline is not None and monotonic() >= deadline:
+    cancelled, deadline = isinstance(error, Cancelled), call.context.deadline
+    if deadline is not None and monotonic() >= deadline - (SLACK_SECONDS if cancelled else 0.0):
         return "deadline"
-    return "cancelled" if isinstance(error, Cancelled) else "error"
+    return "cancelled" if cancelled else "error"
