@@ -16,6 +16,7 @@ from fastsock.rpc.wire._body import Body
 SEND_SECONDS: float
 
 def deadline_now() -> float | None: ...
+def receive_from(client: Client, timeout: float) -> list[bytes]: ...
 
 class CallCore:
     body: bytes | list[memoryview]

@@ -70,6 +70,11 @@ cpdef deadline_now():
     return min(ours, theirs)
 
 
+def receive_from(ClientCore client not None, timeout):
+    """The next frames of a client; TimeoutError if nothing comes."""
+    return client.recv_some(FRAMES_MAX, timeout_ns(timeout), timeout)
+
+
 cdef class ConnectorCore
 
 

@@ -6,11 +6,14 @@ from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from fastsock.errors import ConnectionClosed, FastsockError
+from fastsock.rpc.client._calling import receive_from
 from fastsock.rpc.client.flag import Flag
 
 if TYPE_CHECKING:
+    from fastsock.client import Client
     from fastsock.rpc.client.calls import Call
     from fastsock.rpc.client.link import Link
 
@@ -22,37 +25,31 @@ class Attendant:
 
     One thread reads if nobody else does; another sends, and ends calls whose time is over, also
     while they wait for another link. Both begin with the first need, and end when the calls of a
-    dead link have gone elsewhere. ``calls`` is guarded by the link's lock.
+    dead link have gone elsewhere. While they wait they hold nothing of the stub but its client, so
+    that one that the program has dropped is not kept by them. ``calls`` is guarded by the link's
+    lock.
     """
 
-    moving = False
-
     def __init__(self, link: "Link") -> None:
-        self.event: Flag | None = None
         self.calls: dict[Call[Any], None] = {}
         self.link = link
-        self._unstarted = [Attendant._read, Attendant._write]
-        self._ended = False
         self._read_wake = Flag()
         self._write_wake = Flag()
+        self._unstarted = [(_read, self._read_wake), (_write, self._write_wake)]
+        self.ended = False
         self._looks_at = inf
         """When the sending thread looks at the time limits next. No call's is over before."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is nothing to read for."""
-        return not self.calls or self.link.dead
 
     def add(self, call: "Call[Any]") -> None:
         """From now on the call ends even if nobody waits for it. RuntimeError if no thread can be
         started for that."""
         link = self.link
         with link.lock:
-            if call.finished or self._ended:
+            if call.finished or self.ended:
                 return
             self._start()
             self.calls[call] = None
-            if call.finished:  # Who ended it may have looked here before.
+            if call.finished:  # Whoever ended it may have looked here before.
                 self.calls.pop(call, None)
                 return
             if not link.leader:
@@ -67,6 +64,13 @@ class Attendant:
         if self._unstarted:
             with self.link.lock:
                 self._start()
+
+    def _start(self) -> None:
+        while self._unstarted and not self.ended:
+            work, wake = self._unstarted[-1]
+            name = f"fastsock.rpc{work.__name__}"
+            threading.Thread(target=work, args=(ref(self), wake), name=name, daemon=True).start()
+            self._unstarted.pop()
 
     def look(self) -> None:
         """The link is dead, and what follows may be for one of its threads to do."""
@@ -88,48 +92,47 @@ class Attendant:
     def end(self) -> None:
         """The link is dead, and its calls are elsewhere: the threads end."""
         with self.link.lock:
-            self._ended = True
+            self.ended = True
             self.calls.clear()
-        self._read_wake.set()
-        self._write_wake.set()
+        self.look()
 
-    def _start(self) -> None:
-        """Starts the threads, if they have not been. The link's lock is held."""
-        while self._unstarted and not self._ended:
-            work = self._unstarted[-1]
-            name = f"fastsock.rpc{work.__name__}"
-            threading.Thread(target=work, args=(self,), name=name, daemon=True).start()
-            self._unstarted.pop()
+    # ---- For its threads ----
 
-    def _read(self) -> None:
-        while not self.link.dead:
-            self._read_wake.wait()
-            self._read_wake.clear()
-            try:
-                while not self.ready:
-                    self.link.wait(self, None)
-            except BaseException as error:
-                self._failed(error)
-
-    def _write(self) -> None:
+    def lead(self) -> "Client | None":
+        """Begins to read for all, if there is a reason and nobody does; returns what from."""
         link = self.link
-        while not self._ended:
-            self._write_wake.wait(self._expire())
-            self._write_wake.clear()
-            if link.dead:
-                link.recover_alone()
-                continue
-            try:
-                if link.send_turn(self._looks_at):
-                    self._write_wake.set()
-            except TimeoutError:
-                self._write_wake.set()
-            except (FastsockError, OSError) as error:
-                link.lose(error)
-            except BaseException as error:
-                self._failed(error)
+        with link.lock:
+            if not self.calls or link.leader or link.dead:
+                return None
+            link.leader = threading.get_ident()
+            return link.client
 
-    def _failed(self, error: BaseException) -> None:
+    def take(self, frames: list[bytes] | None) -> bool:
+        """Frames have come, or none for ``keepalive``. Returns whether to go on reading."""
+        if frames is None:
+            self.link.check_silence(self.link.settings.keepalive)
+        else:
+            self.link.silent_since = self.link.pinged_at = None
+            self.link.take(frames)
+        return bool(self.calls) and not self.link.dead
+
+    def send_turn(self) -> float | None:
+        """Sends what waits, and ends calls whose time is over; returns the seconds until there is
+        something to do again, None if that is not known."""
+        if self.link.dead:
+            self.link.recover_alone()
+            return self._expire()
+        try:
+            more = self.link.send_turn(self._looks_at)
+        except TimeoutError:
+            more = True
+        except (FastsockError, OSError) as error:
+            self.link.lose(error)
+            more = False
+        left = self._expire()
+        return 0.0 if more else left
+
+    def failed(self, error: BaseException) -> None:
         """Something that should not be: the link ends, and its calls go on elsewhere or end."""
         log.error("a thread of a stub failed; it connects again", exc_info=error)
         self.link.lose(ConnectionClosed(f"a thread of the stub failed: {error!r}", "local"))
@@ -145,3 +148,56 @@ class Attendant:
                 if until <= now:
                     call.expire()
         return None if self._looks_at == inf else max(0.0, self._looks_at - now)
+
+
+def _read(held: "ref[Attendant]", wake: Flag) -> None:
+    while (attendant := held()) is not None and not attendant.link.dead:
+        client, keepalive = attendant.lead(), attendant.link.settings.keepalive
+        del attendant
+        if client is not None:
+            _read_for_all(held, client, keepalive)
+        else:
+            wake.wait()
+            wake.clear()
+
+
+def _read_for_all(held: "ref[Attendant]", client: "Client", keepalive: float) -> None:
+    """Reads as long as there are calls to read for."""
+    lost: Exception | None = None
+    attendant: Attendant | None = None
+    try:
+        while True:
+            del attendant
+            frames: list[bytes] | None = None
+            with suppress(TimeoutError):
+                frames = receive_from(client, keepalive)
+            attendant = held()
+            if attendant is None or not attendant.take(frames):
+                return
+    except (FastsockError, OSError) as error:
+        lost = error.with_traceback(None)
+    except BaseException as error:
+        if (attendant := held()) is not None:
+            attendant.failed(error)
+    finally:
+        attendant = held()
+        if attendant is not None:
+            attendant.link.end_wait(attendant, True)
+            if lost is not None:
+                attendant.link.lose(lost)
+
+
+def _write(held: "ref[Attendant]", wake: Flag) -> None:
+    left: float | None = None
+    while True:
+        wake.wait(left)
+        wake.clear()
+        attendant = held()
+        if attendant is None or attendant.ended:
+            return
+        try:
+            left = attendant.send_turn()
+        except BaseException as error:
+            attendant.failed(error)
+            left = None
+        del attendant

@@ -5,6 +5,7 @@ import warnings
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
@@ -37,6 +38,10 @@ __all__ = ["BoundMethod", "BoundStream", "Call", "Stream"]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+awaited: "set[Call[Any]]" = set()
+"""Calls that have callbacks, or for which coroutines wait, who may be held by nothing but them."""
 
 
 class Call(CallCore, Generic[R]):
@@ -92,6 +97,7 @@ class Call(CallCore, Generic[R]):
         raises is logged. It must not wait for other calls. TypeError for a coroutine function."""
         if inspect.iscoroutinefunction(callback):
             raise TypeError(f"a done callback runs on a thread: def, not async: {callback!r}")
+        awaited.add(self)
         with self.connector.ending:
             finished = self.finished
             if not finished:
@@ -136,6 +142,7 @@ class Call(CallCore, Generic[R]):
             if self.ready:
                 return
             self.waiters = [*(self.waiters or ()), (loop, future)]
+            awaited.add(self)
         self.connector.attend(self)
         try:
             await future
@@ -156,6 +163,8 @@ class Call(CallCore, Generic[R]):
         if self.waiters is not None:
             with self.connector.ending:
                 waiters, self.waiters = self.waiters, None
+                if not self.callbacks:
+                    awaited.discard(self)
             for waiter in waiters or ():
                 self.connector.wake_later(waiter)
 
@@ -179,7 +188,8 @@ class Call(CallCore, Generic[R]):
         link = self.link
         for lock in (self.connector.ending, *(() if link is None else (link.lock,))):
             if not lock.acquire(blocking=False):  # Perhaps this very thread holds it.
-                start_new_thread(self.cancel, ())
+                with suppress(RuntimeError):  # There can be none: it ends with its link.
+                    start_new_thread(self.cancel, ())
                 return
             lock.release()
         self.cancel()

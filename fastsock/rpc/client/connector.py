@@ -7,6 +7,7 @@ session: there a call that has arrived already is joined or answered from what w
 
 import logging
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from fastsock.core.options import check_timeout
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import ConnectorCore
-from fastsock.rpc.client.calls import Call, Stream, StreamCall, lost
+from fastsock.rpc.client.calls import Call, Stream, StreamCall, awaited, lost
 from fastsock.rpc.client.errands import Errands
 from fastsock.rpc.client.link import Gone, Link
 from fastsock.rpc.client.linking import Linking
@@ -75,6 +76,18 @@ class Connector(ConnectorCore):
         self._errands = Errands("fastsock.rpc move")
         self.link = self.linking.open(None)
         _connectors.add(self)
+
+    def __del__(self) -> None:
+        if self.link is None or self.linking.closed:
+            return
+        if self.linking.drop():
+            warnings.warn(
+                f"a stub of {self.interface.name} was dropped and not closed: use it in a with"
+                " statement, or close it",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     # ---- Calls ----
 
@@ -271,6 +284,7 @@ class Connector(ConnectorCore):
 
     def run_callback(self, callback: Callable[[Any], object], call: Call[Any]) -> None:
         """Runs a callback of the user's, whose exceptions are logged."""
+        awaited.discard(call)
         try:
             callback(call)
         except BaseException:

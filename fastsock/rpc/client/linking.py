@@ -1,12 +1,15 @@
 """Which link a stub has, and how it gets another one."""
 
 import random
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from fastsock.core._lock import Lock
 from fastsock.core.address import Address
+from fastsock.errors import FastsockError
+from fastsock.rpc import wire
 from fastsock.rpc.client._calling import deadline_now
 from fastsock.rpc.client.attempts import Attempts
 from fastsock.rpc.client.flag import Flag
@@ -166,6 +169,21 @@ class Linking:
         for link in self._connector.link, *self._left:
             link.disown()
         self._left = []
+
+    def drop(self) -> bool:
+        """Closes what is open, for a stub that the program has dropped: nobody holds a lock of it,
+        or waits for one of its calls. Returns whether there was something to close."""
+        self.closed = True
+        links = [each for each in (self._connector.link, *self._left) if not each.dead]
+        for link in links:
+            link.dead = True
+            with suppress(FastsockError, OSError):  # That it cancels what runs.
+                link.client.send(wire.frame(wire.BYE), timeout=0)
+            link.client._close(0.0)
+        for link in (self._connector.link, *self._left):
+            link.attendant.ended = True
+            link.attendant.look()
+        return bool(links)
 
     def close(self) -> list[Link]:
         """Closes the links and returns those that lived; from now on there is no other one."""
