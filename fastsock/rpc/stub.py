@@ -13,6 +13,7 @@ from fastsock.rpc.context import _metadata, check_metadata
 from fastsock.rpc.interface import Interface, Service
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.service import Instance, Matchmaker
+from fastsock.rpc.values.weights import VALUES_MAX
 
 __all__ = ["close", "connect"]
 
@@ -42,6 +43,7 @@ def connect(
     metadata: Mapping[str, str] | None = None,
     interceptors: Sequence[Interceptor] = (),
     body_bytes_max: int = 1 << 26,
+    values_max: int = VALUES_MAX,
     busy_poll_us: int | None = None,
 ) -> S:
     """Connects to a server of the interface; returns a stub, an object of that type.
@@ -63,6 +65,7 @@ def connect(
     interceptors     each is called with every :class:`Call` before it goes out, and may raise, or
                      ``add_done_callback``
     body_bytes_max   the longest result, in bytes
+    values_max       the most values of a result, see :func:`serve`
     busy_poll_us     microseconds to look for an answer before sleeping; None: up to 50, as long as
                      answers do come that soon
 
@@ -83,6 +86,7 @@ def connect(
     if timeout is not None:
         check_period("timeout", timeout)
     check_count("body_bytes_max", body_bytes_max, 1 << 40)
+    check_count("values_max", values_max, 1 << 40)
     check_busy_poll(busy_poll_us)
     described = Interface.of(interface)
     settings = Settings(
@@ -92,6 +96,7 @@ def connect(
         place_timeout=place_timeout,
         keepalive=keepalive,
         body_bytes_max=body_bytes_max,
+        values_max=values_max,
         busy_poll_us=busy_poll_us,
         token=token,
         metadata=check_metadata(metadata or {}),

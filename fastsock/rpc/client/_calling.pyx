@@ -125,7 +125,7 @@ cdef class CallCore:
         body = body_of(frame)
         outcome = None
         try:
-            if flags == 0:
+            if flags == 0 and len(frame) <= HEADER_BYTES + CHUNK_BYTES:
                 outcome = self.signature.result_codec.decode_plain(body), None
         except Exception:
             pass  # decoded() says what is wrong.

@@ -219,8 +219,10 @@ class Call(CallCore, Generic[R]):
         """What a frame with a result or an error brings."""
         if kind == wire.ERROR:
             return None, error_of(body, self.signature)
+        codec, values_max = self.signature.result_codec, self.connector.settings.values_max
         try:
-            return self.signature.result_codec.decode(flags, body), None
+            codec.weigh(flags, body, values_max)
+            return codec.decode(flags, body), None
         except wire.Malformed as error:
             return None, WrongResult(f"{self.signature.name}: the result does not fit: {error}")
 

@@ -39,6 +39,8 @@ from fastsock.rpc.interface import Interface, Signature
 if TYPE_CHECKING:
     import asyncio
 
+from fastsock.rpc.values.weights import VALUES_MAX
+
 log = logging.getLogger("fastsock.rpc")
 
 MOVES_MAX = 8
@@ -59,6 +61,7 @@ class Settings:
     place_timeout: float = 10.0
     keepalive: float = 15.0
     body_bytes_max: int = 1 << 26
+    values_max: int = VALUES_MAX
     busy_poll_us: int | None = None
     token: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)

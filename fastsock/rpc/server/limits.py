@@ -19,6 +19,7 @@ class Limits:
     sessions_max: int
     calls_max: int
     body_bytes_max: int
+    values_max: int
     held_bytes_max: int
     metadata_bytes_max: int
 
@@ -28,5 +29,6 @@ class Limits:
         check_count("sessions_max", self.sessions_max, 1 << 24)
         check_count("calls_max", self.calls_max, 1 << 20)
         check_count("body_bytes_max", self.body_bytes_max, 1 << 40)
+        check_count("values_max", self.values_max, 1 << 40)
         check_count("held_bytes_max", self.held_bytes_max, 1 << 48)
         check_count("metadata_bytes_max", self.metadata_bytes_max, METADATA_BYTES_MAX)

@@ -30,6 +30,7 @@ from fastsock.rpc.server.registrar import Registrar
 from fastsock.rpc.server.session import Running, Session
 from fastsock.rpc.server.sessions import Sessions
 from fastsock.rpc.server.skeleton import Interceptor, Methods, Skeleton
+from fastsock.rpc.values.weights import VALUES_MAX
 from fastsock.server import MultiServer
 
 __all__ = ["Server", "serve"]
@@ -59,6 +60,7 @@ def serve(
     threads_max: int = 16,
     calls_max: int = 1024,
     body_bytes_max: int = 1 << 26,
+    values_max: int = VALUES_MAX,
     connections_max: int = 10_000,
     session_seconds: float = 30.0,
     sessions_max: int = 1000,
@@ -88,6 +90,9 @@ def serve(
     threads_max      threads of the pool that runs methods
     calls_max        calls of one client that run at a time; more are refused
     body_bytes_max   the longest arguments or result
+    values_max       the most values in the arguments of a call: a text counts 2 and 1 more for 64
+                     bytes, a list or a map 8 beside what is in it; docs/limits.md has the rest. A
+                     million takes some 30 ms to decode, in which no other thread runs
     connections_max  clients at a time
     session_seconds  for so long a client that lost its connection can come back to its calls
     sessions_max     clients that may be away at a time; the longest away are forgotten
@@ -120,6 +125,7 @@ def serve(
         sessions_max=sessions_max,
         calls_max=calls_max,
         body_bytes_max=body_bytes_max,
+        values_max=values_max,
         held_bytes_max=held_bytes_max,
         metadata_bytes_max=metadata_bytes_max,
     )
@@ -128,6 +134,7 @@ def serve(
         Interface.of(interface or type(service)).name,
         threads_max=threads_max,
         body_bytes_max=body_bytes_max,
+        values_max=values_max,
         tracebacks=tracebacks,
         interceptors=interceptors,
         budget=Budget(held_bytes_max),

@@ -17,6 +17,7 @@ from fastsock.rpc.server.loop import LoopThread
 from fastsock.rpc.server.pool import Pool
 from fastsock.rpc.server.session import Running
 from fastsock.rpc.server.streams import AsyncStreamRun, StreamRun, call_in
+from fastsock.rpc.values.weights import UNWEIGHED_BYTES, VALUE_BYTES
 from fastsock.rpc.wire._body import call_method
 
 Interceptor = Callable[[Context, Callable[[], Any]], Any]
@@ -36,6 +37,7 @@ class Skeleton:
         *,
         threads_max: int,
         body_bytes_max: int,
+        values_max: int,
         tracebacks: bool,
         interceptors: Sequence[Interceptor],
         budget: Budget,
@@ -44,6 +46,7 @@ class Skeleton:
         self._answers = Answers(
             service, self._ended, body_bytes_max=body_bytes_max, tracebacks=tracebacks
         )
+        self._values_max = values_max
         self._pool = Pool(threads_max)
         self._loop = LoopThread()
         self._interceptors = tuple(interceptors)
@@ -191,8 +194,11 @@ class Skeleton:
         return True
 
     def _arguments(self, call: Running) -> Any:
+        codec = call.signature.arguments_codec
         try:
-            arguments = call.signature.arguments_codec.decode(call.flags, call.arguments)
+            if len(call.arguments) > UNWEIGHED_BYTES:
+                self._weigh(call)
+            arguments = codec.decode(call.flags, call.arguments)
         except wire.Malformed as error:
             refused = WrongArguments(f"{call.signature.text}: {error}")
             raise Refusal(refused) from None
@@ -201,6 +207,17 @@ class Skeleton:
         if call.context.deadline is not None and monotonic() >= call.context.deadline:
             raise Refusal(_not_started(call, DeadlineExceeded))
         return arguments
+
+    def _weigh(self, call: Running) -> None:
+        """Counts what its arguments take when they are decoded. Raises Malformed or Refusal."""
+        codec = call.signature.arguments_codec
+        size = VALUE_BYTES * codec.weigh(call.flags, call.arguments, self._values_max)
+        if not call.held:  # It runs at once, in the thread of the server.
+            return
+        if not self.budget.take(call.session, size):
+            why = f"no room for its arguments: held_bytes_max = {self.budget.bytes_max}"
+            raise Refusal(Overloaded(f"{call.signature.name}: {why}"))
+        call.held += size
 
     def _call(self, call: Running) -> Any:
         """Calls the method, through the interceptors."""

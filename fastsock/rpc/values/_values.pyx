@@ -30,6 +30,54 @@ cdef enum:
     PLAIN_LEVELS_MAX = 1000
 
 
+def weigh(const uint8_t[::1] data not None, Py_ssize_t limit, Py_ssize_t array, Py_ssize_t map,
+          Py_ssize_t text, Py_ssize_t long_text):
+    """What MessagePack weighs, see weights.py; any number above the limit if it is more. What
+    follows a value that does not end is not counted: decoding ends there."""
+    cdef Py_ssize_t weight
+    if not data.shape[0]:
+        return 0
+    with nogil:
+        weight = weight_of(&data[0], data.shape[0], limit, Weights(array, map, text, long_text))
+    return weight
+
+
+cdef struct Weights:
+    Py_ssize_t array, map, text, long_text
+
+
+cdef Py_ssize_t weight_of(const uint8_t *data, Py_ssize_t size, Py_ssize_t limit,
+                          Weights weights) noexcept nogil:
+    cdef Py_ssize_t at = 0, begins, left = 1, weight = 0, count
+    cdef int kind
+    while left > 0 and at < size and weight <= limit:
+        begins = at
+        left -= 1
+        if data[at] < 0x80 or data[at] >= 0xE0:  # A small number.
+            at += 1
+            weight += 1
+            continue
+        count = 0
+        kind = head_of(data, size, &at, &count)
+        if at < 0:
+            break
+        if kind == SCALAR:
+            weight += weight_of_scalar(data[begins], at - begins, weights)
+        else:
+            left += count * (2 if kind == MAP else 1)
+            weight += weights.map if kind == MAP else weights.array
+    return weight
+
+
+cdef Py_ssize_t weight_of_scalar(uint8_t head, Py_ssize_t size,
+                                        Weights weights) noexcept nogil:
+    if 0xC4 <= head <= 0xC6:
+        return 2 + size // 1024
+    if is_text(head):
+        return weights.text + size // 64 + (weights.long_text if size > 32 else 0)
+    return 8 + size // 64 if 0xC7 <= head <= 0xC9 or 0xD4 <= head <= 0xD8 else 1
+
+
 cdef class Place:
     """Where a value may stand in a type, and what becomes of it there.
 
@@ -79,7 +127,7 @@ cdef Py_ssize_t walk(Walk on, Py_ssize_t at, Place place, int level) except -2:
         return end_of(on.data, at)
     if level == LEVELS_MAX:
         raise ValueError("it is nested too deep")
-    kind = head_of(on.data, &at, &count)
+    kind = head_of(&on.data[0], size, &at, &count)
     if kind == SCALAR:
         return at
     readers = place.read_items if kind == ARRAY else place.read_keys
@@ -137,10 +185,11 @@ cdef enum:
     SCALAR, ARRAY, MAP
 
 
-cdef int head_of(const uint8_t[::1] data, Py_ssize_t *at, Py_ssize_t *count) except -1:
+cdef int head_of(const uint8_t *data, Py_ssize_t size, Py_ssize_t *at,
+                 Py_ssize_t *count) noexcept nogil:
     """Whether an array or a map begins there; then ``at`` is moved to its first item. ``at`` is
     moved behind anything else, and is -1 if the bytes end before that."""
-    cdef Py_ssize_t size = data.shape[0], skipped
+    cdef Py_ssize_t skipped
     cdef uint8_t head
     cdef bint is_map
     if at[0] >= size:
@@ -149,7 +198,7 @@ cdef int head_of(const uint8_t[::1] data, Py_ssize_t *at, Py_ssize_t *count) exc
     head = data[at[0]]
     at[0] += 1
     if not (head & 0xE0 == 0x80 or 0xDC <= head <= 0xDF):
-        skipped = length_of(head, &data[at[0]] if at[0] < size else NULL, size - at[0])
+        skipped = length_of(head, data + at[0], size - at[0])
         at[0] = -1 if skipped < 0 or skipped > size - at[0] else at[0] + skipped
         return SCALAR
     is_map = head & 0xF0 == 0x80 or head >= 0xDE
@@ -159,7 +208,7 @@ cdef int head_of(const uint8_t[::1] data, Py_ssize_t *at, Py_ssize_t *count) exc
         if size - at[0] < skipped:
             at[0] = -1
             return SCALAR
-        count[0] = number_of(&data[at[0]], skipped)
+        count[0] = number_of(data + at[0], skipped)
         at[0] += skipped
     return MAP if is_map else ARRAY
 
@@ -170,7 +219,7 @@ cdef Py_ssize_t end_of(const uint8_t[::1] data, Py_ssize_t at) except -2:
     cdef int kind
     while left:
         count = 0
-        kind = head_of(data, &at, &count)
+        kind = head_of(&data[0], size, &at, &count)
         if at < 0:
             return -1
         left += count * (2 if kind == MAP else 1) - 1
@@ -179,12 +228,12 @@ cdef Py_ssize_t end_of(const uint8_t[::1] data, Py_ssize_t at) except -2:
     return at
 
 
-cdef inline bint is_text(uint8_t head) noexcept:
+cdef inline bint is_text(uint8_t head) noexcept nogil:
     """Whether a text or bytes begin so."""
     return head & 0xE0 == 0xA0 or 0xC4 <= head <= 0xC6 or 0xD9 <= head <= 0xDB
 
 
-cdef inline uint64_t number_of(const uint8_t *place, Py_ssize_t size) noexcept:
+cdef inline uint64_t number_of(const uint8_t *place, Py_ssize_t size) noexcept nogil:
     cdef uint64_t number = 0
     cdef Py_ssize_t at
     for at in range(size):
@@ -192,7 +241,7 @@ cdef inline uint64_t number_of(const uint8_t *place, Py_ssize_t size) noexcept:
     return number
 
 
-cdef Py_ssize_t length_of(uint8_t head, const uint8_t *rest, Py_ssize_t size) noexcept:
+cdef Py_ssize_t length_of(uint8_t head, const uint8_t *rest, Py_ssize_t size) noexcept nogil:
     """How many bytes follow the first one of what is no array and no map; -1 if they are not
     there."""
     cdef Py_ssize_t count_bytes = 0, beside = 0

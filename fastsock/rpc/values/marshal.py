@@ -27,6 +27,7 @@ from fastsock.rpc import wire
 from fastsock.rpc.values import moments
 from fastsock.rpc.values.hashes import place_of
 from fastsock.rpc.values.standard import READERS, SENT_AS
+from fastsock.rpc.values.weights import weights_of
 
 ARRAY = 1
 BYTES = 2
@@ -67,11 +68,15 @@ class Codec:
         self._has_moments = any(_has_moment(item) for item in items)
         if self._has_moments:
             self.encode_plain = lambda value: _encode_plain(moments.marked(value))
-        self.decode_plain = self._decode_marked = _decode(items, of_tuple)
+        self._decode_unmarked = self._decode_marked = _decode(items, of_tuple)
         if self.marks_bytes:  # In a body without segments there are no marks.
             self._decode_marked = _decode(marked, of_tuple)
         self._of_tuple = of_tuple
+        self._weights = weights_of(tuple[items])  # type: ignore[valid-type]
         self.decode = wire.checked(self._decode)
+        self.weigh = wire.checked(self._weigh)
+        self.decode_plain = wire.light(self._decode_unmarked, self._weights)
+        """For a body of one frame without segments. Raises anything."""
 
     def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
         """Returns flags and the body: bytes, or with SEGMENTS its parts. TypeError for a value
@@ -87,11 +92,17 @@ class Codec:
         except OverflowError as error:
             raise ValueError(str(error)) from None
 
+    def _weigh(self, flags: int, body: bytes | memoryview, values_max: int) -> int:
+        """What a peer's body weighs, see weights.py. ``weigh``, which others call before they
+        decode, raises wire.Malformed if that is too much."""
+        packed = _split(memoryview(body))[0] if flags & wire.SEGMENTS else body
+        return self._weights.of(packed, values_max)
+
     def _decode(self, flags: int, body: bytes | memoryview) -> Any:
         """The value that a peer's body holds. ``decode``, which others call, raises nothing but
         wire.Malformed."""
         if not flags & wire.SEGMENTS:
-            return self.decode_plain(body)
+            return self._decode_unmarked(body)
         # Arrays own what they see: a frame that other calls may share is copied.
         view = memoryview(body)
         packed, segments = _split(memoryview(bytearray(view)) if view.readonly else view)
