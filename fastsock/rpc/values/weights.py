@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from fastsock.rpc.values._values import weigh
-from fastsock.rpc.values.types_text import parts_of
+from fastsock.rpc.values.types_text import fields_of, parts_of
 
 __all__ = [
     "PLAIN",
@@ -80,15 +80,15 @@ def weights_of(whole: Any) -> Weights:
             text = DECIMAL
         elif isinstance(kind, type) and issubclass(kind, AbstractSet):
             array = max(array, SET)
-        fields = getattr(inspect.type_info(part), "fields", ())
-        record = PLAIN.map + sum(_default_weight(each) for each in fields)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            array = max(array, record)
-        map_ = max(map_, record)
+        elif isinstance(kind, type) and fields_of(kind):
+            node: Any = inspect.type_info(part)
+            record = PLAIN.map + sum(_default_weight(each) for each in node.fields)
+            array = max(array, record) if issubclass(kind, msgspec.Struct) else array
+            map_ = max(map_, record)
     return Weights(array, map_, text, long_text)
 
 
-def _default_weight(field: inspect.Field) -> int:
+def _default_weight(field: Any) -> int:
     if field.default_factory is not msgspec.NODEFAULT:
         return MADE_DEFAULT
     return 0 if field.default is msgspec.NODEFAULT else DEFAULT
