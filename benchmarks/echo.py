@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import options, table
-from benchmarks.build import compiled
+from benchmarks.harness import options, table
+from benchmarks.harness.build import compiled
+from benchmarks.harness.processes import Partner, allow_descriptors, start_load, start_server
+from benchmarks.harness.scenario import Row, Scenario
 from benchmarks.peers.echo import PEERS
-from benchmarks.processes import Partner, allow_descriptors, start_load, start_server
-from benchmarks.scenario import Row, Scenario
 
 TRANSPORTS = ("tcp", "unix")
 MODES = ("blocking", "busy")

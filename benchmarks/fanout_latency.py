@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import median
 
-from benchmarks import table
-from benchmarks.build import compiled
 from benchmarks.fanout_throughput import ANSWER_S, Setup, Throughput, add_arguments, grid
+from benchmarks.harness import table
+from benchmarks.harness.build import compiled
+from benchmarks.harness.processes import allow_descriptors, start_load, start_server
+from benchmarks.harness.scenario import Row, Scenario
 from benchmarks.peers.fanout import PEERS
-from benchmarks.processes import allow_descriptors, start_load, start_server
-from benchmarks.scenario import Row, Scenario
 
 SATURATION_RUNS = 3
 SATURATION_S_MAX = 1.0

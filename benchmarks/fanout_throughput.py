@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from benchmarks import options
-from benchmarks.build import compiled
-from benchmarks.deliveries import COLUMNS, FIGURES, Deliveries
+from benchmarks.harness import options
+from benchmarks.harness.build import compiled
+from benchmarks.harness.deliveries import COLUMNS, FIGURES, Deliveries
+from benchmarks.harness.processes import Partner, allow_descriptors, start_server, start_sink
+from benchmarks.harness.scenario import Row, Scenario
 from benchmarks.peers.fanout import PEERS
-from benchmarks.processes import Partner, allow_descriptors, start_server, start_sink
-from benchmarks.scenario import Row, Scenario
 
 MODES = ("burst", "single", "latency")
 GRID_CLIENTS = [10, 100, 1000]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.errors import BenchmarkError
 
 FILE = Path(__file__).parent / "floors.toml"
 

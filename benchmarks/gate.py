@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import floors, options, runs, table
-from benchmarks.errors import BenchmarkError
+from benchmarks import floors
 from benchmarks.floors import Case, Judgement, Verdict
+from benchmarks.harness import options, runs, table
+from benchmarks.harness.errors import BenchmarkError
 
 Command = tuple[str, ...]
 Run = Callable[[Command], runs.Outcome]

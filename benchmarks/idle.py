@@ -14,11 +14,11 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
-from benchmarks import options, table
-from benchmarks.build import compiled
+from benchmarks.harness import options, table
+from benchmarks.harness.build import compiled
+from benchmarks.harness.processes import Partner, allow_descriptors, start_load, start_server
+from benchmarks.harness.scenario import Scenario
 from benchmarks.peers.idle import PEERS
-from benchmarks.processes import Partner, allow_descriptors, start_load, start_server
-from benchmarks.scenario import Scenario
 
 BASE_SHARE = 10
 """Memory is a slope: from a tenth of the connections to all of them."""

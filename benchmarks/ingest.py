@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from benchmarks import options, table
-from benchmarks.build import compiled
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness import options, table
+from benchmarks.harness.build import compiled
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.processes import Partner, allow_descriptors, start_load, start_server
+from benchmarks.harness.scenario import Row, Scenario
 from benchmarks.peers.ingest import PEERS
-from benchmarks.processes import Partner, allow_descriptors, start_load, start_server
-from benchmarks.scenario import Row, Scenario
 
 WARM_UP_S = 0.2
 CHECK_S_MAX = 0.3

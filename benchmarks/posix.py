@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import options, table
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness import options, table
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.stats import median_ratio
 from benchmarks.posix_cases import CASES, LOOP_C, STANDARD, Case, fast, tcp
-from benchmarks.stats import median_ratio
 from fastsock import posix
 
 ROUNDS_MIN = 5

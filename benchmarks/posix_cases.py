@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.build import compiled
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.build import compiled
+from benchmarks.harness.errors import BenchmarkError
 from fastsock import posix
 from fastsock.posix.sockets import Socket
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from benchmarks import options
-from benchmarks.build import compiled
-from benchmarks.deliveries import COLUMNS, FIGURES, Deliveries
+from benchmarks.harness import options
+from benchmarks.harness.build import compiled
+from benchmarks.harness.deliveries import COLUMNS, FIGURES, Deliveries
+from benchmarks.harness.processes import allow_descriptors, start_server, start_sink, start_speaker
+from benchmarks.harness.scenario import Row, Scenario
 from benchmarks.peers.relay import PEERS
-from benchmarks.processes import allow_descriptors, start_server, start_sink, start_speaker
-from benchmarks.scenario import Row, Scenario
 
 WARM_UP_S = 0.2
 CHECK_S_MAX = 1.0

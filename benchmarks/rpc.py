@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks import options, table
-from benchmarks.build import compiled
+from benchmarks.harness import options, table
+from benchmarks.harness.build import compiled
+from benchmarks.harness.processes import Partner, cores, start_load, start_server
+from benchmarks.harness.scenario import Scenario
 from benchmarks.peers.rpc import PEERS
-from benchmarks.processes import Partner, cores, start_load, start_server
-from benchmarks.scenario import Scenario
 
 ARRAY_BYTES = 8_000_000
 FRAME_BYTES = {"null": 29, "pooled": 29, "busy": 29, "pipelined": 34, "array": ARRAY_BYTES}
@@ -115,7 +115,7 @@ class Rpc(Scenario[Case, Run]):
 
 def start_client(peer: str, *arguments: object) -> Partner:
     """A fresh process for the client of a peer (rpc_client.py), on the clients' core."""
-    command = [sys.executable, "-m", "benchmarks.rpc_client", peer, *map(str, arguments)]
+    command = [sys.executable, "-m", "benchmarks.ends.rpc_client", peer, *map(str, arguments)]
     return Partner(f"{peer} client", command, cores()[1])
 
 

@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
 
-from benchmarks import options, table
-from benchmarks.build import compiled
-from benchmarks.deliveries import Deliveries
+from benchmarks.ends.speaker import open_connection
+from benchmarks.harness import options, table
+from benchmarks.harness.build import compiled
+from benchmarks.harness.deliveries import Deliveries
+from benchmarks.harness.processes import Partner, allow_descriptors, start_server, start_sink
+from benchmarks.harness.scenario import Row, Scenario
+from benchmarks.harness.wire import Wire
 from benchmarks.idle import memory
 from benchmarks.peers.slow import PEERS, POLICIES
-from benchmarks.processes import Partner, allow_descriptors, start_server, start_sink
-from benchmarks.scenario import Row, Scenario
-from benchmarks.speaker import open_connection
-from benchmarks.wire import Wire
 
 STUCK_SHARE = 0.1
 CHECK_S_MAX = 2.0

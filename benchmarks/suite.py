@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import options
-from benchmarks.machine import ROOT, provenance
-from benchmarks.runs import Outcome, Row, run
+from benchmarks.harness import options
+from benchmarks.harness.machine import ROOT, provenance
+from benchmarks.harness.runs import Outcome, Row, run
 
 FOLDER = ROOT / "build" / "results"
 """Where a run is saved unless another file is named."""

@@ -7,8 +7,8 @@ from importlib import import_module
 
 import pytest
 
+from benchmarks.harness.processes import start_server
 from benchmarks.peers.rpc import PEERS
-from benchmarks.processes import start_server
 
 ROUNDS = 100
 CASES = {

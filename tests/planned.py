@@ -7,11 +7,11 @@ from typing import Any
 from benchmarks.echo import Echo
 from benchmarks.fanout_latency import Latency
 from benchmarks.fanout_throughput import Throughput
+from benchmarks.harness.scenario import Scenario
 from benchmarks.idle import Idle
 from benchmarks.ingest import Ingest
 from benchmarks.relay import Relay
 from benchmarks.rpc import Rpc
-from benchmarks.scenario import Scenario
 from benchmarks.slow import Slow
 from benchmarks.suite import PARTS
 

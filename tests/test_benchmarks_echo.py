@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.load import message
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.load import message
+from benchmarks.harness.processes import start_load, start_server
 from benchmarks.peers.echo import PEERS
-from benchmarks.processes import start_load, start_server
 
 ROOT = Path(__file__).parent.parent
 SIZE = 20

@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 from conftest import wait_until
 
-from benchmarks import brokers, build, processes
-from benchmarks.deliveries import Deliveries
-from benchmarks.errors import BenchmarkError, Unavailable
 from benchmarks.fanout_throughput import Setup, Throughput
-from benchmarks.load import Load, message
-from benchmarks.machine import commit
+from benchmarks.harness import brokers, build, processes
+from benchmarks.harness.deliveries import Deliveries
+from benchmarks.harness.errors import BenchmarkError, Unavailable
+from benchmarks.harness.load import Load, message
+from benchmarks.harness.machine import commit
+from benchmarks.harness.processes import Partner, start_server, start_sink
+from benchmarks.harness.rounds import Rounds, interleave
+from benchmarks.harness.stats import median_ratio, spread
+from benchmarks.harness.wire import LINES, NATS, RESP, ZMTP, Protocol, Wire
 from benchmarks.peers.fanout import PEERS
-from benchmarks.processes import Partner, start_server, start_sink
-from benchmarks.rounds import Rounds, interleave
-from benchmarks.stats import median_ratio, spread
-from benchmarks.wire import LINES, NATS, RESP, ZMTP, Protocol, Wire
 
 ROOT = Path(__file__).parent.parent
 KEYS = {
@@ -116,7 +116,7 @@ def test_a_broker_ends_with_who_started_it(end: str) -> None:
     port = brokers.free_port()
     listen = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     owner = f"""
-from benchmarks import brokers
+from benchmarks.harness import brokers
 with brokers.running({listen}, {port}):
     print("up", flush=True)
     input()

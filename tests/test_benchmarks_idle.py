@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from conftest import read_exactly
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.load import message
+from benchmarks.harness.processes import start_load, start_server
 from benchmarks.idle import memory
-from benchmarks.load import message
 from benchmarks.peers.idle import PEERS
-from benchmarks.processes import start_load, start_server
 
 ROOT = Path(__file__).parent.parent
 OWN = [peer for peer in PEERS if peer != "uvloop"]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from conftest import read_to_end
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.load import message
+from benchmarks.harness.processes import Partner, cores, start_load, start_server
 from benchmarks.ingest import Case, talk
-from benchmarks.load import message
 from benchmarks.peers.ingest import PEERS
-from benchmarks.processes import Partner, cores, start_load, start_server
 
 ROOT = Path(__file__).parent.parent
 OWN = [peer for peer in PEERS if peer != "uvloop"]

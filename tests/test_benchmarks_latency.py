@@ -9,10 +9,10 @@ from time import monotonic
 
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.load import Pace, message
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.load import Pace, message
+from benchmarks.harness.processes import start_load
 from benchmarks.peers.fanout import PEERS
-from benchmarks.processes import start_load
 
 ROOT = Path(__file__).parent.parent
 PEER_KEYS = [f"of_{peer.replace('-', '_')}" for peer in PEERS]

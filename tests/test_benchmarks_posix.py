@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import posix
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.errors import BenchmarkError
 from benchmarks.posix_cases import CASES, LOOP_C, STANDARD, loops
 
 ROOT = Path(__file__).parent.parent

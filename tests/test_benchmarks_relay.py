@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.load import message
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.load import message
+from benchmarks.harness.processes import start_speaker
+from benchmarks.harness.wire import LINES, NATS, RESP, ZMTP, Protocol
 from benchmarks.peers.relay import PEERS
-from benchmarks.processes import start_speaker
-from benchmarks.wire import LINES, NATS, RESP, ZMTP, Protocol
 
 ROOT = Path(__file__).parent.parent
 SIZE = 1000

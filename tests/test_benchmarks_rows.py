@@ -9,11 +9,11 @@ import pytest
 from benchmarks.echo import Echo
 from benchmarks.fanout_latency import Latency
 from benchmarks.fanout_throughput import Throughput
+from benchmarks.harness.scenario import Scenario
 from benchmarks.idle import Idle
 from benchmarks.ingest import Ingest
 from benchmarks.relay import Relay
 from benchmarks.rpc import Rpc
-from benchmarks.scenario import Scenario
 from benchmarks.slow import Slow
 
 README = (Path(__file__).parent.parent / "benchmarks" / "README.md").read_text()

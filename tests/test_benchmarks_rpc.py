@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.ends.rpc_client import Meter, measure, measure_async
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.processes import start_load, start_server
 from benchmarks.peers.rpc import PEERS
-from benchmarks.processes import start_load, start_server
 from benchmarks.rpc import ARRAY_BYTES, start_client
-from benchmarks.rpc_client import Meter, measure, measure_async
 
 ROOT = Path(__file__).parent.parent
 FRAME = 29

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.deliveries import Deliveries
+from benchmarks.harness.deliveries import Deliveries
 from benchmarks.peers.slow import PEERS, POLICIES
 from benchmarks.slow import Part, Run
 

@@ -20,7 +20,7 @@ from benchmarks.dashboard.colours import KNOWN, OTHERS, OWN
 from benchmarks.dashboard.page import page
 from benchmarks.dashboard.ratios import headlines, histories
 from benchmarks.dashboard.results import CALLS, newest, read
-from benchmarks.runs import run
+from benchmarks.harness.runs import run
 
 ROOT = Path(__file__).parent.parent
 ORIGIN = {"when": "2026-01-02T03:04:05+00:00", "commit": "1234567", "machine": "a machine"}

@@ -11,7 +11,7 @@ from planned import planned, suite_commands
 
 from benchmarks import floors, gate
 from benchmarks.floors import Case, matches
-from benchmarks.runs import Outcome, run
+from benchmarks.harness.runs import Outcome, run
 
 ROOT = Path(__file__).parent.parent
 ROW = {"scenario": "s", "peer": "fastsock", "of_redis": 4.0, "us_per_message_of_redis": 0.2}

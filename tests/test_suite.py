@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import suite
-from benchmarks.runs import Outcome
+from benchmarks.harness.runs import Outcome
 
 ROOT = Path(__file__).parent.parent
 ALL = ["fanout", "single", "latency", "relay", "slow", "echo", "ingest", "idle", "rpc", "posix"]

@@ -9,10 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import floors, options
+from benchmarks import floors
 from benchmarks.dashboard.results import files, read
-from benchmarks.errors import BenchmarkError
-from benchmarks.machine import ROOT
+from benchmarks.harness import options
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.machine import ROOT
 
 try:
     from benchmarks.dashboard.page import page

@@ -8,13 +8,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks import table
 from benchmarks.dashboard import pictures
 from benchmarks.dashboard.charts import SECTIONS, Drawn, Panel, drawn
 from benchmarks.dashboard.colours import Look, looks, several
 from benchmarks.dashboard.ratios import Headline, History, headlines, histories
 from benchmarks.dashboard.results import Row, faults, sound
 from benchmarks.floors import Case, Ratio
+from benchmarks.harness import table
 
 FOLDER = Path(__file__).parent
 

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from benchmarks import table
 from benchmarks.dashboard.charts import Chart, Panel
 from benchmarks.dashboard.colours import INK, OWN, RULE, STAND_INS, Look
 from benchmarks.dashboard.ratios import History
+from benchmarks.harness import table
 
 WIDTH = 4.0  # inches; narrow, so that the text is readable where the page is a phone's
 HEIGHT = 2.7

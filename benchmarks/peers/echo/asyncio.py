@@ -4,9 +4,10 @@ It echoes what has arrived, whole messages or not. Transports set TCP_NODELAY by
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
-from benchmarks import echo_server
+from benchmarks.ends import echo_server
 
 
 class Client(asyncio.Protocol):
@@ -49,5 +50,5 @@ class Server:
             await self.changed.wait()
 
 
-def serve() -> None:
-    echo_server.serve(lambda where, mode: Server(where, asyncio.new_event_loop()))
+def serve(new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+    echo_server.serve(lambda where, mode: Server(where, new_loop()))

@@ -1,6 +1,6 @@
 """fastsock, inline: one loop over what happens."""
 
-from benchmarks import echo_server
+from benchmarks.ends import echo_server
 from fastsock import Disconnected, Message, MultiServer
 
 BUSY_POLL_US = 1_000_000

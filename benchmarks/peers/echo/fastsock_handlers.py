@@ -1,6 +1,6 @@
 """fastsock with handlers, which serve_forever calls."""
 
-from benchmarks import echo_server
+from benchmarks.ends import echo_server
 from benchmarks.peers.echo import fastsock
 from fastsock import Connection
 

@@ -3,7 +3,7 @@
 import socket
 from threading import Thread
 
-from benchmarks import echo_server
+from benchmarks.ends import echo_server
 
 TAKE_BYTES = 1 << 16
 

@@ -6,12 +6,12 @@ every transport has called resume_writing. Transports set TCP_NODELAY by themsel
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import cast
 
-from benchmarks import publisher
-from benchmarks.load import Load, Pace
+from benchmarks.ends import publisher
+from benchmarks.harness.load import Load, Pace
 
 CHUNK = 16
 HIGH_WATER = 1 << 16  # asyncio's own default
@@ -115,5 +115,5 @@ def lines(load: Load) -> Iterator[bytes]:
             yield message + b"\n"
 
 
-def serve() -> None:
-    publisher.serve(Server(asyncio.new_event_loop()))
+def serve(new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+    publisher.serve(Server(new_loop()))

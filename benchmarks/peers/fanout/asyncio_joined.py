@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
-from benchmarks import publisher
-from benchmarks.load import Load
+from benchmarks.ends import publisher
+from benchmarks.harness.load import Load
 from benchmarks.peers.fanout.asyncio import HIGH_WATER, Server
 
 FLUSH_BYTES = 1 << 16

@@ -1,8 +1,10 @@
-"""What the peers redis and nats share: a publisher of one's own, and clients of the broker's."""
+"""A broker of another project: one pipelining publisher, and clients of the broker's."""
 
-from benchmarks.load import Load
-from benchmarks.speaker import Speaker
-from benchmarks.wire import Protocol
+from benchmarks.ends import publisher
+from benchmarks.ends.speaker import Speaker
+from benchmarks.harness import brokers
+from benchmarks.harness.load import Load
+from benchmarks.harness.wire import Protocol
 
 
 class Server:
@@ -17,3 +19,9 @@ class Server:
         speaker = Speaker(self.port, self.protocol, load.size)
         speaker.say(load)
         speaker.close()
+
+
+def serve(*_: str, broker: str) -> None:
+    """Publish through a broker. Options of a scenario are not told it: it keeps its own limits."""
+    with brokers.started(broker) as (port, pid):
+        publisher.serve(Server(port, brokers.PROTOCOLS[broker]), helpers=[pid])

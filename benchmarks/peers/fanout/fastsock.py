@@ -2,8 +2,8 @@
 
 from time import monotonic
 
-from benchmarks import publisher
-from benchmarks.load import Load, Pace
+from benchmarks.ends import publisher
+from benchmarks.harness.load import Load, Pace
 from fastsock import MultiServer
 
 CHUNK = 64

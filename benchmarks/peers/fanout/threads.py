@@ -4,8 +4,8 @@ import socket
 import threading
 from queue import Queue
 
-from benchmarks import publisher
-from benchmarks.load import Load
+from benchmarks.ends import publisher
+from benchmarks.harness.load import Load
 
 CHUNK = 1
 """With many threads a message takes long, so the clock is looked at after each."""

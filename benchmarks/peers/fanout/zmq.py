@@ -5,8 +5,8 @@ XPUB_VERBOSE shows every subscription, so that nothing is published before the l
 
 import zmq
 
-from benchmarks import publisher
-from benchmarks.load import Load
+from benchmarks.ends import publisher
+from benchmarks.harness.load import Load
 
 CHUNK = 64
 

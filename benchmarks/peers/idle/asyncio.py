@@ -1,8 +1,9 @@
 """asyncio streams, as their documentation has it: a coroutine for each client."""
 
 import asyncio
+from collections.abc import Callable
 
-from benchmarks import idle_server
+from benchmarks.ends import idle_server
 
 
 class Server:
@@ -50,5 +51,5 @@ class Server:
         await asyncio.sleep(0)
 
 
-def serve() -> None:
-    idle_server.serve(Server(asyncio.new_event_loop()))
+def serve(new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+    idle_server.serve(Server(new_loop()))

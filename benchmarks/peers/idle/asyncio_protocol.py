@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from benchmarks import idle_server
+from benchmarks.ends import idle_server
 from benchmarks.peers.idle import asyncio as streams
 
 

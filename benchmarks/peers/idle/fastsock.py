@@ -2,7 +2,7 @@
 
 from threading import Event
 
-from benchmarks import idle_server
+from benchmarks.ends import idle_server
 from fastsock import Connection, MultiServer
 
 CONNECTIONS_MAX = 100_000

@@ -1,6 +1,6 @@
 """fastsock, inline: the thread that publishes also drives the server."""
 
-from benchmarks import idle_server
+from benchmarks.ends import idle_server
 from benchmarks.peers.idle.fastsock import CONNECTIONS_MAX, TIMEOUT
 from fastsock import Message, MultiServer
 

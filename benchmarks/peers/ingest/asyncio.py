@@ -1,9 +1,10 @@
 """asyncio streams, as their documentation has it: a coroutine that reads lines for each client."""
 
 import asyncio
+from collections.abc import Callable
 
-from benchmarks import ingest_server
-from benchmarks.ingest_server import Take
+from benchmarks.ends import ingest_server
+from benchmarks.ends.ingest_server import Take
 
 
 class Server:
@@ -43,5 +44,5 @@ class Server:
             await self.changed.wait()
 
 
-def serve() -> None:
-    ingest_server.serve(Server(asyncio.new_event_loop()))
+def serve(new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+    ingest_server.serve(Server(new_loop()))

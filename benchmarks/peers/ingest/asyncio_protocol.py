@@ -2,7 +2,7 @@
 
 import asyncio
 
-from benchmarks import ingest_server
+from benchmarks.ends import ingest_server
 from benchmarks.peers.ingest import asyncio as streams
 
 

@@ -1,7 +1,7 @@
 """fastsock, inline: one loop over what happens; `match` would take longer than making the event."""
 
-from benchmarks import ingest_server
-from benchmarks.ingest_server import Take
+from benchmarks.ends import ingest_server
+from benchmarks.ends.ingest_server import Take
 from fastsock import Disconnected, Message, MultiServer
 
 

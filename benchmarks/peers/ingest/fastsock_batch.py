@@ -1,7 +1,7 @@
 """fastsock, inline: poll() and its lists of events."""
 
-from benchmarks import ingest_server
-from benchmarks.ingest_server import Take
+from benchmarks.ends import ingest_server
+from benchmarks.ends.ingest_server import Take
 from benchmarks.peers.ingest import fastsock
 from fastsock import Disconnected, Message
 

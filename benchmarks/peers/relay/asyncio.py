@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
-from benchmarks import relaying
+from benchmarks.ends import relaying
 
 LINE_MAX = 1 << 17
 BACKLOG = 4096
@@ -37,10 +38,6 @@ class Server:
                 await other.drain()
 
 
-def run(loop: asyncio.AbstractEventLoop) -> None:
-    server = Server(loop)
+def serve(new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+    server = Server(new_loop())
     relaying.serve(server.port, server.accept)
-
-
-def serve() -> None:
-    run(asyncio.new_event_loop())

@@ -8,7 +8,7 @@ import asyncio
 import threading
 from typing import cast
 
-from benchmarks import relaying
+from benchmarks.ends import relaying
 
 BACKLOG = 4096
 TIMEOUT = 30.0

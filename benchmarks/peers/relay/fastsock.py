@@ -1,6 +1,6 @@
 """fastsock, which relays in C: `relay="others"`, driven by a thread of its own."""
 
-from benchmarks import relaying
+from benchmarks.ends import relaying
 from fastsock import MultiServer
 
 TIMEOUT = 30.0

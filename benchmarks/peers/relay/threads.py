@@ -2,7 +2,7 @@
 
 import threading
 
-from benchmarks import relaying
+from benchmarks.ends import relaying
 from benchmarks.peers.fanout.threads import Server
 
 

@@ -7,7 +7,7 @@ import threading
 
 import zmq
 
-from benchmarks import relaying
+from benchmarks.ends import relaying
 
 BACKLOG = 4096
 

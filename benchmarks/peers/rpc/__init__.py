@@ -13,7 +13,7 @@ PEERS = {
     "fastsock": Peer("make build"),
     "fastsock-sleeping": Peer("make build", modes=("null", "pooled")),
     "fastsock-aio": Peer("make build", modes=("null", "pooled", "pipelined", "array")),
-    "limit": Peer("apt install gcc"),
+    "limit": Peer("apt install gcc", program="rpc_limit"),
     "multiprocessing": Peer("part of Python", modes=FOR_ALL),
     "grpcio": Peer(PIP, modes=("null", "pooled", "pipelined", "array")),
     "grpcio-aio": Peer(PIP, modes=FOR_ALL),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import rpc_server
+from benchmarks.ends import rpc_server
 from fastsock import rpc
 
 BUSY_POLL_US = 1_000_000

@@ -9,7 +9,7 @@ import grpc
 import msgspec
 import numpy as np
 
-from benchmarks import rpc_server
+from benchmarks.ends import rpc_server
 
 THREADS = 10
 """As in the examples of grpcio's documentation."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from grpc import aio
 
-from benchmarks import rpc_server
+from benchmarks.ends import rpc_server
 from benchmarks.peers.rpc.grpcio import NOTHING, OPTIONS, answer, handlers, method_of
 
 

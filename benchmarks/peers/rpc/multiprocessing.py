@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import rpc_server
-from benchmarks.rpc_client import ARRAY_ITEMS
+from benchmarks.ends import rpc_server
+from benchmarks.ends.rpc_client import ARRAY_ITEMS
 
 
 def at_once(connection: Connection) -> Connection:

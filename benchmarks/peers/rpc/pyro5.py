@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import Pyro5.api
 
-from benchmarks import rpc_server
+from benchmarks.ends import rpc_server
 
 Pyro5.config.SERIALIZER = "msgpack"
 Pyro5.config.SOCK_NODELAY = True

@@ -9,7 +9,7 @@ import rpyc
 from rpyc.core import Channel, SocketStream
 from rpyc.utils.server import ThreadedServer
 
-from benchmarks import rpc_server
+from benchmarks.ends import rpc_server
 
 Channel.COMPRESSION_THRESHOLD = 1 << 30
 """Random numbers cannot be compressed: trying to would take longer than sending them."""

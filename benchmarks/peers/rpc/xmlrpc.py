@@ -8,7 +8,7 @@ from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 import numpy as np
 
-from benchmarks import rpc_server
+from benchmarks.ends import rpc_server
 
 
 class KeepAlive(SimpleXMLRPCRequestHandler):

@@ -5,8 +5,9 @@ the publisher waits, and ends who has not read for as long as slow_grace.
 """
 
 import asyncio
+from collections.abc import Callable
 
-from benchmarks import publisher
+from benchmarks.ends import publisher
 from benchmarks.peers.fanout import asyncio as fanout
 
 GRACE_S = 1.0
@@ -29,9 +30,7 @@ class Server(fanout.Server):
         self.flowing.set()
 
 
-def run(loop: asyncio.AbstractEventLoop) -> None:
-    publisher.serve(Server(loop))
-
-
-def serve(policy: str) -> None:
-    run(asyncio.new_event_loop())
+def serve(
+    policy: str, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+) -> None:
+    publisher.serve(Server(new_loop()))

@@ -3,8 +3,8 @@
 import contextlib
 from typing import Any, Literal
 
-from benchmarks import publisher
-from benchmarks.load import Load
+from benchmarks.ends import publisher
+from benchmarks.harness.load import Load
 from benchmarks.peers.fanout import fastsock
 from fastsock import LogFull, MultiServer
 

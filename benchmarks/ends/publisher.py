@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
-from benchmarks.load import Load, Pace
-from benchmarks.server import answer, obey
+from benchmarks.ends.server import answer, obey
+from benchmarks.harness.load import Load, Pace
 
 
 class Server(Protocol):

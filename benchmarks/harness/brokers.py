@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from benchmarks.errors import BenchmarkError, Unavailable
+from benchmarks.harness.errors import BenchmarkError, Unavailable
+from benchmarks.harness.wire import NATS, RESP
 
 START_S = 10.0
 END_S = 10.0
@@ -25,6 +26,18 @@ def redis_command(port: int) -> list[str]:
 def nats_command(port: int) -> list[str]:
     """Core NATS, which keeps nothing; all else as it comes."""
     return [_found("nats-server"), "--addr", "127.0.0.1", "--port", str(port)]
+
+
+COMMANDS = {"redis": redis_command, "nats": nats_command}
+PROTOCOLS = {"redis": RESP, "nats": NATS}
+
+
+@contextmanager
+def started(broker: str) -> Iterator[tuple[int, int]]:
+    """Start a broker by its name, and yield its port and process id; see ``running``."""
+    port = free_port()
+    with running(COMMANDS[broker](port), port) as pid:
+        yield port, pid
 
 
 @contextmanager

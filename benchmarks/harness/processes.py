@@ -13,11 +13,11 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.build import compiled
-from benchmarks.errors import BenchmarkError, Unavailable
-from benchmarks.wire import Wire
+from benchmarks.harness.build import compiled
+from benchmarks.harness.errors import BenchmarkError, Unavailable
+from benchmarks.harness.wire import Wire
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 START_TIMEOUT = 30.0
 END_TIMEOUT = 10.0
 SPARE_DESCRIPTORS = 64
@@ -155,7 +155,7 @@ class Partner:
 
 def start_server(scenario: str, peer: str, *options: str) -> Partner:
     """A fresh process for the server of a scenario's peer (server.py), on the server's core."""
-    command = [sys.executable, "-m", "benchmarks.server", scenario, peer, *options]
+    command = [sys.executable, "-m", "benchmarks.ends.server", scenario, peer, *options]
     return Partner(f"{peer} server", command, cores()[0])
 
 
@@ -166,7 +166,7 @@ def start_load(program: str, *arguments: object) -> Partner:
 
 def start_speaker(port: int, protocol: str, size: int) -> Partner:
     """A fresh process for who publishes over TCP (speaker.py), on the clients' core."""
-    command = [sys.executable, "-m", "benchmarks.speaker", str(port), protocol, str(size)]
+    command = [sys.executable, "-m", "benchmarks.ends.speaker", str(port), protocol, str(size)]
     return Partner("speaker", command, cores()[1])
 
 

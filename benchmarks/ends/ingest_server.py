@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Mapping
 from time import monotonic, process_time
 from typing import Any, Protocol
 
-from benchmarks.load import message
-from benchmarks.server import answer, obey
+from benchmarks.ends.server import answer, obey
+from benchmarks.harness.load import message
 
 BACKLOG = 4096
 

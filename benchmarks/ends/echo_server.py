@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from time import process_time
 from typing import Any, Protocol
 
-from benchmarks.server import answer, obey
+from benchmarks.ends.server import answer, obey
 
 BACKLOG = 4096
 

@@ -1,4 +1,4 @@
-"""The process of a peer's client: `python -m benchmarks.rpc_client PEER PORT CASE DEPTH WARM S`.
+"""The process of a peer's client: `python -m benchmarks.ends.rpc_client PEER PORT CASE ...`.
 
 It connects, calls for WARM seconds, and then for S seconds, of which it prints one line of JSON:
 {"calls": ..., "seconds": ..., "p50_us": ..., "p99_us": ..., "wrong": ...}. csrc/rpc_load.c does
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.server import answer
+from benchmarks.ends.server import answer
 
 ARRAY_ITEMS = 1_000_000
 """Of float64: 8 MB."""

@@ -1,4 +1,4 @@
-"""One connection that publishes, in blocks of many messages: `python -m benchmarks.speaker --help`.
+"""One connection that publishes, in blocks of many messages.
 
 As a process it is the speaker of the relay (relay.py). It prints {"ready": true} and answers the
 command on stdin:
@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
-from benchmarks.load import Load
-from benchmarks.server import answer, obey
-from benchmarks.wire import PROTOCOLS, Answers, Protocol, Wire
+from benchmarks.ends.server import answer, obey
+from benchmarks.harness.load import Load
+from benchmarks.harness.wire import PROTOCOLS, Answers, Protocol, Wire
 
 BLOCK_BYTES = 1 << 16
 """So much is joined to one call, as the documentation of a pipelining protocol recommends."""

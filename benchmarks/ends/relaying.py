@@ -8,7 +8,7 @@ csrc/limit.c speaks the same protocol.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.server import answer, obey
+from benchmarks.ends.server import answer, obey
 
 
 def serve(

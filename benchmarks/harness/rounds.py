@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from benchmarks.errors import BenchmarkError, Unavailable
+from benchmarks.harness.errors import BenchmarkError, Unavailable
 
 Run = TypeVar("Run")
 

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness.errors import BenchmarkError
 
-SOURCES = Path(__file__).parent / "csrc"
-PROGRAMS = Path(__file__).parent.parent / "build" / "benchmarks"
+SOURCES = Path(__file__).parents[1] / "csrc"
+PROGRAMS = Path(__file__).parents[2] / "build" / "benchmarks"
 FLAGS = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow"]
 
 

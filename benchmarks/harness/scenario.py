@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar, Generic, TypeVar
 
-from benchmarks import options, table
-from benchmarks.errors import BenchmarkError
-from benchmarks.machine import provenance
+from benchmarks.harness import options, table
+from benchmarks.harness.errors import BenchmarkError
+from benchmarks.harness.machine import provenance
+from benchmarks.harness.processes import where
+from benchmarks.harness.rounds import Rounds, interleave
+from benchmarks.harness.stats import median_ratio, spread
 from benchmarks.peers import Peer
-from benchmarks.processes import where
-from benchmarks.rounds import Rounds, interleave
-from benchmarks.stats import median_ratio, spread
 
 Case = TypeVar("Case")
 """A frozen dataclass of the parameters that tell one table from another; they go into the row."""

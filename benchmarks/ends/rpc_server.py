@@ -10,7 +10,7 @@ csrc/rpc_limit.c says the same, and is told bytes and whether to be busy instead
 from collections.abc import Callable
 from threading import Thread
 
-from benchmarks.server import answer, obey
+from benchmarks.ends.server import answer, obey
 
 
 def serve(listen: Callable[[str], int]) -> None:

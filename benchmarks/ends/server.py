@@ -1,4 +1,4 @@
-"""The process of a peer's server: `python -m benchmarks.server SCENARIO PEER [OPTION...]`.
+"""The process of a peer's server: `python -m benchmarks.ends.server SCENARIO PEER [OPTION...]`.
 
 It prints {"port": N}, or {"missing": WHY} where it cannot take part here. Then it answers each line
 of stdin with one line of JSON, until stdin ends; the end of the process closes the connections.
@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from benchmarks.errors import Unavailable
+from benchmarks.harness.errors import Unavailable
+from benchmarks.peers import Peer
 
 Command = Callable[..., Mapping[str, Any]]
 
@@ -31,16 +32,14 @@ def obey(commands: Mapping[str, Command]) -> None:
 
 def main() -> None:
     """Starts the peer that the command line names, or says what it misses."""
-    scenario, peer, *options = sys.argv[1:]
+    scenario, name, *options = sys.argv[1:]
+    peer: Peer = import_module(f"benchmarks.peers.{scenario}").PEERS[name]
     try:
-        module = import_module(f"benchmarks.peers.{scenario}.{peer.replace('-', '_')}")
+        peer.serve(scenario, name, options)
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "fastsock":
             raise SystemExit(f"fastsock cannot be imported: {error}; try make build") from None
         answer(missing=str(error))
-        return
-    try:
-        module.serve(*options)
     except Unavailable as error:
         answer(missing=str(error))
 

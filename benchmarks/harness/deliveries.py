@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from benchmarks import table
-from benchmarks.errors import BenchmarkError
+from benchmarks.harness import table
+from benchmarks.harness.errors import BenchmarkError
 
 FIGURES = (
     "deliveries_per_s",

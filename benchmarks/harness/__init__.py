@@ -1,0 +1,1 @@
+"""What measuring needs, whatever is measured: processes, rounds, rows, tables, the wire."""
