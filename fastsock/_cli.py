@@ -49,18 +49,28 @@ def need(program: str, extra: str, packages: tuple[str, ...]) -> None:
 def run(program: str, cli: "click.Group", failures: tuple[type[Exception], ...]) -> int:
     """Runs a command line; returns the exit status: 2 for wrong usage, 1 for OSError and the
     ``failures``, whose texts are one line on stderr. stdout is flushed, and its failure told."""
-    import click
-
     _open_streams()
     for signum in SIGNALS:
         if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup(1) leaves it
             signal.signal(signum, _stop)
     try:
+        return _main(program, cli, failures)
+    except Stopped as stopped:
+        return stopped.status
+    finally:
+        for signum in SIGNALS:  # From here on a signal ends the process without a traceback.
+            if signal.getsignal(signum) == _stop:
+                signal.signal(signum, signal.SIG_DFL)
+        _drop_unwritten()
+
+
+def _main(program: str, cli: "click.Group", failures: tuple[type[Exception], ...]) -> int:
+    import click
+
+    try:
         status = cli.main(prog_name=program, standalone_mode=False) or 0
         sys.stdout.flush()
         return status
-    except Stopped as stopped:
-        return stopped.status
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else program
         return _fail(program, f"{error.format_message()} ({command} --help says more)", 2)
@@ -68,8 +78,6 @@ def run(program: str, cli: "click.Group", failures: tuple[type[Exception], ...])
         return _fail(program, str(error), 1)
     except OSError as error:
         return _fail(program, error.strerror or str(error), 1)
-    finally:
-        _drop_unwritten()
 
 
 def shown(text: str) -> str:

@@ -11,7 +11,6 @@ from conftest import WAIT, wait_until
 import fastsock.rpc.matchmaker.finding as finding
 from fastsock import net, rpc
 from fastsock.rpc.client.attempts import AT_ONCE_MAX, Attempts
-from fastsock.rpc.matchmaker import finding
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.registry import Instance, Location
 
