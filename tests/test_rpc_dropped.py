@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -198,6 +199,91 @@ if {form!r} == "plain": shop.add(1, 2)
 if {form!r} == "begun": call = shop.wait.begin("one")
 if {form!r} == "stream": reader = shop.count(1000000); next(reader)
 if {form!r} == "awaited": asyncio.run(shop.pooled.aio(1))
+"""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=2 * WAIT
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+# ---- Servers ----
+
+
+def of_servers():
+    return [each for each in threading.enumerate() if each.name.startswith("fastsock")]
+
+
+@pytest.mark.parametrize("use", ["nothing", "calls", "a running call", "a stream", "a coroutine"])
+def test_a_server_that_is_dropped_leaves_nothing(use, caplog):
+    before, service = open_descriptors(), Shop()
+    server = rpc.serve(service, linger=0.2)
+    with rpc.connect(Shop, server.address, retry=0) as shop:
+        if use == "calls":
+            assert (shop.add(1, 2), shop.pooled(3)) == (3, 3)
+        elif use == "a running call":
+            shop.wait.begin("dropped")
+            wait_until(lambda: service.begun, "it has begun")
+        elif use == "a stream":
+            reader = shop.count(10**6)
+            assert next(reader) == (0, b"")
+        elif use == "a coroutine":
+            reader = shop.tick(10**6)
+            assert next(reader) == 0
+        with pytest.warns(ResourceWarning, match="rpc.Server .*Shop.* was dropped and not closed"):
+            del server
+            gc.collect()
+        wait_until(lambda: "it closes now" in caplog.text, "it says so")
+        if use in ("a stream", "a coroutine"):
+            reader.close()
+    wait_until(lambda: not of_servers(), "its threads end")
+    wait_until(lambda: not open_descriptors() - before, "its descriptors are closed")
+
+
+def test_a_server_that_is_dropped_while_a_lock_is_held(start):
+    """By a thread that is in the middle of asking its keeper for something."""
+    server = rpc.serve(Shop(), linger=0.2)
+    keeper = server._keeper
+    with rpc.connect(Shop, server.address) as shop, pytest.warns(ResourceWarning):
+        assert shop.add(1, 2) == 3
+        with server._sessions._lock:
+            del server
+            gc.collect()
+            keeper.look()
+    wait_until(lambda: not of_servers(), "its threads end")
+
+
+def test_a_server_that_is_waited_for_is_not_dropped():
+    said = queue.SimpleQueue()
+
+    def serve(close):
+        server = rpc.serve(Shop(), linger=0.2)
+        said.put(server.address)
+        while not server.wait(0.01):
+            if close.is_set():
+                server.close()
+
+    close = threading.Event()
+    waiting = threading.Thread(target=serve, args=(close,))
+    waiting.start()
+    with rpc.connect(Shop, said.get(timeout=WAIT)) as shop:
+        gc.collect()
+        assert shop.add(1, 2) == 3
+    close.set()
+    waiting.join(WAIT)
+    assert not waiting.is_alive()
+
+
+def test_a_program_that_ends_with_an_open_server_says_nothing():
+    program = """
+from rpc_shop import Shop
+from fastsock import rpc
+server = rpc.serve(Shop())
+with rpc.connect(Shop, server.address) as shop:
+    shop.add(1, 2)
+    shop.pooled(1)
 """
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}

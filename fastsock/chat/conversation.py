@@ -84,8 +84,12 @@ class Conversation(ABC):
                 self.screen.stop(f"{type(error).__name__}: {error}")
 
         thread = threading.Thread(target=run, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.screen.stop(str(error))
+        else:
+            self._threads.append(thread)
 
     def end(self) -> None:
         """What typing ``end`` does."""

@@ -271,5 +271,8 @@ def _in_thread(function: Callable[[bytes], None], line: bytes) -> Future[None]:
         else:
             future.set_result(None)
 
-    threading.Thread(target=call, name="typed", daemon=True).start()
+    try:
+        threading.Thread(target=call, name="typed", daemon=True).start()
+    except RuntimeError:  # There can be none now: the prompt waits for it.
+        call()
     return future

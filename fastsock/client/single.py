@@ -158,7 +158,11 @@ class _Refuser(threading.Thread):
         self._conn = conn
         self._options = options | REFUSAL_OPTIONS
         self._gate = Gate()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._gate.close()
+            raise
 
     def run(self) -> None:
         while self._gate.wait(self._listener.fileno()) and not self._conn.closed:

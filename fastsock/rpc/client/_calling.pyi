@@ -5,10 +5,10 @@ from typing import Any, Self
 
 from fastsock.client import Client
 from fastsock.core._lock import Lock
+from fastsock.core.flag import Flag
 from fastsock.rpc.client.attendant import Attendant
 from fastsock.rpc.client.calls import Call
 from fastsock.rpc.client.connector import Connector, Settings
-from fastsock.rpc.client.flag import Flag
 from fastsock.rpc.client.link import Link
 from fastsock.rpc.interface import Signature
 from fastsock.rpc.wire._body import Body

@@ -8,9 +8,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from fastsock.core.flag import Flag
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc.client._calling import receive_from
-from fastsock.rpc.client.flag import Flag
 
 if TYPE_CHECKING:
     from fastsock.client import Client

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastsock.client import Client
 from fastsock.core.address import Address, show
+from fastsock.core.flag import Flag
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import SEND_SECONDS, LinkCore
 from fastsock.rpc.client.attendant import Attendant
 from fastsock.rpc.client.calls import Call, StreamCall
-from fastsock.rpc.client.flag import Flag
 from fastsock.rpc.client.greeting import greet, numbers_of
 from fastsock.rpc.errors import Overloaded, too_large
 from fastsock.rpc.wire._body import Body

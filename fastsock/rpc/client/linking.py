@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastsock.core._lock import Lock
 from fastsock.core.address import Address
+from fastsock.core.flag import Flag
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import deadline_now
 from fastsock.rpc.client.attempts import Attempts
-from fastsock.rpc.client.flag import Flag
 from fastsock.rpc.client.link import Link
 from fastsock.rpc.client.route import Route
 from fastsock.rpc.context import seconds_left

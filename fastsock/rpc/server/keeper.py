@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from fastsock.core.flag import Flag
+
 log = logging.getLogger("fastsock.rpc")
 
 
@@ -13,7 +15,7 @@ class Keeper:
 
     def __init__(self, work: Callable[[], float | None]) -> None:
         self._work = work
-        self._asked = threading.Event()
+        self._asked = Flag()
         self._closed = False
         self._last: Callable[[], object] | None = None
         self._thread: threading.Thread | None = None

@@ -56,6 +56,8 @@ class Registrar:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(2 * CALL_SECONDS)
+        else:  # It could not be started.
+            self._unregister()
 
     def _run(self) -> None:
         failures = 0

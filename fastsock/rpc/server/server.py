@@ -1,13 +1,16 @@
 """Serving: one object to the clients that come, from the first to the last."""
 
+import logging
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from weakref import WeakMethod
 
 from fastsock.core import address as addresses
 from fastsock.core.address import Address, Sockaddr
@@ -34,6 +37,10 @@ from fastsock.rpc.values.weights import VALUES_MAX
 from fastsock.server import MultiServer
 
 __all__ = ["Server", "serve"]
+
+T = TypeVar("T")
+
+log = logging.getLogger("fastsock.rpc")
 
 TURN_MESSAGES_MAX = 64
 """Frames of one client after which it is the others' turn."""
@@ -170,6 +177,12 @@ class Engine(MultiServer):
         super()._bind(family, sockaddr)
 
 
+def _called(method: WeakMethod[Callable[[], T]]) -> T | None:
+    """What the method returns; None if its object is gone."""
+    bound = method()
+    return None if bound is None else bound()
+
+
 class Server:
     """A running server of one service. Made by :func:`serve`. ``with`` closes it."""
 
@@ -189,10 +202,12 @@ class Server:
         self._begun = monotonic()
         self._add(self.interface, service, 0)
         skeleton.check_interceptors(self._methods)
-        self._add(BUILTINS, Builtins(self.interface, self.health), BUILT_IN)
+        # Its threads do not hold the server, so that one that the program drops ends.
+        health, tend = WeakMethod(self.health), WeakMethod(self._tend)
+        self._add(BUILTINS, Builtins(self.interface, lambda: _called(health) or {}), BUILT_IN)
         if isinstance(service, Matchmaker):
             service.expect_token(token)
-        self._keeper = keeper = Keeper(self._tend)
+        self._keeper = keeper = Keeper(lambda: _called(tend))
         self._sessions = Sessions(limits, skeleton.budget, skeleton)
         self._reception = Reception(
             self.interface, self.incarnation, self._infos, token, limits, keeper.look
@@ -314,6 +329,25 @@ class Server:
             self._keeper.finish(self._shut_later)
         else:
             self._shut()
+
+    def __del__(self) -> None:
+        if not self._engines or self._closed.is_set():
+            return
+        if any(engine._abandoned for engine in self._engines):
+            return
+        warnings.warn(
+            f"{self!r} was dropped and not closed: use it in a with statement, or close it",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
+        self._keeper.finish(self._shut_dropped)
+
+    def _shut_dropped(self) -> None:
+        log.warning("%r was dropped and not closed; it closes now", self)
+        for session in self._refuse_calls():
+            session.cancel_all(None)
+        self._shut()
 
     def _own_call(self) -> Running | None:
         """The call of this server that the calling thread or task runs."""

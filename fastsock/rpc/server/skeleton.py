@@ -98,7 +98,7 @@ class Skeleton:
                 self._pool.submit(call.session.line, call, lambda: self._run_in_pool(call))
             else:
                 self._loop.start(lambda: self._run_async(call))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:  # No thread, or no descriptor for its loop.
             self._answers.refuse(call, Overloaded(f"{signature.name} did not start: {error}"))
 
     def end_waiting(self, call: Running, error: RpcError) -> bool:
