@@ -16,13 +16,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv6Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -35,6 +35,8 @@ from fastsock import rpc
 from fastsock.rpc import wire
 from fastsock.rpc.interface import Interface
 from fastsock.rpc.values.marshal import Codec
+from fastsock.rpc.values.moments import MARK
+from fastsock.rpc.values.weights import VALUES_MAX
 
 INPUT_SECONDS = 1.0
 TEXTS = ["", "a", "x" * 300, "1/0", "1e999999999", "::/0", "2020-01-01T00:00:00Z", "-7", "\x00/.."]
@@ -46,6 +48,20 @@ class Node:
     name: str
     sides: "list[Node]"
     size: Fraction | None = None
+
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class Group(Generic[Item]):
+    members: set[Item]
+    named: dict[UUID, Item] = field(default_factory=dict)
+
+
+@dataclass
+class Pairs(Group[tuple[int, Decimal]]):
+    more: "list[Pairs]" = field(default_factory=list)
 
 
 class Eater(rpc.Service):
@@ -78,6 +94,8 @@ TYPES: list[Any] = [
         dict[tuple[int, int], str],
     ),
     *(deque[Node], OrderedDict[int, deque[Path]], set[str | int], list[dict[str, Any]]),
+    *(set[UUID], frozenset[frozenset[Decimal]], dict[Decimal, Any], dict[datetime, int], set),
+    *(Group[UUID], Pairs, deque[Group[int]], OrderedDict[UUID, Any], set[np.int64], np.datetime64),
 ]
 
 
@@ -112,7 +130,7 @@ class Maker:
                 lambda: b"\xa2\xe1\xff",
                 lambda: self.random.choice([b"\x91", b"\x81\xc0"]) * self.random.randrange(5000),
                 lambda: self.random.choice([b"\xdd", b"\xdf", b"\xc6"]) + self.random.randbytes(4),
-                lambda: self.extension(self.random.choice([1, 1, 2, 255, 7])),
+                lambda: self.extension(self.random.choice([1, 1, 2, 3, 3, 4, 4, 255, 7])),
             ]
         )()
 
@@ -120,23 +138,32 @@ class Maker:
         kinds = ["<f8", "|i1", "<M8[s]", "|O8", "|V0", "<U999999"]
         sides = [self.random.choice([0, 1, 2, -1, 2**40]) for _ in range(self.random.randrange(4))]
         meta = [self.random.randrange(-1, 3), self.random.choice(kinds), sides]
-        data = raw.pack(self.random.choice([meta, 0, 7, None]))
+        zone = self.random.choice([None, "Europe/Berlin", "../x", "UTC"])
+        moment = [MARK, self.random.choice(["datetime", "time"]), "2026-10-25T02:30+02:00", zone]
+        scalar = [self.random.choice(kinds), bytes(self.random.choice([0, 1, 8]))]
+        chosen = {3: [*moment, self.random.randrange(3)], 4: scalar}.get(code, meta)
+        data = raw.pack(self.random.choice([chosen, chosen, meta, 0, None]))
         return b"\xc7" + bytes([len(data), code]) + data
 
     def items(self, depth: int) -> bytes:
+        if self.random.random() < 0.1:  # Members of a set that do, or some that do no harm.
+            step = self.random.choice([1, 2**61 - 1])
+            return raw.pack([str(UUID(int=number * step)) for number in range(1000)])
         count = self.random.randrange(6)
         return bytes([0x90 | count]) + b"".join(self.value(depth + 1) for _ in range(count))
 
     def map(self, depth: int) -> bytes:
         if self.random.random() < 0.1:  # Keys that look for their places in one order.
             step = self.random.choice([1, 2**20, 2**32, 2**61 - 1])
-            return raw.pack({number * step % 2**64: 0 for number in range(2000)})
+            text = self.random.choice([int, str])
+            return raw.pack({text(number * step % 2**64): 0 for number in range(2000)})
         count = self.random.randrange(6)
         return bytes([0x80 | count]) + b"".join(self.value(depth + 1) for _ in range(2 * count))
 
     def record(self, depth: int) -> bytes:
-        """A Node, whose fields may be anything."""
-        names = [name for name in ("name", "sides", "size", "more") if self.random.random() < 0.9]
+        """A Node or a Group, whose fields may be anything."""
+        known = self.random.choice(["name sides size more", "members named more"]).split()
+        names = [name for name in known if self.random.random() < 0.9]
         fields = b"".join(raw.pack(name) + self.value(depth + 1) for name in names)
         return bytes([0x80 | len(names)]) + fields
 
@@ -173,8 +200,10 @@ class Maker:
 
 def decode(maker: Maker) -> None:
     codec = Codec(maker.random.choice(TYPES))
+    flags, body = maker.body()
     with suppress(wire.Malformed):
-        codec.decode(*maker.body())
+        codec.weigh(flags, body, VALUES_MAX)
+        codec.decode(flags, body)
 
 
 def ask(maker: Maker, server: rpc.Server) -> None:

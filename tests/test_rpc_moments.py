@@ -58,6 +58,26 @@ class Diary(rpc.Service):
         return value
 
     @rpc.method
+    def pairs(self, value: dict[tuple[datetime, int], datetime]) -> dict[tuple[datetime, int], Any]:
+        return value
+
+    @rpc.method
+    def members(self, value: set[datetime]) -> set[datetime]:
+        return value
+
+    @rpc.method
+    def pair_members(self, value: set[tuple[datetime, int]]) -> set[tuple[datetime, int]]:
+        return value
+
+    @rpc.method
+    def clocks(self, value: dict[time, int]) -> dict[time, int]:
+        return value
+
+    @rpc.method
+    def beside(self, when: datetime, value: bytes) -> bytes:
+        return value
+
+    @rpc.method
     def any(self, value: Any) -> Any:
         return value
 
@@ -101,9 +121,28 @@ def test_a_time_arrives_as_it_is(diary, value):
     assert repr(diary.any((value, "x"))) == repr([value, "x"])
 
 
-def test_a_key_keeps_its_offset(diary):
-    value = datetime(2026, 7, 1, 0, 30, tzinfo=PLUS_TWO)
+@pytest.mark.parametrize("value", MOMENTS, ids=repr)
+def test_a_key_arrives_as_it_is(diary, value):
     assert repr(diary.keys({value: 1})) == repr({value: 1})
+    assert repr(diary.any({value: {(value, 1): value}})) == repr({value: {(value, 1): value}})
+    assert repr(diary.pairs({(value, 1): value})) == repr({(value, 1): value})
+
+
+@pytest.mark.parametrize("value", MOMENTS, ids=repr)
+def test_members_of_sets_arrive_as_they_are(diary, value):
+    assert repr(diary.members({value})) == repr({value})
+    assert repr(diary.pair_members({(value, 1)})) == repr({(value, 1)})
+
+
+@pytest.mark.parametrize("value", CLOCKS, ids=repr)
+def test_a_time_as_a_key_arrives_as_it_is(diary, value):
+    assert repr(diary.clocks({value: 1})) == repr({value: 1})
+
+
+def test_text_is_not_bytes_beside_a_datetime(diary):
+    with pytest.raises(rpc.WrongArguments, match="Expected `bytes`, got `str`"):
+        diary.beside(MOMENTS[0], "YWJj")
+    assert diary.beside(MOMENTS[0], b"abc") == b"abc"
 
 
 def test_arrays_beside_a_datetime_arrive(diary):

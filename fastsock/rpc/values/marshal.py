@@ -5,7 +5,8 @@ A body without segments is MessagePack alone. With segments (flag SEGMENTS) it i
 parts; u64 for each part, its length; then the parts, each at the next multiple of 16. The first
 part is MessagePack, the others are segments. There, an array is the extension ARRAY, whose data is
 MessagePack of [segment, dtype, shape], and a bytes object the extension BYTES, of its segment.
-Datetimes and times are extensions in any body, see moments.py.
+In any body a scalar of numpy is the extension SCALAR, of [dtype, its bytes], where it may stay one,
+and datetimes and times are extensions, see moments.py.
 
 Types are enforced where a body is decoded. Nothing decoded here can run code: no pickle, no
 references.
@@ -18,6 +19,7 @@ import threading
 import typing
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import Annotated, Any, TypeAlias
 
@@ -26,14 +28,19 @@ import msgspec
 from fastsock.rpc import wire
 from fastsock.rpc.values import moments
 from fastsock.rpc.values.hashes import place_of
-from fastsock.rpc.values.standard import READERS, SENT_AS
+from fastsock.rpc.values.standard import NATIVE, READERS, SENT_AS
+from fastsock.rpc.values.types_text import parts_of
 from fastsock.rpc.values.weights import weights_of
 
 ARRAY = 1
 BYTES = 2
+SCALAR = 4
 ALIGNMENT = 16
 DTYPES = "biufcmMSU"
 """Kinds of numpy's dtypes that are plain bytes."""
+
+UNITS = "mMc"
+"""Those that Python's types cannot hold."""
 
 DTYPE_NAME = re.compile(r"[<>|=]?[biufcmMSU][0-9]{1,6}(\[[0-9a-zA-Z]{1,8}\])?")
 
@@ -45,9 +52,11 @@ Parts: TypeAlias = Sequence[memoryview]
 
 
 class _Segments(threading.local):
-    """The segments of the body that this thread encodes or decodes."""
+    """The segments of the body that this thread encodes or decodes, and whether a numpy scalar
+    has become a number of Python's."""
 
     current: list[memoryview] = []
+    made_plain = False
 
 
 _segments = _Segments()
@@ -64,10 +73,12 @@ class Codec:
         items = type if of_tuple else (type,)
         marked = tuple(bytes | msgspec.msgpack.Ext if item is bytes else item for item in items)
         self.marks_bytes = bytes in items
-        self.encode_plain: Callable[[Any], bytes] = _encode_plain
+        encode_plain = _encode_scalars if any(map(_has_any, items)) else _encode_plain
+        self.encode_plain: Callable[[Any], bytes] = encode_plain
+        self._encode_unmarked, self._encode_marked = encode_plain, _MARKED[encode_plain]
         self._has_moments = any(_has_moment(item) for item in items)
         if self._has_moments:
-            self.encode_plain = lambda value: _encode_plain(moments.marked(value))
+            self.encode_plain = lambda value: encode_plain(moments.marked(value))
         self._decode_unmarked = self._decode_marked = _decode(items, of_tuple)
         if self.marks_bytes:  # In a body without segments there are no marks.
             self._decode_marked = _decode(marked, of_tuple)
@@ -86,9 +97,9 @@ class Codec:
         try:
             if self._has_moments:
                 value = moments.marked(value)
-            return 0, _encode_plain(value)
+            return 0, self._encode_unmarked(value)
         except _NeedsSegments:
-            return _encode_segments(value)
+            return _encode_segments(value, self._encode_marked)
         except OverflowError as error:
             raise ValueError(str(error)) from None
 
@@ -130,7 +141,33 @@ def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryv
 
 def _reader(whole: Any) -> Callable[[bytes | memoryview], Any]:
     decode = msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
-    return moments.with_moments(decode, whole, _array_of, _fitted) if _has_moment(whole) else decode
+    if _has_moment(whole):
+        decode = moments.with_moments(decode, whole, _array_of, _fitted)
+    return _with_plain_scalars(decode, whole) if _has_any(whole) else decode
+
+
+def _with_plain_scalars(decode: Callable[[Any], Any], whole: Any) -> Callable[[Any], Any]:
+    """``decode``, which takes numpy's scalars for numbers if they do not stand for Any alone."""
+
+    def decode_scalars(data: Any) -> Any:
+        try:
+            return decode(data)
+        except msgspec.ValidationError:
+            _segments.made_plain = False
+            plain = _decode_plain(data)
+            if not _segments.made_plain:
+                raise
+        return msgspec.convert(plain, whole, builtin_types=NATIVE, dec_hook=_fitted)
+
+    return decode_scalars
+
+
+def _has_any(whole: Any) -> bool:
+    """Whether there is a place in the type for any value."""
+    bare = (Any, object, deque, OrderedDict)
+    return any(isinstance(node, msgspec.inspect.AnyType) for node in _nodes(whole)) or any(
+        part in bare for part in parts_of(whole)
+    )
 
 
 def _has_moment(whole: Any) -> bool:
@@ -162,29 +199,39 @@ class _NeedsSegments(Exception):
     """The value holds an array, or a large bytes object."""
 
 
-def _refuse_array(value: Any) -> Any:
-    if isinstance(value, _Large) or _is_numpy(value, "ndarray") or _has_unit(value):
+def _refuse_array(value: Any, *, keep: bool = False) -> Any:
+    if isinstance(value, _Large) or _is_numpy(value, "ndarray"):
         raise _NeedsSegments
-    return _plain(value)
+    return _plain(value, keep)
 
 
-def _plain(value: Any) -> Any:
-    """A numpy scalar as Python's, and the plain form of what the standard library has; TypeError
-    for what cannot be sent."""
+def _plain(value: Any, keep: bool) -> Any:
+    """The plain form of what the standard library has, and a numpy scalar as Python's, or with
+    ``keep`` as an extension; TypeError for what cannot be sent."""
     if sent_as := SENT_AS.get(type(value)):
         return sent_as(value)
+    if type(value) is moments.Key:
+        return value.ext
     if _is_numpy(value, "generic"):
-        plain = value.item()
-        if _is_numpy(plain, "generic"):
-            raise TypeError(f"a {type(value).__qualname__} cannot be sent; send a float64")
-        return plain
+        _check_dtype(value.dtype, f"a {type(value).__qualname__}")
+        if keep or value.dtype.kind in UNITS:
+            scalar = wire.encode([value.dtype.str, value.tobytes()])
+            return msgspec.msgpack.Ext(SCALAR, scalar)
+        return value.item()
     raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
 
 
-def _has_unit(value: Any) -> bool:
-    """Whether it is one of numpy's scalars that Python's types cannot hold: it is sent as an array
-    without sides."""
-    return _is_numpy(value, "generic") and value.dtype.kind in "mMc" and value.itemsize <= 16
+def _check_dtype(dtype: Any, what: str) -> None:
+    """TypeError for items that are no plain numbers, or are not the same on all machines."""
+    if dtype.kind not in DTYPES or dtype.hasobject:
+        raise TypeError(f"{what} cannot be sent; it is not plain numbers")
+    if _is_long(dtype):
+        raise TypeError(f"{what} cannot be sent; send a float64 or complex128")
+
+
+def _is_long(dtype: Any) -> bool:
+    """Whether it is a longdouble or clongdouble, which machines have in several forms."""
+    return dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16)
 
 
 def _is_numpy(value: Any, kind: str) -> bool:
@@ -194,13 +241,16 @@ def _is_numpy(value: Any, kind: str) -> bool:
 
 
 _encode_plain = msgspec.msgpack.Encoder(enc_hook=_refuse_array).encode
+_encode_scalars = msgspec.msgpack.Encoder(enc_hook=partial(_refuse_array, keep=True)).encode
 
 
-def _encode_segments(value: Any) -> tuple[int, bytes | list[memoryview]]:
+def _encode_segments(
+    value: Any, encode: Callable[[Any], bytes]
+) -> tuple[int, bytes | list[memoryview]]:
     segments: list[memoryview] = []
     _segments.current = segments
     try:
-        packed = memoryview(_encode_marked(value))
+        packed = memoryview(encode(value))
     finally:
         _segments.current = []
     parts = [packed, *segments]
@@ -228,27 +278,33 @@ class _Large:
         self.data = data
 
 
-def _mark(value: Any) -> Any:
+def _mark(value: Any, *, keep: bool = False) -> Any:
     segments = _segments.current
     if isinstance(value, _Large):
         segments.append(memoryview(value.data))
         return msgspec.msgpack.Ext(BYTES, wire.encode(len(segments) - 1))
-    if not _is_numpy(value, "ndarray") and not _has_unit(value):
-        return _plain(value)
+    if not _is_numpy(value, "ndarray"):
+        return _plain(value, keep)
     import numpy
 
     if isinstance(value, numpy.ma.MaskedArray):
         raise TypeError("a MaskedArray cannot be sent; send its data and its mask")
+    if type(value) not in (numpy.ndarray, numpy.memmap):
+        name = type(value).__qualname__
+        raise TypeError(f"a {name} cannot be sent; send numpy.asarray() of it")
     array = numpy.asarray(value, order="C")
-    if array.dtype.kind not in DTYPES or array.dtype.hasobject:
-        raise TypeError(f"an array of dtype {array.dtype} cannot be sent; it is not plain numbers")
+    _check_dtype(array.dtype, f"an array of dtype {array.dtype}")
     flat = array.reshape(-1).view(numpy.uint8) if array.size else numpy.empty(0, numpy.uint8)
     segments.append(flat.data)
     meta = [len(segments) - 1, array.dtype.str, array.shape]
     return msgspec.msgpack.Ext(ARRAY, wire.encode(meta))
 
 
-_encode_marked = msgspec.msgpack.Encoder(enc_hook=_mark).encode
+_MARKED = {
+    _encode_plain: msgspec.msgpack.Encoder(enc_hook=_mark).encode,
+    _encode_scalars: msgspec.msgpack.Encoder(enc_hook=partial(_mark, keep=True)).encode,
+}
+"""The encoders that make segments, by those that do not."""
 
 SIDES_MAX = 64
 """The most sides that numpy gives an array. They are counted before they are multiplied."""
@@ -256,6 +312,7 @@ SIDES_MAX = 64
 _decode_array_meta = msgspec.msgpack.Decoder(
     tuple[int, str, Annotated[list[int], msgspec.Meta(max_length=SIDES_MAX)]]
 ).decode
+_decode_scalar = msgspec.msgpack.Decoder(tuple[str, bytes]).decode
 _decode_index = msgspec.msgpack.Decoder(int).decode
 
 
@@ -290,26 +347,58 @@ def _array_of(code: int, data: memoryview) -> Any:
     """msgspec's hook for extensions: an array is a view of its segment."""
     if code == moments.MOMENT:
         return moments.moment_of(data)
+    if code == SCALAR:
+        return _scalar_of(data)
     if code != ARRAY:
         return msgspec.msgpack.Ext(code, bytes(data))
     import numpy
 
     index, dtype_name, shape = _decode_array_meta(data)
-    segment = _segment(index)
-    if not DTYPE_NAME.fullmatch(dtype_name):
-        raise ValueError(f"{dtype_name[:40]!r} is not the dtype of an array that is accepted")
-    try:
-        dtype = numpy.dtype(dtype_name)
-    except (TypeError, ValueError):
-        raise ValueError(f"{dtype_name[:40]!r} is not a dtype") from None
-    if dtype.itemsize == 0:
-        raise ValueError(f"an array of dtype {dtype_name} has no bytes")
+    segment, dtype = _segment(index), _dtype_of(dtype_name)
     wanted = dtype.itemsize * prod(shape)
     if any(side < 0 for side in shape) or wanted != len(segment):
         raise ValueError(f"shape {shape} of {dtype} is not that of {len(segment)} bytes")
     if wanted == 0:
         return numpy.empty(shape, dtype)
     return numpy.frombuffer(segment, dtype).reshape(shape)
+
+
+def _plain_of(code: int, data: memoryview) -> Any:
+    """The same hook, which makes numpy's scalars those of Python."""
+    if code != SCALAR:
+        return _array_of(code, data)
+    _segments.made_plain = True
+    value = _scalar_of(data)
+    return value if value.dtype.kind in UNITS else value.item()
+
+
+_decode_plain = wire.with_cheap_hashes(
+    msgspec.msgpack.Decoder(ext_hook=_plain_of).decode, wire.ANYTHING
+)
+
+
+def _dtype_of(name: str) -> Any:
+    import numpy
+
+    if not DTYPE_NAME.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} is not the dtype of an array that is accepted")
+    try:
+        dtype = numpy.dtype(name)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name[:40]!r} is not a dtype") from None
+    if dtype.itemsize == 0 or _is_long(dtype):
+        raise ValueError(f"an array of dtype {name} is not accepted")
+    return dtype
+
+
+def _scalar_of(data: memoryview) -> Any:
+    import numpy
+
+    name, packed = _decode_scalar(data)
+    dtype = _dtype_of(name)
+    if dtype.itemsize != len(packed):
+        raise ValueError(f"a {dtype} of {len(packed)} bytes")
+    return numpy.frombuffer(packed, dtype)[0]
 
 
 def _fitted(wanted: Any, value: Any) -> Any:
@@ -336,12 +425,13 @@ def _scalar(wanted: Any, value: Any) -> Any:
     """A numpy scalar, of what is as strictly checked as for Python's own type."""
     import numpy
 
-    if isinstance(value, numpy.ndarray) and value.shape == ():
-        value = value[()]
-        if not isinstance(value, wanted):
+    if isinstance(value, numpy.generic):
+        if isinstance(value, wanted):
+            return value
+        if value.dtype.kind in UNITS:
             got = type(value).__name__
             raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
-        return value
+        value = value.item()
     if issubclass(wanted, numpy.complexfloating):
         value = READERS[complex](wanted, value, _fitted)
     for kind, plain in (

@@ -15,7 +15,7 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc.values._values import is_plain
-from fastsock.rpc.values.standard import SENT_AS
+from fastsock.rpc.values.standard import NATIVE, SENT_AS
 
 MOMENT = 3
 MARK = "\x01moment\x01"
@@ -86,16 +86,34 @@ def _marked(value: Any) -> Any:
         case _Kept():
             return value.value
         case datetime.datetime() | datetime.time():
-            if value.tzinfo is datetime.UTC and not value.fold:
-                return value
-            packed = wire.encode([MARK, type(value).__name__, *form_of(value)])
-            return msgspec.msgpack.Ext(MOMENT, packed)
+            return _packed(value)
     return value
 
 
+def _packed(value: datetime.datetime | datetime.time) -> Any:
+    if value.tzinfo is datetime.UTC and not value.fold:
+        return value
+    form = wire.encode([MARK, type(value).__name__, *form_of(value)])
+    return msgspec.msgpack.Ext(MOMENT, form)
+
+
+class Key:
+    """An extension in a key of a dict, where one has to be hashed: the encoder's hook gives it."""
+
+    def __init__(self, ext: msgspec.msgpack.Ext) -> None:
+        self.ext = ext
+
+
 def _key(key: Any) -> Any:
-    """A key of a dict. An extension cannot be one, so a datetime is its text."""
-    return key.isoformat() if type(key) is datetime.datetime else key
+    match key:
+        case tuple():
+            return tuple(map(_key, key))
+        case _Kept():
+            return key.value
+        case datetime.datetime() | datetime.time():
+            packed = _packed(key)
+            return packed if packed is key else Key(packed)
+    return key
 
 
 def with_moments(
@@ -111,6 +129,7 @@ def with_moments(
     def decode_moments(data: Any) -> Any:
         if _mark.search(data) is None:
             return decode(data)
-        return msgspec.convert(decode_any(data), whole, dec_hook=dec_hook)
+        plain = decode_any(data)
+        return msgspec.convert(plain, whole, builtin_types=NATIVE, dec_hook=dec_hook)
 
     return decode_moments

@@ -73,7 +73,9 @@ def _of_array(numpy: Any, part: Any) -> Iterator[str]:
     dtypes = typing.get_args((*typing.get_args(part), None, None)[1])
     scalar = typing.get_origin(dtypes[0]) or dtypes[0] if dtypes else None
     concrete = isinstance(scalar, type) and _is_concrete(numpy, scalar)
-    if concrete and numpy.dtype(scalar).kind not in DTYPES:
+    if concrete and scalar in (numpy.longdouble, numpy.clongdouble):
+        yield "machines differ in the size of its items; use numpy.float64 or numpy.complex128"
+    elif concrete and numpy.dtype(scalar).kind not in DTYPES:
         yield "its items are not plain numbers"
 
 
