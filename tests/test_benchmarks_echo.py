@@ -91,7 +91,7 @@ def asked(clients: int, mode: str, answer: Answer) -> dict[str, Any]:
 
     def serve(peer: socket.socket) -> None:
         # A load that leaves something unread resets the connection.
-        with peer, suppress(ConnectionResetError):
+        with peer, suppress(ConnectionResetError, BrokenPipeError):
             number = 0
             while request := peer.recv(FRAME, socket.MSG_WAITALL):
                 peer.sendall(answer(number, request))

@@ -147,9 +147,13 @@ def test_a_broker_that_does_not_come_up_is_told() -> None:
         pass
 
 
-def test_a_missing_package_is_told_by_the_server_process() -> None:
-    with start_server("fanout", "no-such-peer") as server:
-        assert "no_such_peer" in server.answer()["missing"]
+def test_a_missing_package_is_told_by_the_server_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('uvloop is not here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with start_server("fanout", "uvloop") as server:
+        assert server.answer() == {"missing": "uvloop is not here"}
 
 
 def test_a_process_that_ends_is_reported_with_its_last_words() -> None:
