@@ -82,19 +82,21 @@ class Attempts(Generic[T]):
             except Empty:
                 if monotonic() < until:
                     continue
-                address, outcome = running[0], TimeoutError("no server has answered in time")
-                more = False
+                self._pass_over(running)
+                return failure or TimeoutError("no server has answered in time")
             running.remove(address)
-            if not isinstance(outcome, BaseException) or monotonic() >= until:
-                for silent in running:
-                    self._failed(silent)
-                running.clear()
             if not isinstance(outcome, BaseException):
+                self._pass_over(running)
                 return outcome
             if not isinstance(outcome, self._errors):
                 raise outcome
             self._failed(address)
             failure = outcome
+            more = more and monotonic() < until
+
+    def _pass_over(self, silent: Sequence[Address]) -> None:
+        for address in silent:
+            self._failed(address)
 
     def _begin(self, address: Address) -> None:
         thread = threading.Thread(
