@@ -99,6 +99,8 @@ TYPED: list[tuple[Any, Any, Any]] = [
     (complex, np.complex64(1j), 1j),
     (np.int64, np.int32(4), np.int64(4)),
     (np.float64, 3, np.float64(3)),
+    (np.datetime64, "2026-07-01T00:30", np.datetime64("2026-07-01T00:30")),
+    (np.timedelta64, 5, np.timedelta64(5)),
     (dict[int, Any], {np.int64(1): "x"}, {1: "x"}),
     (tuple[np.int64, Any], (np.int32(4), "x"), (np.int64(4), "x")),
 ]
@@ -116,6 +118,7 @@ def test_where_a_type_stands_a_scalar_becomes_that(kind, value, wanted):
         *((int, np.float64(3)), (int, np.bool_(True)), (bool, np.int8(1)), (float, np.bool_(1))),
         *((np.int64, np.float64(4)), (np.int64, np.bool_(1)), (np.bool_, np.int8(1))),
         *((np.int8, np.int64(300)), (np.datetime64, np.timedelta64(5, "s")), (int, np.str_("3"))),
+        *((np.datetime64, "2026-07-01T00:30+02:00"), (np.datetime64, 5), (np.timedelta64, True)),
         *((tuple[np.int64, Any], (np.float64(4), 1)), (np.float32, np.complex64(1))),
     ],
     ids=lambda each: str(each)[:30],

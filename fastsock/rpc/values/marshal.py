@@ -44,6 +44,9 @@ UNITS = "mMc"
 
 DTYPE_NAME = re.compile(r"[<>|=]?[biufcmMSU][0-9]{1,6}(\[[0-9a-zA-Z]{1,8}\])?")
 
+DATETIME64 = re.compile(r"NaT|-?[0-9]{1,19}(-[0-9]{2}){0,2}(T[0-9:.]+)?")
+"""Without a zone, which numpy leaves out with a warning."""
+
 COUNT = struct.Struct(">I")
 LENGTH = struct.Struct(">Q")
 PARTS_MAX = 1 << 12
@@ -434,18 +437,16 @@ def _scalar(wanted: Any, value: Any) -> Any:
         value = value.item()
     if issubclass(wanted, numpy.complexfloating):
         value = READERS[complex](wanted, value, _fitted)
-    for kind, plain in (
-        (numpy.bool_, bool),
-        (numpy.integer, int),
-        (numpy.floating, (float, int)),
-        (numpy.str_, str),
-        (numpy.bytes_, bytes),
-    ):
-        if issubclass(wanted, kind) and not issubclass(wanted, numpy.timedelta64):
-            if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
-                got = type(value).__name__
-                raise ValueError(f"Expected `{wanted.__name__}`, got `{got}`")
-            break
+    if issubclass(wanted, numpy.datetime64):
+        fits = isinstance(value, str) and DATETIME64.fullmatch(value) is not None
+    elif issubclass(wanted, numpy.bool_):
+        fits = isinstance(value, bool)
+    else:
+        kinds = (numpy.integer, int), (numpy.floating, (float, int)), (numpy.str_, str)
+        plain = [kind for base, kind in (*kinds, (numpy.bytes_, bytes)) if issubclass(wanted, base)]
+        fits = not plain or (isinstance(value, plain[0]) and not isinstance(value, bool))
+    if not fits:
+        raise ValueError(f"Expected `{wanted.__name__}`, got `{type(value).__name__}`")
     try:
         with numpy.errstate(over="raise"):
             return wanted(value)
