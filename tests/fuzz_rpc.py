@@ -21,6 +21,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv6Network
+from math import inf
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -39,6 +40,10 @@ from fastsock.rpc.values.moments import MARK
 from fastsock.rpc.values.weights import VALUES_MAX
 
 INPUT_SECONDS = 1.0
+
+TRIES = 3
+"""So often may an input take longer, where other programs keep the processors."""
+
 TEXTS = ["", "a", "x" * 300, "1/0", "1e999999999", "::/0", "2020-01-01T00:00:00Z", "-7", "\x00/.."]
 EDGES = [0, 1, -1, 127, 128, 2**31, 2**32 - 1, -(2**63), 2**63, 2**64 - 1]
 
@@ -257,22 +262,37 @@ def fuzz(
         for number, each in enumerate(inputs(seed)):
             if number == count > 0 or time.monotonic() > end:
                 return number
-            maker = makers[0] = Maker(each)
             if tell >= 0:
                 os.write(tell, f" {each} ".encode())
-            begun = time.monotonic()
-            try:
-                if number % 20 == 18:
-                    ask(maker, server)
-                elif number % 20 == 19:
-                    call(maker, liar.address, input_seconds)
-                else:
-                    decode(maker)
-            except Exception as error:
-                raise AssertionError(f"input {each}: {error!r}; {shown(each)}") from error
-            took = time.monotonic() - begun
+            took = inf
+            for _ in range(TRIES):
+                if took >= input_seconds:
+                    took = tried(number, each, makers, server, liar, input_seconds)
             assert took < input_seconds, f"input {each} took {took:.1f} s; {shown(each)}"
     raise AssertionError("there is an input after each")
+
+
+def tried(
+    number: int,
+    name: str,
+    makers: list[Maker],
+    server: rpc.Server,
+    liar: LyingServer,
+    input_seconds: float,
+) -> float:
+    """Tries an input; returns how many seconds it took."""
+    maker = makers[0] = Maker(name)
+    begun = time.monotonic()
+    try:
+        if number % 20 == 18:
+            ask(maker, server)
+        elif number % 20 == 19:
+            call(maker, liar.address, input_seconds)
+        else:
+            decode(maker)
+    except Exception as error:
+        raise AssertionError(f"input {name}: {error!r}; {shown(name)}") from error
+    return time.monotonic() - begun
 
 
 def shown(name: str) -> str:

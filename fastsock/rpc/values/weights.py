@@ -56,13 +56,14 @@ class Weights(NamedTuple):
     text: int = 2
     long_text: int = 0
 
-    def of(self, packed: bytes | memoryview, values_max: int) -> int:
-        """The weight of what is packed, 0 for little. Raises TooMany if it is more than that."""
+    def of(self, packed: bytes | memoryview, values_max: int, limit: str = "values_max") -> int:
+        """The weight of what is packed, 0 for little. TooMany, with the limit's name, if it is more
+        than that."""
         if len(packed) <= UNWEIGHED_BYTES:
             return 0
         weight = weigh(packed, values_max, *self)
         if weight > values_max:
-            raise TooMany(f"more than {values_max} values, which values_max is")
+            raise TooMany(f"more than {values_max} values, which {limit} is")
         return weight
 
 

@@ -219,7 +219,7 @@ _read_failure = with_cheap_hashes(msgspec.msgpack.Decoder(Failure).decode, ANYTH
 @checked
 def read_failure(data: bytes | memoryview) -> Failure:
     """What an ERROR or REFUSED frame says."""
-    PLAIN.of(data, FAILURE_VALUES_MAX)
+    PLAIN.of(data, FAILURE_VALUES_MAX, "FAILURE_VALUES_MAX")
     return _read_failure(data)
 
 
