@@ -171,6 +171,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint64_t bytes_sent
         uint64_t sends
         uint64_t dropped
+        uint64_t unheard
         uint64_t unfinished
         uint64_t wakeups
         uint64_t turns
@@ -239,7 +240,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
     int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len)
     int fs_reactor_trust(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
-    void fs_reactor_close(fs_reactor *reactor)
+    void fs_reactor_close(fs_reactor *reactor, cbool hearing)
     void fs_reactor_set_linger(fs_reactor *reactor, uint64_t linger_ns)
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
     void fs_reactor_prepare_room(fs_reactor *reactor, fs_waiter *waiter, uint32_t channel,

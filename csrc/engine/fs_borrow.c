@@ -27,7 +27,7 @@ static void serve_waiters(fs_reactor *r) {
   bool closing = fs_wait_any(r, FS_WAIT_CLOSED);
   if (closing) fs_reactor_begin_closing(r);
   if (fs_wait_any(r, FS_WAIT_COUNT)) fs_receive_accept(r);
-  if (closing && atomic_load(&r->closing)) fs_receive_discard(r);
+  if (closing && atomic_load(&r->closing) && !atomic_load(&r->hearing)) fs_receive_discard(r);
   flush_until_taken(r);
   fs_expire(r);
   fs_reactor_tidy(r);
@@ -37,7 +37,7 @@ static bool has_work(const fs_reactor *r) {
   if (fs_reactor_asked(r) || !fs_list_empty(&r->pending)) return true;
   if (fs_wait_any(r, FS_WAIT_COUNT) && fs_reactor_can_accept(r)) return true;
   if (!fs_wait_any(r, FS_WAIT_CLOSED) || !atomic_load(&r->closing)) return false;
-  return fs_reactor_must_close(r) || !fs_list_empty(&r->ready);
+  return fs_reactor_must_close(r) || (!atomic_load(&r->hearing) && !fs_list_empty(&r->ready));
 }
 
 /* Sleeps, unless there is something to do. */

@@ -65,8 +65,16 @@ void fs_close_broken(fs_reactor *r, fs_conn *conn, int error) {
   fs_reactor_enlist(&r->ready, &conn->ready_link);
 }
 
+/* What it had said and nobody has heard. */
+static void count_unheard(fs_reactor *r, const fs_conn *conn) {
+  if (conn->peer_eof) return;
+  size_t kept = conn->inbox ? conn->inbox->len : 0;
+  fs_count(&r->counters.unheard, kept + fs_sys_unread(conn->fd));
+}
+
 void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   if (conn->state == FS_DEAD) return;
+  count_unheard(r, conn);
   if (conn->blocked) {
     /* What it did not take must not stay in the kernel on its behalf. */
     (void)fs_sys_reset_on_close(conn->fd);

@@ -66,6 +66,7 @@ typedef struct fs_conn {
   bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
   bool paused;       /* for the next turn, when its message that is not relayed has been answered */
   bool announced;    /* that it has come is reported */
+  bool heard;        /* what it says while the server closes is still reported */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
   uint8_t close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */

@@ -155,8 +155,10 @@ void fs_reactor_set_linger(fs_reactor *r, uint64_t linger_ns) {
   atomic_store(&r->linger_ns, linger_ns);
 }
 
-void fs_reactor_close(fs_reactor *r) {
+void fs_reactor_close(fs_reactor *r, bool hearing) {
   pthread_mutex_lock(&r->lock);
+  /* Before it is closing: who sees that knows this. The first close decides. */
+  if (!atomic_load(&r->closing)) atomic_store(&r->hearing, hearing);
   atomic_store(&r->closing, true);
   pthread_mutex_unlock(&r->lock);
   fs_reactor_wake(r);

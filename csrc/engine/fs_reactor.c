@@ -250,6 +250,8 @@ static void report_dead(fs_reactor *r) {
 
 void fs_reactor_begin_closing(fs_reactor *r) {
   if (!fs_reactor_must_close(r)) return;
+  bool hearing = atomic_load(&r->hearing);
+  if (hearing) fs_receive_accept(r);
   /* A child process may hold it, too; epoll must not go on reporting it. */
   fs_poll_remove(&r->poll, r->listen_fd);
   fs_sys_close(r->listen_fd);
@@ -259,8 +261,12 @@ void fs_reactor_begin_closing(fs_reactor *r) {
   r->accept_ready = false;
   FS_LIST_EACH(link, &r->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
-    if (conn->state == FS_OPEN) fs_close_begin(r, conn, FS_REASON_SERVER);
+    if (conn->state != FS_OPEN) continue;
+    conn->heard = hearing && !conn->close_wanted;
+    fs_close_begin(r, conn, FS_REASON_SERVER);
   }
+  /* What waited for room in the log to be relayed finds that there is no relaying any more. */
+  fs_list_append(&r->ready, &r->stalled);
 }
 
 bool fs_reactor_is_drivers(const fs_reactor *r) {

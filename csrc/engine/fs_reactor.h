@@ -78,6 +78,7 @@ typedef struct fs_counters {
   fs_counter accepted, accept_errors, messages_received, bytes_received, bytes_sent, sends;
   fs_counter deliveries; /* messages handed to kernels by subscriptions that ended */
   fs_counter dropped;
+  fs_counter unheard;    /* bytes that became no message: said after a close, or left at the end */
   fs_counter unfinished; /* messages that were begun when their peer's stream ended */
   fs_counter wakeups, turns, ended[FS_REASON_COUNT];
 } fs_counters;
@@ -125,9 +126,9 @@ typedef struct fs_reactor {
   atomic_bool asked;        /* dirty is not empty, unless those in it have died */
   atomic_uint waiter_count; /* in waiters */
   atomic_uint waiter_counts[FS_WAIT_KINDS];
-  atomic_bool room_wanted; /* somebody waits for room since fs_expire last looked */
-  atomic_bool closing;
-  _Atomic uint64_t linger_ns; /* any thread may store it */
+  atomic_bool room_wanted;      /* somebody waits for room since fs_expire last looked */
+  atomic_bool closing, hearing; /* hearing: a driver reads on until the connections have ended */
+  _Atomic uint64_t linger_ns;   /* any thread may store it */
 
   /* Under turn. */
   fs_list ready, stalled, served, pending, untold, dead, reported;
@@ -234,8 +235,10 @@ int fs_reactor_trust(fs_reactor *reactor, uint64_t handle);
 /* Closes one connection in an orderly way. FS_EGONE when it has ended already. */
 int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason);
 
-/* Stops listening and closes every connection in an orderly way; turns finish it. Idempotent. */
-void fs_reactor_close(fs_reactor *reactor);
+/* Stops listening and closes every connection in an orderly way; turns finish it. Idempotent.
+ * hearing: somebody drives, and what clients say until they end or have lingered is an event, also
+ * of those that wait in the backlog (FS_ACCEPT_MAX of them). Else it is only counted. */
+void fs_reactor_close(fs_reactor *reactor, bool hearing);
 
 /* Connections that begin to close from now on have so long, in place of config.linger_ns. */
 void fs_reactor_set_linger(fs_reactor *reactor, uint64_t linger_ns);

@@ -165,6 +165,7 @@ static void discard(fs_reactor *r, fs_conn *conn) {
   uint8_t *scratch = r->arena + r->arena_used;
   ssize_t received = fs_sys_recv(conn->fd, scratch, FS_ARENA_BYTES - r->arena_used);
   if (received > 0) {
+    fs_count(&r->counters.unheard, (uint64_t)received);
     fs_reactor_enlist(&r->ready, &conn->ready_link);
   } else if (received != -EAGAIN) {
     conn->peer_eof = true;
@@ -185,9 +186,9 @@ static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
     fs_count(&r->counters.unfinished, 1);
     if (reason == FS_REASON_PEER) reason = FS_REASON_UNFINISHED;
   }
-  if (received < 0 || conn->state == FS_BROKEN)
+  if (received < 0 || conn->state == FS_BROKEN || conn->state == FS_SHUT)
     fs_close_kill(r, conn, reason);
-  else
+  else if (conn->state == FS_OPEN)
     fs_close_begin(r, conn, reason);
 }
 
@@ -274,7 +275,7 @@ void fs_receive_read(fs_reactor *r) {
     fs_list *link = batch.next;
     fs_conn *conn = fs_container_of(link, fs_conn, ready_link);
     fs_list_remove(link);
-    if (conn->state == FS_CLOSING || conn->state == FS_SHUT)
+    if ((conn->state == FS_CLOSING || conn->state == FS_SHUT) && !conn->heard)
       discard(r, conn);
     else
       read_one(r, conn);

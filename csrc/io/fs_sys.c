@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -105,6 +106,11 @@ ssize_t fs_sys_recv(int fd, void *buf, size_t len) {
 ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count) {
   struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)iov_count};
   return RETRY(recvmsg(fd, &message, MSG_DONTWAIT));
+}
+
+size_t fs_sys_unread(int fd) {
+  int len = 0;
+  return ioctl(fd, FIONREAD, &len) < 0 ? 0 : (size_t)len;
 }
 
 int fs_sys_shutdown_write(int fd) { return shutdown(fd, SHUT_WR) < 0 ? -errno : 0; }

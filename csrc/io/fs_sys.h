@@ -59,6 +59,9 @@ ssize_t fs_sys_sendv(int fd, struct iovec *iov, int iov_count);
 ssize_t fs_sys_recv(int fd, void *buf, size_t len);
 ssize_t fs_sys_recvv(int fd, struct iovec *iov, int iov_count);
 
+/* How many bytes have arrived and wait to be read. */
+size_t fs_sys_unread(int fd);
+
 /* Tells the peer that nothing more comes. */
 int fs_sys_shutdown_write(int fd);
 

@@ -299,10 +299,10 @@ cdef class Engine:
         """Whether the server is closed and every connection has ended and was reported."""
         return self.queued_at >= len(self.queued) and fs_reactor_ended(self.live())
 
-    def _close(self, linger):
+    def _close(self, linger, hearing):
         """Begins to close; connections that have not ended after linger seconds are cut off."""
         fs_reactor_set_linger(self.live(), ns_of(linger))
-        fs_reactor_close(self.live())
+        fs_reactor_close(self.live(), hearing)
 
     # ---- Publishing ----
 
@@ -696,6 +696,7 @@ cdef class Engine:
             deliveries=totals.deliveries, dropped=counters.dropped,
             messages_received=counters.messages_received,
             messages_unfinished=counters.unfinished,
+            bytes_unheard=counters.unheard,
             bytes_sent=counters.bytes_sent, bytes_received=counters.bytes_received,
             queued_bytes=totals.queued_bytes,
             sends=counters.sends, turns=counters.turns, wakeups=counters.wakeups,

@@ -274,12 +274,22 @@ class MultiServer(Closing, Engine):
             self._release()
             self.close()
 
-    def close(self, *, linger: float | None = None) -> None:
+    def close(
+        self, *, linger: float | None = None, handle_input: bool = True, wait: bool = True
+    ) -> None:
         """Stops listening and closes every connection in an orderly way. Idempotent.
 
-        What was published still goes out; a client that does not take it within ``linger`` seconds
-        (None: those of the server) is cut off. ``linger=0`` does not wait, as an event loop that
-        drives the server needs it: remove ``fileno()`` from the loop first.
+        What was published still goes out; a client that does not take it, or goes on talking, is
+        cut off after ``linger`` seconds (None: those of the server). ``linger=0`` does not wait, as
+        an event loop that drives the server needs it: remove ``fileno()`` from the loop first.
+
+        What clients have said, and say until they end or are cut off, is still handled by a thread
+        that drives the server, unless ``handle_input`` is false; so are callers that have connected
+        and were not accepted yet, 256 of them. Sending to them returns False. Where nobody drives,
+        it is thrown away, and the kernel resets those callers. ``stats().bytes_unheard`` says how
+        much was lost. With ``wait=False`` the method returns at once: a loop that goes on, over the
+        server or in ``serve_forever``, then gets all this, and ends when all connections have.
+
         In a forked child it does nothing. Returns when all connections have ended, except in a
         handler: then the serving thread ends them after it. Iteration goes on until every
         ``Disconnected`` is delivered.
@@ -291,10 +301,13 @@ class MultiServer(Closing, Engine):
             return
         if self._file is not None:
             self._file.remove()
-        self._close(linger)
-        if self._drives:
+        self._close(linger, handle_input and (self._driven or not wait))
+        if self._drives or not wait:
             return
         self._wait_closed(linger + CLOSE_MARGIN)
+        unheard = self.stats().bytes_unheard
+        if unheard:
+            log.info("%r: %d bytes that clients had sent were not handled", self, unheard)
         if self._thread and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_MARGIN)
 

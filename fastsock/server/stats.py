@@ -48,6 +48,9 @@ class ServerStats:
     messages_received: int
     messages_unfinished: int
     """Messages that had begun and not ended when their client's stream did."""
+    bytes_unheard: int
+    """Bytes of clients that no handler or loop has got: what came after a connection was closed, or
+    was left when it ended."""
     bytes_sent: int
     bytes_received: int
     queued_bytes: int

@@ -113,7 +113,7 @@ int fuzz_receive(const uint8_t *data, size_t len) {
 
 void fuzz_receive_end(void) {
   for (int i = 0; i < 3; i++) {
-    fs_reactor_close(reactors[i]);
+    fs_reactor_close(reactors[i], false);
     (void)turn(reactors[i]);
     fs_reactor_free(reactors[i]);
     reactors[i] = NULL;

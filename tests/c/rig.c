@@ -46,7 +46,7 @@ void rig_open(struct rig *rig, const fs_config *config, int family) {
 void rig_close(struct rig *rig) {
   fs_waiter closed;
   fs_reactor *reactor = rig->reactor;
-  fs_reactor_close(reactor);
+  fs_reactor_close(reactor, false);
   fs_reactor_prepare(reactor, &closed, FS_WAIT_CLOSED);
   /* The clients of a test may still be there, and silent. */
   fs_reactor_set_linger(reactor, 0);

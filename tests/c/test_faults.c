@@ -199,7 +199,7 @@ static void listening_descriptor_held_by_a_child(void) {
   rig_open(&rig, &config, AF_INET);
   rig_join(&rig, &client);
   int child = dup(rig.reactor->listen_fd);
-  fs_reactor_close(rig.reactor);
+  fs_reactor_close(rig.reactor, false);
   some_turns(&rig);
   rig_call(&rig, &late);
   /* More than this is a turn that never ends. */

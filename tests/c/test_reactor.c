@@ -360,8 +360,8 @@ static void closing_the_server(void) {
   rig_open(&rig, &config, AF_INET);
   joined(&rig, clients, FEW);
   rig_publish(&rig, "last", 0);
-  fs_reactor_close(rig.reactor);
-  fs_reactor_close(rig.reactor);
+  fs_reactor_close(rig.reactor, false);
+  fs_reactor_close(rig.reactor, false);
   CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), FS_ECLOSED);
   for (int i = 0; i < FEW; i++) rig_ends(&rig, &clients[i], "last\n");
   int late = socket(AF_INET, SOCK_STREAM, 0);
@@ -514,7 +514,7 @@ static void counted(void) {
   client_close(&clients[0]);
   RIG_UNTIL(&rig, !fs_reactor_met(rig.reactor, &waiter));
   /* Nobody comes to a closed server: who waits for clients is told. */
-  fs_reactor_close(rig.reactor);
+  fs_reactor_close(rig.reactor, false);
   CHECK(fs_reactor_met(rig.reactor, &waiter));
   rig_close(&rig);
   left(clients + 1, FEW - 1);

@@ -83,7 +83,7 @@ static void what_publishers_do(void) {
   client_close(&client);
   loop_until_readable(&rig);
   CHECK_INT(rig_reason(&rig, client.handle), FS_REASON_LOCAL);
-  fs_reactor_close(rig.reactor);
+  fs_reactor_close(rig.reactor, false);
   loop_until_readable(&rig);
   rig_close(&rig);
 }

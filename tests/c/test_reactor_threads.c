@@ -39,7 +39,7 @@ static pthread_t start_driver(struct rig *rig) {
 
 static void stop_driver(struct rig *rig, pthread_t thread) {
   fs_waiter closed;
-  fs_reactor_close(rig->reactor);
+  fs_reactor_close(rig->reactor, false);
   fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED);
   CHECK_INT(fs_borrow_until(rig->reactor, &closed, RIG_WAIT_NS), 0);
   CHECK(fs_reactor_met(rig->reactor, &closed));
@@ -322,7 +322,7 @@ static void asked_whether_it_is_closed(void) {
     pthread_t driver = start_driver(&rig);
     fs_reactor_prepare(rig.reactor, &closed, FS_WAIT_CLOSED);
     RIG_AWAIT(rig.reactor->asleep);
-    fs_reactor_close(rig.reactor);
+    fs_reactor_close(rig.reactor, false);
     while (!fs_reactor_met(rig.reactor, &closed)) sched_yield();
     pthread_join(driver, NULL);
     rig_close(&rig);
@@ -470,7 +470,7 @@ static void closing_ends_the_wait(bool driven) {
   if (driven) driver = start_driver(&rig);
   struct waiting w = {.rig = &rig, .limit_ns = -1};
   start_waiting(&w);
-  fs_reactor_close(rig.reactor);
+  fs_reactor_close(rig.reactor, false);
   (void)result_of(&w);
   CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), FS_ECLOSED);
   if (driven) pthread_join(driver, NULL);
@@ -605,7 +605,7 @@ static void hold_up(int fd) {
 }
 
 static void *close_late(void *arg) {
-  fs_reactor_close(((struct rig *)arg)->reactor);
+  fs_reactor_close(((struct rig *)arg)->reactor, false);
   return NULL;
 }
 

@@ -364,7 +364,7 @@ class Server:
 
     def _shut(self) -> None:
         for engine in self._engines:
-            engine.close()
+            engine.close(handle_input=False)
         self._skeleton.close(self._linger)
         self._keeper.close()
         self._closed.set()

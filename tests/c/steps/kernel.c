@@ -156,6 +156,11 @@ ssize_t fs_sys_recv(int fd, void *buf, size_t len) {
   return (ssize_t)said;
 }
 
+size_t fs_sys_unread(int fd) {
+  const char *said = kernel.peers[fd - FIRST_FD].said;
+  return said ? strlen(said) : 0;
+}
+
 /* Its peer reads all there is, and closes, too. */
 int fs_sys_shutdown_write(int fd) {
   kernel_peer *peer = &kernel.peers[fd - FIRST_FD];

@@ -76,7 +76,7 @@ static void drain(void) { wait_for(FS_WAIT_DRAIN); }
 static void wait_three(void) { wait_for(FS_WAIT_COUNT); }
 
 static void close_and_wait(void) {
-  fs_reactor_close(r);
+  fs_reactor_close(r, driven);
   wait_for(FS_WAIT_CLOSED);
 }
 
