@@ -108,6 +108,7 @@ cdef class OutgoingCore:
     cdef readonly Lock lock
     cdef readonly object waiting
     cdef public int64_t window
+    cdef public bint gone
 
     def __cinit__(self, Connection conn not None, *_):
         if conn.engine is None:
@@ -126,7 +127,7 @@ cdef class OutgoingCore:
                 self.window -= len(frame)
                 OutgoingCore.send(self, frame)
             else:
-                self.wait(iter((frame,)))
+                self.wait(frame)
         finally:
             self.lock.give()
 

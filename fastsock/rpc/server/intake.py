@@ -36,7 +36,7 @@ class Intake:
         limits: Limits,
         look: Callable[[], object],
     ) -> None:
-        """``look()`` tells that there is one more session that may have to be forgotten."""
+        """``look()`` tells that a session may have to be forgotten, or a client be closed."""
         self._reception = reception
         self._sessions = sessions
         self._admission = admission
@@ -81,8 +81,7 @@ class Intake:
             session.conn.context = False
             session.conn.close()
             session.detach()
-        limits = self._limits
-        session.attach(conn, 2 * limits.calls_max, 4 * limits.body_bytes_max)
+        session.attach(conn, 2 * self._limits.calls_max, self._look)
         conn.context = session
         conn._trust()
         with suppress(ConnectionClosed):  # Its end is told to disconnected().

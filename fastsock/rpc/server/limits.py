@@ -22,10 +22,12 @@ class Limits:
     values_max: int
     held_bytes_max: int
     metadata_bytes_max: int
+    reading_seconds: float
 
     def __post_init__(self) -> None:
         check_period("greeting_seconds", self.greeting_seconds)
         check_period("session_seconds", self.session_seconds)
+        check_period("reading_seconds", self.reading_seconds)
         check_count("sessions_max", self.sessions_max, 1 << 24)
         check_count("calls_max", self.calls_max, 1 << 20)
         check_count("body_bytes_max", self.body_bytes_max, 1 << 40)

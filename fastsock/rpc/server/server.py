@@ -72,6 +72,7 @@ def serve(
     session_seconds: float = 30.0,
     sessions_max: int = 1000,
     greeting_seconds: float = 10.0,
+    reading_seconds: float = 30.0,
     held_bytes_max: int | None = None,
     metadata_bytes_max: int = METADATA_BYTES_MAX,
     tracebacks: bool = False,
@@ -105,10 +106,13 @@ def serve(
     sessions_max     clients that may be away at a time; the longest away are forgotten
     greeting_seconds for so long a connection may be without a hello; a tenth of that while such
                      connections take half of the places that are left
-    held_bytes_max   what unfinished arguments, calls that wait or run, and answers kept for clients
-                     take, for all clients together, of which each may have as much as is left;
-                     None: four times body_bytes_max. If all is taken, the answers kept for clients
-                     that are away go, then the largest holders are refused with Overloaded
+    reading_seconds  a client for which answers wait must take 64 KiB of them in that time, or it is
+                     closed
+    held_bytes_max   what unfinished arguments, calls that wait or run, answers that clients have
+                     not read, and those kept for them take, for all clients together, of which
+                     each may have as much as is left; None: four times body_bytes_max. If all is
+                     taken, the answers kept for clients that are away go, then the largest
+                     holders are refused with Overloaded, or closed if they read nothing
     metadata_bytes_max  the longest metadata of a client and of a call; an entry counts 32 more
     tracebacks       whether callers see the traceback of an exception
     interceptors     each is called around each method: ``interceptor(context, proceed)`` returns
@@ -128,6 +132,7 @@ def serve(
     limits = Limits(
         connections_max=connections_max,
         greeting_seconds=greeting_seconds,
+        reading_seconds=reading_seconds,
         session_seconds=session_seconds,
         sessions_max=sessions_max,
         calls_max=calls_max,
@@ -430,5 +435,9 @@ class Server:
     def _tend(self) -> float | None:
         """Does what is due by time; in how many seconds it is needed again."""
         count = sum(len(engine.connections) for engine in self._engines)
-        due = (self._sessions.forget_due(), self._reception.hang_up_on_silent(count))
+        due = (
+            self._sessions.forget_due(),
+            self._sessions.close_slow(),
+            self._reception.hang_up_on_silent(count),
+        )
         return min((each for each in due if each is not None), default=None)

@@ -110,20 +110,22 @@ class Session(SessionCore):
         self.held_bytes = 0
         self.left_at: float | None = None
 
-    def attach(self, conn: Connection, waiting_max: int, waiting_bytes_max: int) -> None:
-        """The client is here, on that connection."""
+    def attach(self, conn: Connection, waiting_max: int, look: Callable[[], object]) -> None:
+        """The client is here, on that connection; ``look()`` tells that answers wait for it."""
         with self.lock:
             self.conn = conn
             self.peer = conn.peer
-            self.outgoing = Outgoing(conn, waiting_max, waiting_bytes_max)
+            self.outgoing = Outgoing(conn, self, self._budget, waiting_max, look)
             self.left_at = None
 
     def detach(self) -> None:
         """The connection is gone. What runs goes on, but for streams."""
         with self.lock:
             self.conn = None
-            self.outgoing = None
+            outgoing, self.outgoing = self.outgoing, None
             self.left_at = monotonic()
+        if outgoing is not None:
+            outgoing.end()
         for number in list(self.assembling):
             self.drop_body(number)
         for call in list(self.running.values()):
@@ -227,8 +229,9 @@ class Session(SessionCore):
 
     def refuse_waiting(self, size: int) -> int:
         """Refuses calls that have not begun until so many bytes less are held: first those whose
-        arguments are unfinished, then those that came last; in the end kept answers go. Returns how
-        many bytes that were. Any thread may call it that holds no session's lock."""
+        arguments are unfinished, then those that came last. In the end kept answers go, and a
+        client that reads none of its answers is closed. Returns how many bytes that were. Any
+        thread may call it that holds no session's lock."""
         before = self.held_bytes
         for number in list(self.assembling):
             if self.held_bytes <= before - size:
@@ -244,8 +247,12 @@ class Session(SessionCore):
             why = f"{call.signature.name} did not start: others need the room that it takes"
             error = Overloaded(f"{why}; held_bytes_max = {self._budget.bytes_max}")
             self._runner.end_waiting(call, error)
-        freed = before - self.held_bytes
-        return freed if freed >= size else freed + self.drop_answers(size - freed)
+        if self.held_bytes > before - size:
+            self.drop_answers(size - (before - self.held_bytes))
+        outgoing = self.outgoing
+        if self.held_bytes > before - size and outgoing is not None:
+            outgoing.close_if_others_need_room()
+        return before - self.held_bytes
 
     @property
     def kept_count(self) -> int:
@@ -271,7 +278,10 @@ def send(
     else:
         parts: Any = [memoryview(body)] if isinstance(body, bytes) else body
         frames = map(b"".join, wire.frames(kind, flags, 0, call, 0, parts))
-    if lane is None:
-        outgoing.put_all(frames, size_of(body))
-    else:
-        outgoing.put_in(lane, frames)
+    size = size_of(body)
+    if lane is not None:
+        outgoing.put_in(lane, frames, size)
+    elif not outgoing.put_all(frames, size):
+        why = f"no room for an answer of {size} bytes, though the call has run"
+        error = Overloaded(f"{why}: held_bytes_max = {outgoing.held_bytes_max}")
+        outgoing.put(answer_frame(wire.ERROR, 0, call, failure_of(error)))

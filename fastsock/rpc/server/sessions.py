@@ -63,6 +63,14 @@ class Sessions:
         session.forget_all()
         session.cancel_all(oneway=False)
 
+    def close_slow(self) -> float | None:
+        """Closes clients that do not read their answers; returns in how many seconds the next one
+        may be one of them, None if no answer waits."""
+        outgoings = (session.outgoing for session in self.all())
+        seconds = self._limits.reading_seconds
+        due = (each.close_if_slow(seconds) for each in outgoings if each is not None)
+        return min((each for each in due if each is not None), default=None)
+
     def forget_due(self) -> float | None:
         """Forgets those that are away for too long, or too many; returns in how many seconds the
         next one is due, None if all are here."""
