@@ -7,9 +7,7 @@ BIN := .venv/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := $(wildcard csrc/*/*.[ch]) $(shell find fastsock -name '*.pyx' -o -name '*.pxd') setup.py
 ASAN_LIB := build/asan/lib
-ASAN_TESTS ?= $(addprefix test_,$(addsuffix .py,posix posix_batch posix_errors socket net client \
-  single server channels faults churn model rpc_calls rpc_fast rpc_fuzz rpc_hostile rpc_liars \
-  rpc_types))
+ASAN_TESTS ?= engine client posix rpc
 FUZZ_SECONDS ?= 60
 
 .PHONY: ready build demo test ctest tsan pytest soak fuzz tools debug asan cov bench dashboard \
@@ -34,14 +32,14 @@ pytest: build .venv/dev tools
 
 # The model test over many more seeds; a few minutes.
 soak: build .venv/dev
-	SOAK_SEEDS=3000 $(BIN)/python -m pytest tests/test_model.py
+	SOAK_SEEDS=3000 $(BIN)/python -m pytest tests/engine/test_model.py
 
 # Made-up bytes for the codecs and for receiving, FUZZ_SECONDS in all; then as long for RPC's values
 # and frames.
 fuzz: build .venv/dev
 	@tests/tools.sh clang:clang
 	$(MAKE) --no-print-directory -C tests/c fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
-	$(BIN)/python tests/fuzz_rpc.py $(FUZZ_SECONDS)
+	PYTHONPATH=tests/support $(BIN)/python tests/fuzz_rpc.py $(FUZZ_SECONDS)
 
 # Programs of other packages that the tests talk to.
 tools:

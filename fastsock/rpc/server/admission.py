@@ -1,7 +1,7 @@
 """Which calls begin: gathers their arguments, and says what speaks against them.
 
 ``InlineCalls`` keeps the same rules for plain calls, and leaves to this file whatever they speak
-against; tests/test_rpc_admission.py feeds both the same frames.
+against; tests/rpc/test_rpc_admission.py feeds both the same frames.
 """
 
 from collections import ChainMap

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import suite
 from benchmarks.harness.runs import Outcome
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ALL = ["fanout", "single", "latency", "relay", "slow", "echo", "ingest", "idle", "rpc", "posix"]
 
 

@@ -16,7 +16,7 @@ from benchmarks.relay import Relay
 from benchmarks.rpc import Rpc
 from benchmarks.slow import Slow
 
-README = (Path(__file__).parent.parent / "benchmarks" / "README.md").read_text()
+README = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text()
 THROUGHPUT = "fanout (burst, single)"
 
 

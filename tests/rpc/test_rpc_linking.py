@@ -205,8 +205,8 @@ def without_threads():
     """Runs a program, which may forbid its process to start threads, with a server in it."""
 
     def run(program):
-        here = Path(__file__).parent
-        environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
+        tests = Path(__file__).parents[1]
+        environment = {**os.environ, "PYTHONPATH": f"{tests / 'support'}:{tests}:{tests.parent}"}
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_THREADS + program],
             env=environment,

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-SOURCES = Path(__file__).parent / "c"
+SOURCES = Path(__file__).parents[1] / "c"
 FLAGS = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE")
 
 

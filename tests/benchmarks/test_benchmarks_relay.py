@@ -14,7 +14,7 @@ from benchmarks.harness.processes import start_speaker
 from benchmarks.harness.wire import LINES, NATS, RESP, ZMTP, Protocol
 from benchmarks.peers.relay import PEERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SIZE = 1000
 KEYS = {
     *["scenario", "peer", "clients", "size", "seconds", "messages", "deliveries_per_s"],

@@ -11,7 +11,7 @@ from pathlib import Path
 import preload
 import pytest
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SEEDS = int(os.environ.get("SOAK_SEEDS", "60"))
 
 
@@ -22,7 +22,7 @@ def library(tmp_path_factory):
 
 
 def run(first_seed, stingy, library):
-    command = [sys.executable, HERE / "model.py", f"--seed={first_seed}", f"--count={SEEDS}"]
+    command = [sys.executable, TESTS / "model.py", f"--seed={first_seed}", f"--count={SEEDS}"]
     environment = preload.environment(library, STINGY=stingy)
     limit = 50 + SEEDS
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)

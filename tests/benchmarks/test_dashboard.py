@@ -22,7 +22,7 @@ from benchmarks.dashboard.ratios import headlines, histories
 from benchmarks.dashboard.results import CALLS, newest, read
 from benchmarks.harness.runs import run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ORIGIN = {"when": "2026-01-02T03:04:05+00:00", "commit": "1234567", "machine": "a machine"}
 CARDS = ("#171b21", "#ffffff")
 """What pictures stand on in style.css, dark and light."""

@@ -29,7 +29,7 @@ from benchmarks.harness.stats import median_ratio, spread
 from benchmarks.harness.wire import LINES, NATS, RESP, ZMTP, Protocol, Wire
 from benchmarks.peers.fanout import PEERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEYS = {
     *["scenario", "mode", "peer", "clients", "size", "seconds", "messages", "deliveries_per_s"],
     *["server_cpu_s", "us_per_delivery", "sink_cpu_share", "sink_bound", "lost", "corrupt"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import WAIT
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 BEGIN = """
 import asyncio, os, socket, threading, time
@@ -42,7 +42,7 @@ def silent(tmp_path_factory):
     library = tmp_path_factory.mktemp("silent") / "silent.so"
     compiler = os.environ.get("CC", "cc")
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
-    subprocess.run([compiler, *flags, HERE / "c" / "silent.c", "-o", library], check=True)
+    subprocess.run([compiler, *flags, TESTS / "c" / "silent.c", "-o", library], check=True)
 
     def run(program):
         preload = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()

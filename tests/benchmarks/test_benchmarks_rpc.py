@@ -20,7 +20,7 @@ from benchmarks.harness.processes import start_load, start_server
 from benchmarks.peers.rpc import PEERS
 from benchmarks.rpc import ARRAY_BYTES, start_client
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FRAME = 29
 
 

@@ -16,7 +16,7 @@ from fastsock.chat.screen import ChatError
 
 pytest_plugins = ["peers.fixtures"]
 
-PEERS = Path(__file__).parent / "peers"
+PEERS = Path(__file__).parents[1] / "peers"
 LOSSY = str(PEERS / "lossy.py")
 DEMO_WITH_LOSS = str(PEERS / "demo_with_loss.py")
 TEXT = b"one\ntwo\n\nthree\n"

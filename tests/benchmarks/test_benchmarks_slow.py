@@ -11,7 +11,7 @@ from benchmarks.harness.deliveries import Deliveries
 from benchmarks.peers.slow import PEERS, POLICIES
 from benchmarks.slow import Part, Run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PEER_KEYS = [f"of_{peer}" for peer in PEERS]
 KEYS = {
     *["scenario", "policy", "clients", "stuck", "size", "peer", "kept", "kept_flowing", "pause_s"],

@@ -13,7 +13,7 @@ from benchmarks import floors, gate
 from benchmarks.floors import Case, matches
 from benchmarks.harness.runs import Outcome, run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ROW = {"scenario": "s", "peer": "fastsock", "of_redis": 4.0, "us_per_message_of_redis": 0.2}
 FLOORS = """
 [[case]]

@@ -12,7 +12,7 @@ from benchmarks import posix
 from benchmarks.harness.errors import BenchmarkError
 from benchmarks.posix_cases import CASES, LOOP_C, STANDARD, loops
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from fastsock.rpc.matchmaker.service import (
 
 pytest_plugins = ["peers.fixtures"]
 
-TELLER = str(Path(__file__).parent / "peers" / "teller.py")
+TELLER = str(Path(__file__).parents[1] / "peers" / "teller.py")
 LEASE = 2.0
 """Seconds; a third of it is more than a busy machine keeps a server from renewing it."""
 

@@ -14,7 +14,7 @@ from benchmarks.harness.load import Pace, message
 from benchmarks.harness.processes import start_load
 from benchmarks.peers.fanout import PEERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PEER_KEYS = [f"of_{peer.replace('-', '_')}" for peer in PEERS]
 KEYS = {
     *["scenario", "mode", "clients", "size", "load", "peer", "messages", "messages_per_s"],

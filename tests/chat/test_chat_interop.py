@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["peers.fixtures"]
 
-PEERS = Path(__file__).with_name("peers")
+PEERS = Path(__file__).parents[1] / "peers"
 KILLED = 128 + signal.SIGKILL
 """How the half that notices the end ends the other half of such a program."""
 

@@ -17,7 +17,7 @@ from benchmarks.harness.processes import start_load, start_server
 from benchmarks.idle import memory
 from benchmarks.peers.idle import PEERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = [peer for peer in PEERS if peer != "uvloop"]
 """Those that need nothing beside Python and a C compiler."""
 FRAME = 65

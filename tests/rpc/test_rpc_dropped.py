@@ -200,8 +200,8 @@ if {form!r} == "begun": call = shop.wait.begin("one")
 if {form!r} == "stream": reader = shop.count(1000000); next(reader)
 if {form!r} == "awaited": asyncio.run(shop.pooled.aio(1))
 """
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{tests / 'support'}:{tests}:{tests.parent}"}
     command = [sys.executable, "-c", program]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=2 * WAIT
@@ -285,8 +285,8 @@ with rpc.connect(Shop, server.address) as shop:
     shop.add(1, 2)
     shop.pooled(1)
 """
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{tests / 'support'}:{tests}:{tests.parent}"}
     command = [sys.executable, "-c", program]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=2 * WAIT

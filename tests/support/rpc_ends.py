@@ -16,7 +16,7 @@ class Process:
 
     def __init__(self, *command: str) -> None:
         here = Path(__file__).parent
-        environment = os.environ | {"PYTHONPATH": f"{here}:{here.parent}"}
+        environment = os.environ | {"PYTHONPATH": f"{here}:{here.parent}:{here.parents[1]}"}
         arguments = [sys.executable, str(here / command[0]), *command[1:]]
         self.child = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True

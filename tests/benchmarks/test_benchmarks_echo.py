@@ -17,7 +17,7 @@ from benchmarks.harness.load import message
 from benchmarks.harness.processes import start_load, start_server
 from benchmarks.peers.echo import PEERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SIZE = 20
 FRAME = SIZE + 1
 

@@ -16,7 +16,7 @@ from benchmarks.harness.processes import Partner, cores, start_load, start_serve
 from benchmarks.ingest import Case, talk
 from benchmarks.peers.ingest import PEERS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OWN = [peer for peer in PEERS if peer != "uvloop"]
 """Those that need nothing beside Python and a C compiler."""
 SIZE = 20
