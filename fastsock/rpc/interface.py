@@ -370,6 +370,6 @@ def _check_types(where: str, signature: Signature) -> None:
 def _check_type(where: str, type: Any) -> None:
     try:
         check_sendable(type)
-        Codec(type)
+        msgspec.msgpack.Decoder(type)
     except (TypeError, NameError, msgspec.MsgspecError) as error:
         raise TypeError(f"{where}: {spell(type)}: {error}") from None

@@ -136,7 +136,7 @@ cdef Py_ssize_t walk(Walk on, Py_ssize_t at, Place place, int level) except -2:
     for number in range(count):
         begins = at
         if kind == MAP:
-            at = walk(on, at, place.keys, level + 1)
+            at = step(on, at, place.keys, level)
             if at < 0:
                 break
             if keys is not None and not (place.skip_text and is_text(on.data[begins])):
@@ -144,12 +144,12 @@ cdef Py_ssize_t walk(Walk on, Py_ssize_t at, Place place, int level) except -2:
             inner = place.values
             if place.fields is not None:
                 inner = place.fields.get(bytes(on.data[begins:at]), inner)
-            at = walk(on, at, inner, level + 1)
+            at = step(on, at, inner, level)
         else:
             inner = place.items
             if place.fixed is not None and number < len(place.fixed):
                 inner = place.fixed[number]
-            at = walk(on, at, inner, level + 1)
+            at = step(on, at, inner, level)
             if at >= 0 and keys is not None:
                 keys.append(bytes(on.data[begins:at]))
         if at < 0:
@@ -158,6 +158,19 @@ cdef Py_ssize_t walk(Walk on, Py_ssize_t at, Place place, int level) except -2:
         for read in readers:
             check_packed(on, keys, read, kind == ARRAY)
     return at
+
+
+cdef inline Py_ssize_t step(Walk on, Py_ssize_t at, Place inner, int level) except -2:
+    """As ``walk`` one level deeper, and at once over what is no array and no map."""
+    cdef Py_ssize_t size = on.data.shape[0], skipped
+    cdef uint8_t head
+    if at >= size:
+        return -1
+    head = on.data[at]
+    if head & 0xE0 == 0x80 or 0xDC <= head <= 0xDF:
+        return walk(on, at, inner, level + 1)
+    skipped = length_of(head, &on.data[0] + at + 1, size - at - 1)
+    return -1 if skipped < 0 or skipped >= size - at else at + 1 + skipped
 
 
 cdef int check_packed(Walk on, list packed, read, bint in_set) except -1:
@@ -245,10 +258,10 @@ cdef Py_ssize_t length_of(uint8_t head, const uint8_t *rest, Py_ssize_t size) no
     """How many bytes follow the first one of what is no array and no map; -1 if they are not
     there."""
     cdef Py_ssize_t count_bytes = 0, beside = 0
+    if head < 0x80 or head >= 0xE0 or 0xC0 <= head <= 0xC3:
+        return 0
     if head & 0xE0 == 0xA0:
         return head & 0x1F
-    if head < 0xC0 or head >= 0xE0 or 0xC0 <= head <= 0xC3:
-        return 0
     if 0xC4 <= head <= 0xC9:  # Bytes, and extensions, which have their type beside.
         count_bytes = 1 << (head - 0xC4) % 3
         beside = head >= 0xC7

@@ -17,7 +17,7 @@ from fastsock.rpc.values._values import Place
 from fastsock.rpc.values.standard import PATHS
 from fastsock.rpc.values.types_text import fields_of
 
-__all__ = ["place_of"]
+__all__ = ["nodes_of", "place_of"]
 
 Reader: TypeAlias = Callable[[Any], Callable[[bytes], Any]]
 """Makes the decoder of a type."""
@@ -43,7 +43,31 @@ RECORDS = (
 
 def place_of(whole: Any, reader: Reader) -> Place | None:
     """The place of a value of the type; None if nothing in it is hashed so."""
+    if not any(map(_may_hash, nodes_of(whole))):
+        return None
     return _Places(reader).pruned([whole])
+
+
+def nodes_of(whole: Any) -> Iterator[inspect.Type | inspect.Field]:
+    """The types of which the type is made."""
+    seen = set[int]()
+    waiting: list[Any] = [inspect.type_info(whole)]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        for name in getattr(node, "__struct_fields__", ()):
+            each = getattr(node, name)
+            inside = each if isinstance(each, tuple) else (each,)
+            waiting += [one for one in inside if isinstance(one, inspect.Type | inspect.Field)]
+
+
+def _may_hash(node: Any) -> bool:
+    if isinstance(node, inspect.DictType):
+        return not isinstance(node.key_type, SECRET)
+    return isinstance(node, SETS | UNKNOWN)
 
 
 class _Places:

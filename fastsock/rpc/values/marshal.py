@@ -18,7 +18,7 @@ import sys
 import threading
 import typing
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from typing import Annotated, Any, TypeAlias
@@ -27,7 +27,7 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc.values import moments
-from fastsock.rpc.values.hashes import place_of
+from fastsock.rpc.values.hashes import nodes_of, place_of
 from fastsock.rpc.values.standard import NATIVE, READERS, SENT_AS
 from fastsock.rpc.values.types_text import parts_of
 from fastsock.rpc.values.weights import weights_of
@@ -76,17 +76,19 @@ class Codec:
         items = type if of_tuple else (type,)
         marked = tuple(bytes | msgspec.msgpack.Ext if item is bytes else item for item in items)
         self.marks_bytes = bytes in items
-        encode_plain = _encode_scalars if any(map(_has_any, items)) else _encode_plain
+        whole: Any = tuple[items]  # type: ignore[valid-type]
+        nodes = list(nodes_of(whole))
+        encode_plain = _encode_scalars if _has_any(whole, nodes) else _encode_plain
         self.encode_plain: Callable[[Any], bytes] = encode_plain
         self._encode_unmarked, self._encode_marked = encode_plain, _MARKED[encode_plain]
-        self._has_moments = any(_has_moment(item) for item in items)
+        self._has_moments = _has_moment(nodes)
         if self._has_moments:
             self.encode_plain = lambda value: encode_plain(moments.marked(value))
         self._decode_unmarked = self._decode_marked = _decode(items, of_tuple)
         if self.marks_bytes:  # In a body without segments there are no marks.
             self._decode_marked = _decode(marked, of_tuple)
         self._of_tuple = of_tuple
-        self._weights = weights_of(tuple[items])  # type: ignore[valid-type]
+        self._weights = weights_of(whole)
         self.decode = wire.checked(self._decode)
         self.weigh = wire.checked(self._weigh)
         self.decode_plain = wire.light(self._decode_unmarked, self._weights)
@@ -144,9 +146,10 @@ def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryv
 
 def _reader(whole: Any) -> Callable[[bytes | memoryview], Any]:
     decode = msgspec.msgpack.Decoder(whole, ext_hook=_array_of, dec_hook=_fitted).decode
-    if _has_moment(whole):
+    nodes = list(nodes_of(whole))
+    if _has_moment(nodes):
         decode = moments.with_moments(decode, whole, _array_of, _fitted)
-    return _with_plain_scalars(decode, whole) if _has_any(whole) else decode
+    return _with_plain_scalars(decode, whole) if _has_any(whole, nodes) else decode
 
 
 def _with_plain_scalars(decode: Callable[[Any], Any], whole: Any) -> Callable[[Any], Any]:
@@ -165,37 +168,23 @@ def _with_plain_scalars(decode: Callable[[Any], Any], whole: Any) -> Callable[[A
     return decode_scalars
 
 
-def _has_any(whole: Any) -> bool:
-    """Whether there is a place in the type for any value."""
-    bare = (Any, object, deque, OrderedDict)
-    return any(isinstance(node, msgspec.inspect.AnyType) for node in _nodes(whole)) or any(
-        part in bare for part in parts_of(whole)
-    )
+def _has_any(whole: Any, nodes: list[Any]) -> bool:
+    """Whether there is a place in the type for any value; these are the types within."""
+    anything = msgspec.inspect.AnyType(), msgspec.inspect.CustomType(object)
+    if any(node in anything for node in nodes):
+        return True
+    holds = any(node in _HOLDERS for node in nodes)
+    return holds and any(part in (Any, deque, OrderedDict) for part in parts_of(whole))
 
 
-def _has_moment(whole: Any) -> bool:
-    """Whether there is a place in the type for a datetime or a time."""
-    inspect = msgspec.inspect
-    wanted = inspect.AnyType | inspect.DateTimeType | inspect.TimeType
-    # Of a deque[datetime] msgspec does not tell the items.
-    holders = [inspect.CustomType(cls) for cls in (deque, OrderedDict)]
-    return any(isinstance(node, wanted) or node in holders for node in _nodes(whole))
+_HOLDERS = [msgspec.inspect.CustomType(cls) for cls in (deque, OrderedDict)]
+"""Of a deque[datetime] msgspec does not tell the items."""
 
 
-def _nodes(whole: Any) -> Iterator[msgspec.inspect.Type | msgspec.inspect.Field]:
-    """The types of which the type is made."""
-    inspect, seen = msgspec.inspect, set[int]()
-    waiting: list[Any] = [inspect.type_info(whole)]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        for name in getattr(node, "__struct_fields__", ()):
-            each = getattr(node, name)
-            inside = each if isinstance(each, tuple) else (each,)
-            waiting += [one for one in inside if isinstance(one, inspect.Type | inspect.Field)]
+def _has_moment(nodes: list[Any]) -> bool:
+    """Whether there is a place for a datetime or a time among these types."""
+    wanted = msgspec.inspect.AnyType | msgspec.inspect.DateTimeType | msgspec.inspect.TimeType
+    return any(isinstance(node, wanted) or node in _HOLDERS for node in nodes)
 
 
 class _NeedsSegments(Exception):
@@ -216,7 +205,8 @@ def _plain(value: Any, keep: bool) -> Any:
     if type(value) is moments.Key:
         return value.ext
     if _is_numpy(value, "generic"):
-        _check_dtype(value.dtype, f"a {type(value).__qualname__}")
+        if why := _why_not(value.dtype):
+            raise TypeError(f"a {type(value).__qualname__} {why}")
         if keep or value.dtype.kind in UNITS:
             scalar = wire.encode([value.dtype.str, value.tobytes()])
             return msgspec.msgpack.Ext(SCALAR, scalar)
@@ -224,12 +214,11 @@ def _plain(value: Any, keep: bool) -> Any:
     raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
 
 
-def _check_dtype(dtype: Any, what: str) -> None:
-    """TypeError for items that are no plain numbers, or are not the same on all machines."""
+def _why_not(dtype: Any) -> str:
+    """Why items of the dtype are not sent; "" if they are."""
     if dtype.kind not in DTYPES or dtype.hasobject:
-        raise TypeError(f"{what} cannot be sent; it is not plain numbers")
-    if _is_long(dtype):
-        raise TypeError(f"{what} cannot be sent; send a float64 or complex128")
+        return "cannot be sent; it is not plain numbers"
+    return "cannot be sent; send a float64 or complex128" if _is_long(dtype) else ""
 
 
 def _is_long(dtype: Any) -> bool:
@@ -296,7 +285,8 @@ def _mark(value: Any, *, keep: bool = False) -> Any:
         name = type(value).__qualname__
         raise TypeError(f"a {name} cannot be sent; send numpy.asarray() of it")
     array = numpy.asarray(value, order="C")
-    _check_dtype(array.dtype, f"an array of dtype {array.dtype}")
+    if why := _why_not(array.dtype):
+        raise TypeError(f"an array of dtype {array.dtype} {why}")
     flat = array.reshape(-1).view(numpy.uint8) if array.size else numpy.empty(0, numpy.uint8)
     segments.append(flat.data)
     meta = [len(segments) - 1, array.dtype.str, array.shape]
