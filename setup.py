@@ -118,6 +118,9 @@ class BuildExt(build_ext):
                 "embedsignature": True,
                 "embedsignature.format": "python",
                 "warn.unreachable": True,
+                # What objects guard by the GIL is not safe without it: a free-threaded Python
+                # turns it on when it imports this, and says so.
+                "freethreading_compatible": False,
             },
         )
         for ext, in_c in zip(self.extensions, made, strict=True):
