@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastsock.core.closing import Closing
+from fastsock.core.forking import disown_in_children, foreign
 from fastsock.core.gate import Gate
 from fastsock.core.options import check_count
 from fastsock.errors import MessageTooBig
@@ -123,7 +124,79 @@ class Splitter:
         return bytes(self._kept[: min(end, self._text_bytes_max + 1)])
 
 
-class FifoReader(Closing):
+class _End(Closing):
+    """One end of a FIFO, and the FIFO itself if it was made here."""
+
+    _fd = -1
+    _owned: "_Owned | None" = None
+    _closed = False
+    _foreign = False
+    """Whether it is that of the process that forked this one."""
+
+    def _begin(self, path: str | Path) -> None:
+        self._refuse_second_init("_path")
+        self._path = Path(path)
+        self._owned = _Owned(self._path)
+        disown_in_children(self)
+
+    @property
+    def path(self) -> Path:
+        return self._require().path
+
+    @property
+    def created(self) -> bool:
+        """Whether the FIFO was made here."""
+        return self._require().created
+
+    def _require(self) -> "_Owned":
+        if self._owned is None:
+            kind = type(self).__name__
+            raise RuntimeError(f"this {kind} was never opened: use {kind}(path)")
+        return self._owned
+
+    def _require_open(self) -> "_Owned":
+        """ValueError after ``close``, RuntimeError in a forked child, and if no ``__init__`` has
+        run."""
+        owned = self._require()
+        if self._foreign:
+            raise foreign(type(self).__name__)
+        if self._closed:
+            raise ValueError(f"{self!r} is closed")
+        return owned
+
+    def close(self) -> None:
+        """Removes the FIFO if it was made here. Idempotent; in a forked child it does nothing.
+
+        The name goes first: a reader that sees its writer leave then makes a new FIFO for the next
+        one.
+        """
+        if self._owned is not None and not self._foreign:
+            self._owned.remove()
+        self._closed = True
+        self._close_fd()
+
+    def _close_fd(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _held(self) -> str:
+        made = self._owned is not None and self._owned.created and not self._foreign
+        return "" if self._fd < 0 and not made else "its FIFO" if made else "its descriptor"
+
+    def _drop(self) -> None:
+        self.close()
+
+    def _disown(self) -> None:
+        """In a forked child: the FIFO is the parent's."""
+        self._foreign = True
+        self._close_fd()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._path if self._owned else 'that is not open'}>"
+
+
+class FifoReader(_End):
     """The texts that come through the FIFO ``path``; iterate it to have them, as bytes.
 
     A missing FIFO is made, and ``close`` removes what was made here. Reading goes on when a writer
@@ -132,34 +205,32 @@ class FifoReader(Closing):
     Raises OSError where path is no FIFO or not permitted.
     """
 
+    _gate: Gate | None = None
+
     def __init__(self, path: str | Path, *, text_bytes_max: int = 1 << 16) -> None:
-        self._refuse_second_init("_owned")
-        self._owned = _Owned(path)
+        self._begin(path)
         self._splitter = Splitter(text_bytes_max, records=True)
         self._ready: deque[bytes] = deque()
         self._more = False
         """Whether the FIFO may hold more than was read."""
-        self._fd = self._open()
         self._gate = Gate()
-
-    @property
-    def path(self) -> Path:
-        return self._owned.path
-
-    @property
-    def created(self) -> bool:
-        """Whether the FIFO was made here."""
-        return self._owned.created
+        self._fd = self._open()
 
     def _open(self) -> int:
-        self._owned.ensure()
-        return _open_fifo(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        owned = self._require_open()
+        owned.ensure()
+        return _open_fifo(owned.path, os.O_RDONLY | os.O_NONBLOCK)
 
     def __iter__(self) -> Iterator[bytes]:
+        self._require_open()
+        return self._texts()
+
+    def _texts(self) -> Iterator[bytes]:
         while True:
             while self._ready:
                 yield self._ready.popleft()
-            if not self._more and not self._gate.wait(self._fd):
+            self._require_open()
+            if not self._more and not (self._gate and self._gate.wait(self._fd)):
                 return
             self._more = self._read()
 
@@ -187,19 +258,18 @@ class FifoReader(Closing):
 
     def stop(self) -> None:
         """Ends the iteration. Any thread may call it."""
-        self._gate.shut()
+        gate = self._gate
+        if gate is not None and not self._foreign:
+            gate.shut()
 
     def close(self) -> None:
-        """Removes the FIFO if it was made here. Call it when nobody iterates. Idempotent."""
-        if self._fd < 0:
-            return
-        self._owned.remove()
-        os.close(self._fd)
-        self._gate.close()
-        self._fd = -1
+        """Removes the FIFO if it was made here. Call it when nobody iterates. Idempotent; in a
+        forked child it does nothing."""
+        super().close()
+        self._gate = None
 
 
-class FifoWriter(Closing):
+class FifoWriter(_End):
     """Writes records into the FIFO ``path``, for readers that come and go.
 
     A missing FIFO is made, and ``close`` removes what was made here. ``on_wait()`` is called before
@@ -207,14 +277,14 @@ class FifoWriter(Closing):
     """
 
     def __init__(self, path: str | Path, *, on_wait: Callable[[], object] = lambda: None) -> None:
-        self._refuse_second_init("_owned")
-        self._owned = _Owned(path)
-        self._owned.ensure()
+        self._begin(path)
         self._on_wait = on_wait
-        self._fd = -1
+        self._require_open().ensure()
 
     def write(self, text: bytes) -> None:
-        """Writes one record; waits for a reader where there is none. Raises as ``record`` does."""
+        """Writes one record; waits for a reader where there is none. Raises as ``record`` does, and
+        ValueError after ``close``."""
+        self._require_open()
         packed = record(text)
         while True:
             if self._fd < 0:
@@ -223,14 +293,13 @@ class FifoWriter(Closing):
                 os.write(self._fd, packed)  # whole or not at all, see above
                 return
             except BrokenPipeError:
-                os.close(self._fd)
-                self._fd = -1
+                self._close_fd()
 
     def _open(self) -> int:
-        self._owned.ensure()
-        path = self._owned.path
+        owned = self._require_open()
+        owned.ensure()
         try:
-            fd = _open_fifo(path, os.O_WRONLY | os.O_NONBLOCK)
+            fd = _open_fifo(owned.path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
             if error.errno != errno.ENXIO:  # nobody reads it
                 raise
@@ -238,17 +307,7 @@ class FifoWriter(Closing):
             os.set_blocking(fd, True)
             return fd
         self._on_wait()
-        return _open_fifo(path, os.O_WRONLY)
-
-    def close(self) -> None:
-        """Removes the FIFO if it was made here. Idempotent.
-
-        The name goes first: a reader that sees us leave then makes a new FIFO for the next writer.
-        """
-        self._owned.remove()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        return _open_fifo(owned.path, os.O_WRONLY)
 
 
 class _Owned:

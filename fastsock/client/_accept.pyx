@@ -1,6 +1,8 @@
 """A listening socket that waits for callers without the GIL."""
 
+from fastsock.core.closing import warn_dropped
 from fastsock.errors import ServerClosed
+from fastsock.core.forking import disown_in_children, foreign
 
 from libc.errno cimport EAGAIN
 
@@ -22,21 +24,44 @@ cdef class Listener:
     fd is closed by the last call that uses it, so that close() may come at any time.
     """
 
+    cdef object __weakref__
     cdef int fd, users
-    cdef bint shutting, closing
+    cdef bint opened  # fd is ours; not where the arguments were refused, before __cinit__ ran
+    cdef bint shutting, closing, disowned
 
     def __cinit__(self, family, sockaddr, int backlog):
         cdef fs_addr addr
-        self.fd = -1
         fill_addr(&addr, family, sockaddr)
         cdef int result = fs_sys_listen(&addr, backlog)
         if result < 0:
             raise_code(result, "listen")
         self.fd = result
+        self.opened = True
+        disown_in_children(self)
+
+    def __del__(self):
+        if self.opened and not self.closing:
+            try:
+                warn_dropped(self, "its port")
+            finally:
+                self.close()
 
     def __dealloc__(self):
         self.closing = True
         self.let_go()
+
+    def _disown(self):
+        """In a forked child: closes its copy of the descriptor; the parent goes on listening."""
+        self.disowned = self.shutting = self.closing = True
+        self.users = 0
+        self.let_go()
+
+    cdef int require_open(self) except -1:
+        if self.disowned:
+            raise foreign("server")
+        if self.shutting:
+            raise ServerClosed("the server is closed")
+        return 0
 
     def accept(self, timeout):
         """Waits for a caller: a descriptor, non-blocking and now the user's, and its address.
@@ -55,7 +80,8 @@ cdef class Listener:
     cdef object wait_for_caller(self, int64_t limit, uint64_t begun, timeout):
         cdef fs_addr peer
         cdef int result
-        while not self.shutting:
+        while True:
+            self.require_open()
             result = fs_sys_accept(self.fd, &peer)
             if result >= 0:
                 return result, addr_object(&peer)
@@ -63,12 +89,11 @@ cdef class Listener:
                 raise_code(result, "accept")
             if not wait_ready(self.fd, POLLIN, limit, begun):
                 raise TimeoutError(f"nobody has connected after {timeout} s")
-        raise ServerClosed("the server is closed")
 
     def shut(self):
         """Ends every ``accept``, now and later; callers are refused. Any thread may call it."""
         self.shutting = True
-        if self.fd >= 0:
+        if self.opened:
             shutdown(self.fd, SHUT_RDWR)
 
     def close(self):
@@ -78,8 +103,9 @@ cdef class Listener:
         self.let_go()
 
     cdef void let_go(self) noexcept:
-        if self.closing and self.users == 0 and self.fd >= 0:
+        if self.closing and self.users == 0 and self.opened:
             fs_sys_close(self.fd)
+            self.opened = False
             self.fd = -1
 
     def fileno(self):

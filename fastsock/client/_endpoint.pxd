@@ -9,8 +9,9 @@ cdef struct Buffer:
 
 
 cdef class ClientCore:
-    cdef int fd, pid, users
-    cdef bint closing, ended, emptied, final_line
+    cdef object __weakref__
+    cdef int fd, users
+    cdef bint closing, disowned, ended, emptied, final_line
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
     cdef int64_t busy_poll_ns

@@ -1,6 +1,7 @@
 """One connection of a client: framing and buffers in C, waiting without the GIL."""
 
 from fastsock.errors import ConnectionClosed, MessageTooBig
+from fastsock.core.forking import disown_in_children, foreign
 
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
@@ -35,9 +36,6 @@ from fastsock.posix._syscall cimport number_in, timeout_ns
 cdef extern from "<poll.h>" nogil:
     short POLLIN
     short POLLOUT
-
-cdef extern from "<unistd.h>" nogil:
-    int getpid()
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: SHUT_RDWR
@@ -159,6 +157,8 @@ cdef class ClientCore:
         if self.codec is NULL:
             raise RuntimeError("this connection was never opened: use Client.connect(address), or"
                                " SingleServer(address).accept()")
+        if self.disowned:
+            raise foreign("connection")
         return 0
 
     cdef int configure(self, options) except -1:
@@ -172,8 +172,8 @@ cdef class ClientCore:
         self.message_bytes_max = options["message_bytes_max"]
         self.outbox_bytes_max = options["outbox_bytes_max"]
         self.adaptive = options["busy_poll_us"] is None
-        self.pid = getpid()
         self.closing = False
+        disown_in_children(self)
         self.busy_poll_ns = ADAPTIVE_NS
         if not self.adaptive:
             self.busy_poll_ns = 1000 * <int64_t>options["busy_poll_us"]
@@ -611,9 +611,6 @@ cdef class ClientCore:
         cdef uint64_t begun = fs_sys_now_ns()
         if self.closing or self.fd < 0:
             return
-        if self.pid != getpid():
-            self._disown()
-            return
         self.users += 1
         try:
             if not self.ended:
@@ -628,11 +625,15 @@ cdef class ClientCore:
             shutdown(self.fd, SHUT_RDWR)
             self.let_go()
 
+    def _held(self):
+        return "" if self.fd < 0 else "its connection and what it has not sent"
+
     def _disown(self):
         """In a forked child: closes its copy of the descriptor, and nothing else; the parent goes
         on. Threads that are the parent's alone may hold the locks."""
         self.send_lock = Lock()
         self.recv_lock = Lock()
+        self.disowned = True
         self.closing = True
         self.users = 1
         self.let_go()
@@ -650,8 +651,33 @@ cdef class ClientCore:
                 return 0
 
     def fileno(self):
-        """The descriptor of the socket; -1 after close. It may be waited on, not read."""
+        """The descriptor of the socket; -1 after close. It may be waited on, not read.
+
+        It is readable when bytes arrive, which may be a part of a message, or several: after each
+        time, call ``recv(timeout=0)`` until it raises TimeoutError, or while ``pending`` says so.
+        """
         return self.fd
+
+    @property
+    def pending(self):
+        """How many messages ``recv`` hands out without looking at the socket: those that have
+        arrived whole behind one that was received. Of these ``fileno`` tells nothing any more.
+
+        A message that is refused because it is too big counts as one. 0 says that it is time to
+        wait for ``fileno``, also when a part of a message is there.
+        """
+        cdef fs_slice message
+        cdef ssize_t taken
+        cdef size_t at = self.received.start, count = 0
+        if self.closing:
+            return 0
+        while True:
+            taken = self.codec.decode(self.received.data + at, self.received.end - at,
+                                      self.message_bytes_max, &message)
+            if taken <= 0:
+                return count + (taken < 0)
+            at += taken
+            count += 1
 
     @property
     def closed(self):

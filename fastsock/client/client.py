@@ -134,9 +134,10 @@ class Client(Endpoint):
             client = cls.__new__(cls)
             try:
                 client._open(family, sockaddr, options, timeout)
-            except OSError as error:
+            except BaseException as error:
                 client._close(0.0)  # Not later, with the exception, which holds the client.
-                if family != socket.AF_UNIX or error.errno != errno.EAGAIN:
+                full = isinstance(error, OSError) and error.errno == errno.EAGAIN
+                if family != socket.AF_UNIX or not full:
                     raise
                 left = until - time.monotonic()
                 if left <= 0:
@@ -148,7 +149,10 @@ class Client(Endpoint):
 
     def reconnect(self, *, retry: float = 0.0) -> Self:
         """Closes this client and returns a new one, connected to the same address with the same
-        options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost."""
+        options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost.
+
+        In a forked child that has a client of its parent it makes a connection of the child's own.
+        """
         check_seconds("retry", retry)
         self.close()
         return self.connect(self._address, retry=retry, **self._options)

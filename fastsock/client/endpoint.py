@@ -3,12 +3,13 @@
 from typing import Any, Self
 
 from fastsock.client._endpoint import ClientCore
+from fastsock.core import address as addresses
 from fastsock.core.closing import Closing
 
 __all__ = ["Endpoint"]
 
 
-class Endpoint(Closing, ClientCore):
+class Endpoint(ClientCore, Closing):
     """One end of a connection that sends and receives messages; iterate it to receive.
 
     One thread may send while another receives. ``with`` closes it.
@@ -37,7 +38,15 @@ class Endpoint(Closing, ClientCore):
     def close(self) -> None:
         """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
 
-        Idempotent; a call that waits in another thread raises ConnectionClosed. A forked child
-        closes its copy of the descriptor and nothing else: the parent shares the connection.
+        Idempotent; a call that waits in another thread raises ConnectionClosed. In a forked child
+        the connection is closed from the beginning, and the parent's goes on.
         """
         self._close(self._linger)
+
+    def _drop(self) -> None:
+        self._close(0.0)
+
+    def __repr__(self) -> str:
+        peer = getattr(self, "peer", None)
+        kind = type(self).__name__
+        return f"<{kind}>" if peer is None else f"<{kind} {addresses.show(peer)}>"

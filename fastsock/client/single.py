@@ -1,7 +1,6 @@
 """One server, one client: the lecture's algorithm 11-2."""
 
 import logging
-import os
 import threading
 import time
 from contextlib import suppress
@@ -12,8 +11,9 @@ from fastsock.client.endpoint import Endpoint
 from fastsock.core import address as addresses
 from fastsock.core._lock import Lock
 from fastsock.core.closing import Closing
+from fastsock.core.forking import disown_in_children, foreign
 from fastsock.core.gate import Gate
-from fastsock.core.listening import listen
+from fastsock.core.listening import SocketFile, listen
 from fastsock.core.options import Framing, check_count, check_stream, check_timeout
 from fastsock.errors import ServerClosed
 
@@ -42,6 +42,14 @@ class SingleServer(Closing):
     be listened on. Follows algorithm 11-2 of the lecture.
     """
 
+    _closed = True
+    _foreign = False
+    """Whether it is that of the process that forked this one."""
+    _listener: Listener | None = None
+    _conn: Endpoint | None
+    _refuser: "_Refuser | None"
+    _file: SocketFile | None
+
     def __init__(
         self,
         address: addresses.Address,
@@ -67,13 +75,13 @@ class SingleServer(Closing):
         check_stream(self._options)
         check_count("backlog", backlog, (1 << 31) - 1)
         self._queue = queue
-        self._pid = os.getpid()
         self._accepting = Lock()
-        self._closed = False
-        self._conn: Endpoint | None = None
-        self._refuser: _Refuser | None = None
-        self._listener: Listener
+        self._conn = None
+        self._refuser = None
+        self._file = None
         self._file = listen(address, lambda family, at: self._listen(family, at, backlog))
+        self._closed = False
+        disown_in_children(self)
 
     def _listen(self, family: int, sockaddr: addresses.Sockaddr, backlog: int) -> None:
         self._listener = Listener(family, sockaddr, backlog)
@@ -90,6 +98,7 @@ class SingleServer(Closing):
         """
         timeout = check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
+        listener = self._open_listener()
         if self._accepting.mine:
             raise RuntimeError("this thread is in accept() already; a signal handler must not call")
         if not self._accepting.acquire(timeout=-1 if timeout is None else timeout):
@@ -100,17 +109,25 @@ class SingleServer(Closing):
                 raise RuntimeError(f"the client {shown} is still here; close() its connection")
             self._end()
             left = None if until is None else max(0.0, until - time.monotonic())
-            return self._begin(*self._listener.accept(left))
+            return self._begin(listener, *listener.accept(left))
         except TimeoutError:
             raise TimeoutError(f"nobody has connected after {timeout} s") from None
         finally:
             self._accepting.release()
 
-    def _begin(self, fd: int, peer: tuple[str, int] | str) -> Endpoint:
+    def _open_listener(self) -> Listener:
+        """RuntimeError in a forked child, and if no ``__init__`` has run."""
+        if self._foreign:
+            raise foreign("server")
+        if self._listener is None:
+            raise RuntimeError("this SingleServer was never opened: use SingleServer(address)")
+        return self._listener
+
+    def _begin(self, listener: Listener, fd: int, peer: tuple[str, int] | str) -> Endpoint:
         self._conn = conn = Endpoint._adopted(fd, peer, self._options)
         if not self._queue:
             try:
-                self._refuser = _Refuser(self._listener, conn, self._options)
+                self._refuser = _Refuser(listener, conn, self._options)
             except BaseException:  # No thread can be started.
                 self._end()
                 raise
@@ -134,9 +151,9 @@ class SingleServer(Closing):
         """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
 
         Any thread may call it; an ``accept`` that waits raises ServerClosed. In a forked child it
-        does nothing, since it would end what the parent shares with it.
+        does nothing: there the server is closed from the beginning, and the parent's goes on.
         """
-        if os.getpid() != self._pid:
+        if self._foreign or self._listener is None:
             return
         if self._file is not None:
             self._file.remove()
@@ -145,8 +162,26 @@ class SingleServer(Closing):
         self._end()
         self._listener.close()
 
+    def _held(self) -> str:
+        if self._closed or self._foreign:
+            return ""
+        return "its port and thread" if self._refuser else "its port"
+
+    def _drop(self) -> None:
+        """Leaves the conversation to whoever has it."""
+        assert self._listener is not None, "it was open"
+        if self._file is not None:
+            self._file.remove(wait=False)
+        self._listener.close()
+        if self._refuser:
+            self._refuser.leave()
+
+    def _disown(self) -> None:
+        self._foreign = True
+
     def __repr__(self) -> str:
-        return f"<SingleServer {addresses.show(self.address)}>"
+        shown = addresses.show(self.address) if self._listener else "that is not open"
+        return f"<SingleServer {shown}>"
 
 
 class _Refuser(threading.Thread):
@@ -165,18 +200,29 @@ class _Refuser(threading.Thread):
             raise
 
     def run(self) -> None:
-        while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
-            try:
-                fd, peer = self._listener.accept(0)
-            except ServerClosed:
-                return
-            except OSError as error:
-                log.warning("cannot refuse callers, who wait now: %s", error)
-                return
-            with Endpoint._adopted(fd, peer, self._options) as caller, suppress(OSError):
-                caller.send(REFUSAL, timeout=0)
+        try:
+            while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
+                self._refuse()
+        except ServerClosed:
+            return
+        except OSError as error:
+            log.warning("cannot refuse callers, who wait now: %s", error)
+        except BaseException:
+            log.exception("the thread that refuses callers has failed; they wait now")
+
+    def _refuse(self) -> None:
+        try:
+            fd, peer = self._listener.accept(0)
+        except TimeoutError:  # It has hung up.
+            return
+        with Endpoint._adopted(fd, peer, self._options) as caller, suppress(OSError):
+            caller.send(REFUSAL, timeout=0)
+
+    def leave(self) -> None:
+        """Lets the thread end, and does not wait for that."""
+        self._gate.shut()
 
     def stop(self) -> None:
-        self._gate.shut()
+        self.leave()
         self.join()
         self._gate.close()

@@ -55,14 +55,16 @@ class SocketFile:
             bind(self._path if fits else path)
             self._identity: tuple[int, int] | None = _identity(self._path)
 
-    def remove(self) -> None:
+    def remove(self, *, wait: bool = True) -> None:
         """Removes the file that was bound here, and none that has come in its place. Idempotent.
 
-        Call it before the socket is closed: until then no other file has its inode.
+        Call it before the socket is closed: until then no other file has its inode. With
+        ``wait=False`` it does not wait for others that are at the directory's sockets.
         """
         if self._identity is None:
             return
-        with _locked(os.path.dirname(self._path)), suppress(OSError):
+        seconds = LOCK_SECONDS if wait else 0.0
+        with _locked(os.path.dirname(self._path), seconds), suppress(OSError):
             if _identity(self._path) == self._identity:
                 Path(self._path).unlink()
         self._identity = None
@@ -74,7 +76,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _locked(directory: str) -> Iterator[None]:
+def _locked(directory: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Keeps others of ours from looking at the directory's sockets and acting on it. Goes on
     without the lock where the directory cannot be read, or its file system has none."""
     try:
@@ -83,14 +85,14 @@ def _locked(directory: str) -> Iterator[None]:
         yield
         return
     try:
-        _lock(fd)
+        _lock(fd, seconds)
         yield
     finally:
         os.close(fd)
 
 
-def _lock(fd: int) -> None:
-    until = time.monotonic() + LOCK_SECONDS
+def _lock(fd: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,6 +29,13 @@ class Socket(std.socket):
 
     __slots__ = ()
 
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        if self.fileno() >= 0:
+            raise RuntimeError("__init__ of this Socket has run already: make another Socket")
+        super().__init__(family, type, proto, fileno)
+
     send = _socket.send
     sendall = _socket.sendall
     recv = _socket.recv

@@ -3,8 +3,19 @@ from fastsock._csrc cimport *
 from fastsock.server._events cimport Event
 
 
+cdef class Reactor:
+    cdef fs_reactor *c  # NULL in a forked child
+    cdef object __weakref__
+    cdef bint dropped
+
+    cdef object find(self, reference)
+    cdef void drop(self, bint driven) noexcept
+    cdef void end(self, int count) noexcept
+
+
 cdef class Engine:
-    cdef fs_reactor *reactor
+    cdef Reactor owned  # None until it is opened
+    cdef fs_reactor *reactor  # that of owned; NULL in a forked child
     cdef object __weakref__
     cdef dict connections_by_number
     cdef Connection recent
@@ -13,10 +24,15 @@ cdef class Engine:
     cdef dict options  # the reactor looks at the bytes of relay_except
     cdef Py_ssize_t queued_at
     cdef unsigned long driver
+    cdef bint closing
 
+    cdef void end(self) noexcept
     cdef fs_reactor *live(self) except NULL
     cpdef int _claim(self) except -1
     cdef list turn(self, int64_t timeout)
+    cdef list turned(self, int count)
+    cdef bint handle_in_thread(self, int count) except -1
+    cdef int handle_queued(self, on_message, on_other, on_failure) except -1
     cdef list take_events(self, int64_t timeout)
     cdef int keep(self, list events) except -1
     cdef list poll_events(self, int64_t timeout)

@@ -1,10 +1,10 @@
 """The engine as a Python object: what a server does in C."""
 
 import os
-import weakref
 
 from fastsock.server._events import Reason
 from fastsock.errors import ConnectionClosed, LogFull, SlowConsumer
+from fastsock.core.forking import disown_in_children, foreign
 from fastsock.core.options import check_result
 from fastsock.server.stats import ConnectionStats, ServerStats
 
@@ -40,7 +40,6 @@ cdef tuple REASONS = tuple(Reason)
 assert len(REASONS) == FS_REASON_COUNT
 
 cdef list NOTHING = []
-cdef object ENGINES = weakref.WeakSet()
 
 
 cdef inline bint is_news(Event event):
@@ -57,14 +56,67 @@ cdef int raise_unless_opened(int result) except -1:
     raise_code(result, "listen")
 
 
-def abandon_engines():
-    for engine in list(ENGINES):
-        engine._abandon()
+@cython.final
+cdef class Reactor:
+    """The C engine of a server. The server and the thread that drives it share it, so that the
+    thread does not keep the server; it is freed with the last of them."""
+
+    def __dealloc__(self):
+        if self.c is not NULL:
+            fs_reactor_free(self.c)
+
+    def _disown(self):
+        """In a forked child: closes its copies of the descriptors. No memory is freed: a thread of
+        the parent may have been changing it."""
+        if self.c is not NULL:
+            fs_reactor_abandon(self.c)
+            self.c = NULL
+
+    def serve(self, reference):
+        """Serves until the server is closed, or dropped; ``reference`` is a weak one to it.
+
+        Raises what a turn, or the logging of what a handler has raised, raises.
+        """
+        cdef Engine server = self.find(reference)
+        cdef bint more
+        cdef int count
+        if self.c is NULL or server is None:
+            raise RuntimeError("there is no server here to be served")
+        more = server.handle_in_thread(0)
+        while more:
+            server = None
+            with nogil:
+                count = fs_reactor_drive(self.c, -1)
+            server = self.find(reference)
+            if server is None:
+                self.end(count)
+                return
+            more = server.handle_in_thread(count)
+
+    cdef object find(self, reference):
+        """The server, or None if it was dropped: its destructor may still be running."""
+        return None if self.dropped else reference()
+
+    cdef void drop(self, bint driven) noexcept:
+        """The server has gone. A driver ends now; without one, what the kernels take now goes out."""
+        self.dropped = True
+        if fs_reactor_ended(self.c):
+            return
+        fs_reactor_set_linger(self.c, 0)
+        fs_reactor_close(self.c, False)
+        if not driven:
+            self.end(fs_reactor_drive(self.c, 0))
+
+    cdef void end(self, int count) noexcept:
+        """Turns until the reactor has ended, where a turn has said count."""
+        while count > 0:
+            fs_reactor_consumed(self.c)
+            count = 0 if fs_reactor_ended(self.c) else fs_reactor_drive(self.c, 0)
 
 
-os.register_at_fork(after_in_child=abandon_engines)
-
-
+# Its destructor needs the reactor. Cycles are broken where connections, channels and the attributes
+# of MultiServer are cleared.
+@cython.no_gc_clear
 cdef class Engine:
     """What :class:`fastsock.MultiServer` is made of: one reactor and its connections."""
 
@@ -74,14 +126,23 @@ cdef class Engine:
         self.queued = []
 
     def __dealloc__(self):
-        if self.reactor is not NULL:
-            fs_reactor_free(self.reactor)
+        self.end()
+
+    def _drop(self):
+        """As Closing says; once more it does nothing."""
+        self.end()
+
+    cdef void end(self) noexcept:
+        if self.reactor is not NULL and not self.owned.dropped:
+            self.closing = True
+            self.owned.drop(self.driver != 0)
 
     def _open(self, family, sockaddr, options):
         """Binds and listens. The options are those of MultiServer and its flush_bytes, by name,
         checked by it."""
         cdef fs_config config
         cdef fs_addr addr
+        cdef Reactor owned
         cdef int result
         fill_config(&config, options)
         config.codec = &fs_codec_line
@@ -89,31 +150,50 @@ cdef class Engine:
             config.codec = &fs_codec_length if options["framing"] == "length" else &fs_codec_raw
         self.options = options
         fill_addr(&addr, family, sockaddr)
+        owned = Reactor.__new__(Reactor)
         with nogil:
-            result = fs_reactor_new(&self.reactor, &config, &addr)
+            result = fs_reactor_new(&owned.c, &config, &addr)
         if result < 0:
             raise_unless_opened(result)
-        self.reactor.report = True
-        ENGINES.add(self)
+        owned.c.report = True
+        self.owned = owned
+        self.reactor = owned.c
+        disown_in_children(owned)
+        disown_in_children(self)
 
     cdef fs_reactor *live(self) except NULL:
         if self.reactor is NULL:
-            raise RuntimeError("this server was made by __new__ alone: it listens nowhere"
-                               if self.options is None else
-                               "this server belongs to the process that forked this one")
+            if self.owned is None:
+                raise RuntimeError("this server was made by __new__ alone: it listens nowhere")
+            raise foreign("server")
         return self.reactor
 
-    def _abandon(self):
-        """In a forked child: closes what it has inherited; the parent goes on."""
-        if self.reactor is not NULL:
-            fs_reactor_abandon(self.reactor)
-            # Its memory is not freed: a thread of the parent may have been changing it.
-            self.reactor = NULL
-            self.driver = 0
+    @property
+    def _reactor(self):
+        """What a thread serves with, without keeping the server."""
+        return self.owned
+
+    def _require_open(self):
+        """RuntimeError in a forked child, and if no ``__init__`` has run."""
+        self.live()
+
+    def _disown(self):
+        """In a forked child: closes its copies of the descriptors; the parent goes on."""
+        if self.owned is not None:
+            self.owned._disown()
+        self.reactor = NULL
+        self.driver = 0
 
     @property
     def _abandoned(self):
+        """Whether there is nothing to close: it is a forked child's, or was never opened."""
         return self.reactor is NULL
+
+    def _held(self):
+        """What the server holds, in words; "" if it is closed."""
+        if self.reactor is NULL or self.closing:
+            return ""
+        return "its port, connections and thread" if self.driver else "its port and connections"
 
     # ---- Driving ----
 
@@ -146,12 +226,17 @@ cdef class Engine:
     cdef list turn(self, int64_t timeout):
         """Turns for at most timeout nanoseconds (-1: until something happens); their events."""
         cdef int count
-        cdef Event event
-        cdef list events
-        cdef bint flush = False
         cdef fs_reactor *reactor = self.live()
         with nogil:
             count = fs_reactor_drive(reactor, timeout)
+        return self.turned(count)
+
+    cdef list turned(self, int count):
+        """The events of a turn of which the reactor has said count."""
+        cdef Event event
+        cdef list events
+        cdef bint flush = False
+        cdef fs_reactor *reactor = self.reactor
         if count <= 0:
             if count < 0 and count != -EINTR:
                 raise_code(count, "poll")
@@ -242,9 +327,19 @@ cdef class Engine:
 
         Where on_failure raises, the events behind that one stay queued.
         """
+        self.keep(self.take_events(-1))
+        self.handle_queued(on_message, on_other, on_failure)
+
+    cdef bint handle_in_thread(self, int count) except -1:
+        """Handles the events of a turn of which the reactor has said count, behind those that were
+        queued before. Whether more may come."""
+        if count != 0:
+            self.keep(self.turned(count))
+        self.handle_queued(self._on_message, self._handle_other, self._handler_failed)
+        return not fs_reactor_ended(self.live())
+
+    cdef int handle_queued(self, on_message, on_other, on_failure) except -1:
         cdef Event event
-        self.queued = self.take_events(-1)
-        self.queued_at = 0
         while self.queued_at < len(self.queued):
             event = self.queued[self.queued_at]
             self.queued_at += 1
@@ -261,6 +356,7 @@ cdef class Engine:
                 on_failure(event, error)
         self.queued = []
         self.queued_at = 0
+        return 0
 
     def poll(self, *, timeout=None):
         """Waits until something has happened and returns the events, a list.
@@ -303,6 +399,7 @@ cdef class Engine:
         """Begins to close; connections that have not ended after linger seconds are cut off."""
         fs_reactor_set_linger(self.live(), ns_of(linger))
         fs_reactor_close(self.live(), hearing)
+        self.closing = True
 
     # ---- Publishing ----
 

@@ -3,13 +3,14 @@
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Literal, Self, TypeVar
 
 from fastsock.core import address as addresses
 from fastsock.core.closing import Closing
-from fastsock.core.listening import listen
+from fastsock.core.listening import SocketFile, listen
 from fastsock.core.options import (
     Framing,
     check_callback,
@@ -22,7 +23,7 @@ from fastsock.core.options import (
 )
 from fastsock.errors import ConnectionClosed, LogFull
 from fastsock.server._connection import Channel, Connection
-from fastsock.server._engine import Engine
+from fastsock.server._engine import Engine, Reactor
 from fastsock.server._events import Connected, Disconnected, Event, Gap
 
 __all__ = ["MultiServer"]
@@ -48,7 +49,7 @@ OnGap = TypeVar("OnGap", bound=Callable[[Connection, str, int], object])
 OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Connection, str], object])
 
 
-class MultiServer(Closing, Engine):
+class MultiServer(Engine, Closing):
     """Serves any number of clients, and publishes to all of them at the speed of C.
 
     ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
@@ -91,6 +92,9 @@ class MultiServer(Closing, Engine):
     be listened on.
     """
 
+    _shown = "that is not open"
+    _file: SocketFile | None
+
     def __init__(
         self,
         address: addresses.Address,
@@ -125,7 +129,9 @@ class MultiServer(Closing, Engine):
         self._on_gap: Callable[[Connection, str, int], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
         self._options = options | {"flush_bytes": FLUSH_BYTES}
+        self._file = None
         self._file = listen(address, self._bind)
+        self._shown = addresses.show(self.address)
 
     def _bind(self, family: int, sockaddr: addresses.Sockaddr) -> None:
         self._open(family, sockaddr, self._options)
@@ -202,6 +208,7 @@ class MultiServer(Closing, Engine):
         given = {key: value for key, value in options.items() if value is not None}
         if not isinstance(name, str) or not name:
             raise ValueError(f"name must be a str that is not empty, not {name!r}")
+        self._require_open()
         merged = self._options | given
         _check_options(merged)
         with self._lock:
@@ -233,46 +240,41 @@ class MultiServer(Closing, Engine):
         """
         self._claim()
         try:
-            self._serve(self._handler_raised)
+            self._report_messages(self._on_message is not None)
+            while not self._closed:
+                self._serve_turn(self._on_message, self._handle_other, self._handler_raised)
         finally:
             self._release()
             self.close()
 
-    def _serve(self, failed: Callable[[Event, BaseException], None]) -> None:
-        self._report_messages(self._on_message is not None)
-        while not self._closed:
-            self._serve_turn(self._on_message, self._handle_other, failed)
-
     def start(self) -> Self:
-        """Runs the server in a thread of its own; returns the server.
+        """Runs the server in a thread of its own; returns the server, which has to be kept: the
+        thread ends when nobody has the server any more.
 
         Whatever a handler raises there, SystemExit included, is logged; the thread goes on. Raises
         RuntimeError if the server is driven already, or no thread can be started.
         """
+        self._require_open()
         with self._lock:
             if self._thread is not None:
                 raise RuntimeError("the server is started already; start() it once")
             begun: Future[None] = Future()
-            thread = threading.Thread(target=self._run, args=(begun,), name="fastsock", daemon=True)
+            arguments = (self._reactor, weakref.ref(self), begun)
+            thread = threading.Thread(target=_run, args=arguments, name="fastsock", daemon=True)
             thread.start()
             begun.result()
             self._thread = thread
         return self
 
-    def _run(self, begun: "Future[None]") -> None:
-        try:
-            self._claim()
-        except RuntimeError as error:
-            begun.set_exception(error)
-            return
-        begun.set_result(None)
-        try:
-            self._serve(self._handler_failed)
-        except BaseException:
-            log.critical("the thread of %r has failed; it closes the server", self, exc_info=True)
-        finally:
-            self._release()
-            self.close()
+    def _begin(self) -> None:
+        """The thread begins: it becomes the driver. RuntimeError if there is one."""
+        self._claim()
+        self._report_messages(self._on_message is not None)
+
+    def _end(self) -> None:
+        """The thread ends: so does the server."""
+        self._release()
+        self.close()
 
     def close(
         self, *, linger: float | None = None, handle_input: bool = True, wait: bool = True
@@ -294,11 +296,11 @@ class MultiServer(Closing, Engine):
         handler: then the serving thread ends them after it. Iteration goes on until every
         ``Disconnected`` is delivered.
         """
+        if self._abandoned:
+            return
         if linger is None:
             linger = self._linger
         check_seconds("linger", linger)
-        if self._abandoned:
-            return
         if self._file is not None:
             self._file.remove()
         self._close(linger, handle_input and (self._driven or not wait))
@@ -312,6 +314,11 @@ class MultiServer(Closing, Engine):
             self._thread.join(CLOSE_MARGIN)
 
     stop = close
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            self._file.remove(wait=False)
+        super()._drop()
 
     # ---- Waiting ----
 
@@ -344,7 +351,28 @@ class MultiServer(Closing, Engine):
             raise RuntimeError(f"{name}() waits for the server, which waits for this handler")
 
     def __repr__(self) -> str:
-        return f"<MultiServer {addresses.show(self.address)}>"
+        return f"<MultiServer {self._shown}>"
+
+
+def _run(reactor: Reactor, reference: "weakref.ref[MultiServer]", begun: "Future[None]") -> None:
+    """What the thread of a server does. While it waits it does not keep the server."""
+    server = reference()
+    assert server is not None, "start() waits, and keeps it"
+    try:
+        server._begin()
+    except RuntimeError as error:
+        begun.set_exception(error)
+        return
+    begun.set_result(None)
+    shown = repr(server)
+    del server
+    try:
+        reactor.serve(reference)
+    except BaseException:
+        log.critical("the thread of %s has failed; it closes the server", shown, exc_info=True)
+    server = reference()
+    if server is not None:
+        server._end()
 
 
 def _check_options(options: dict[str, Any]) -> None:
