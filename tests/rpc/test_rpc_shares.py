@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import random
 import secrets
 import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 import rpc_raw as raw
@@ -231,6 +233,54 @@ def test_calls_that_wait_give_way_to_those_of_clients_with_fewer(start, closing)
     for friend in friends:
         assert friend.result(1) == bytes(2000)
     wait_running(server, 0)
+
+
+def babble(client: RawClient, chosen: random.Random) -> None:
+    """Calls of all kinds, unfinished ones, and whatever else a client may say, without reading."""
+    method, streams, total = client.methods["echo"][0], client.methods["count"][0], 50_000
+    say = {
+        "whole": lambda n: client.call_frame(n, "echo", bytes(chosen.randrange(40_000))),
+        "begun": lambda n: frame(
+            raw.CALL, n, struct.pack(">Q", total) + bytes(1000), flags=raw.MORE, method=method
+        ),
+        "more": lambda n: frame(raw.CHUNK, n, bytes(chosen.randrange(30_000))),
+        "stream": lambda n: frame(raw.CALL, n, pack([50, -1, 5000]), method=streams),
+        "cancel": lambda n: frame(raw.CANCEL, n),
+        "ack": lambda n: frame(raw.ACK, payload=struct.pack(">Q", n)),
+        "credit": lambda n: frame(raw.CREDIT, n % 2 * n, amount=100_000, remaining=100_000),
+    }
+    with suppress(OSError):  # It has been closed.
+        for _ in range(200):
+            client.say(say[chosen.choice([*say])](chosen.randrange(1, 60)))
+        if chosen.random() < 0.5:
+            client.say(frame(raw.BYE))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_clients_say_all_is_given_back(start, seed):
+    limits = {"body_bytes_max": 1 << 17, "held_bytes_max": 1 << 18, "calls_max": 16}
+    server = start(**limits, session_seconds=0.1, threads_max=2)
+    budget = server._skeleton.budget
+
+    def talk(number: int) -> None:
+        chosen = random.Random(f"{seed} {number}")
+        session = secrets.token_bytes(16)
+        for turn in range(4):
+            with RawClient(server.address, session=session, resume=turn > 0) as client:
+                babble(client, chosen)
+
+    talkers = [threading.Thread(target=talk, args=(number,)) for number in range(6)]
+    for talker in talkers:
+        talker.start()
+    while any(talker.is_alive() for talker in talkers):
+        assert 0 <= budget.held_bytes <= budget.bytes_max
+        talkers[-1].join(0.01)
+    for talker in talkers:
+        talker.join()
+    wait_until(lambda: server.health()["sessions"] == 0, "they are forgotten")
+    wait_running(server, 0)
+    wait_until(lambda: budget.held_bytes == 0, "all is given back")
+    assert not budget._holders
 
 
 def test_answers_that_the_client_has_are_not_held(start):
