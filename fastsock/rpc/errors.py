@@ -85,7 +85,8 @@ class Forbidden(RpcError):
 
 
 class Overloaded(RpcError):
-    """The server runs ``calls_max`` calls of this client already; this one did not start."""
+    """The server runs ``calls_max`` calls of this client already, or holds ``held_bytes_max``. This
+    one did not start, unless the error says that it ran and there is no room for its answer."""
 
 
 class Unavailable(RpcError, ConnectionError):
