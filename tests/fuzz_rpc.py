@@ -21,7 +21,6 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv6Network
-from math import inf
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -41,8 +40,8 @@ from fastsock.rpc.values.weights import VALUES_MAX
 
 INPUT_SECONDS = 1.0
 
-TRIES = 3
-"""So often may an input take longer, where other programs keep the processors."""
+SILENCE_SECONDS = 30.0
+"""After so long an input does not end. Other programs may keep the processors for a while."""
 
 TEXTS = ["", "a", "x" * 300, "1/0", "1e999999999", "::/0", "2020-01-01T00:00:00Z", "-7", "\x00/.."]
 EDGES = [0, 1, -1, 127, 128, 2**31, 2**32 - 1, -(2**63), 2**63, 2**64 - 1]
@@ -264,10 +263,7 @@ def fuzz(
                 return number
             if tell >= 0:
                 os.write(tell, f" {each} ".encode())
-            took = inf
-            for _ in range(TRIES):
-                if took >= input_seconds:
-                    took = tried(number, each, makers, server, liar, input_seconds)
+            took = tried(number, each, makers, server, liar, input_seconds)
             assert took < input_seconds, f"input {each} took {took:.1f} s; {shown(each)}"
     raise AssertionError("there is an input after each")
 
@@ -280,9 +276,9 @@ def tried(
     liar: LyingServer,
     input_seconds: float,
 ) -> float:
-    """Tries an input; returns how many seconds it took."""
+    """Tries an input; returns how many seconds the processors worked on it."""
     maker = makers[0] = Maker(name)
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         if number % 20 == 18:
             ask(maker, server)
@@ -292,7 +288,7 @@ def tried(
             decode(maker)
     except Exception as error:
         raise AssertionError(f"input {name}: {error!r}; {shown(name)}") from error
-    return time.monotonic() - begun
+    return time.process_time() - begun
 
 
 def shown(name: str) -> str:
@@ -312,7 +308,7 @@ def watched(seconds: float, seed: int) -> int:
         return 0
     os.close(telling)
     last = b""
-    while select.select([told], [], [], 10 * INPUT_SECONDS)[0]:
+    while select.select([told], [], [], SILENCE_SECONDS)[0]:
         heard = os.read(told, 1 << 16)
         if not heard:
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
