@@ -78,8 +78,9 @@ typedef struct fs_conn {
   fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
   uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
   fs_pace pace;
-  fs_sub main;     /* the first of its subscriptions */
-  fs_sub *current; /* the one that is being sent; left at the end of a message only */
+  _Atomic uintptr_t sender; /* the thread that sent it a message of its own last; 0: none */
+  fs_sub main;              /* the first of its subscriptions */
+  fs_sub *current;          /* the one that is being sent; left at the end of a message only */
   fs_inbox *inbox;
   uint64_t opened_ns;
   _Atomic size_t received_bytes_max; /* the longest message it may send; 0: as all others */

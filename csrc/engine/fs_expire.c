@@ -147,6 +147,21 @@ static void hold_readers(fs_reactor *r, fs_channel *channel) {
   }
 }
 
+/* A thread waits for room in the outbox of conn: who else does it send to? Those of them that have
+ * had all it gave them are held up. Who is sent to by threads of their own are not, and a thread
+ * that sends to one connection alone has its pace. */
+static void hold_receiver(fs_reactor *r, fs_conn *conn, uintptr_t sender) {
+  uint64_t window_ns = FS_PACE_WINDOW * r->config.slow_grace_ns, fastest = 0;
+  FS_LIST_EACH(link, &r->conns.all) {
+    fs_conn *other = fs_container_of(link, fs_conn, link);
+    if (other == conn || other->blocked || other->state != FS_OPEN) continue;
+    if (atomic_load_explicit(&other->sender, memory_order_relaxed) != sender) continue;
+    if (atomic_load(&other->last_sent_ns) + window_ns < r->now_ns) continue;
+    fastest = fs_max(fastest, speed_of(r, other, r->config.slow_grace_ns));
+  }
+  hold(r, conn, fastest, r->config.slow_grace_ns);
+}
+
 /* ---- Whose grace is over ---- */
 
 static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
@@ -179,6 +194,7 @@ static void press_readers(fs_reactor *r, fs_channel *channel) {
 typedef struct wants {
   bool channels[FS_CHANNELS_MAX];
   uint64_t handles[WANTED_MAX];
+  uintptr_t senders[WANTED_MAX]; /* the threads that wait for them */
   uint32_t handle_count;
 } wants;
 
@@ -191,8 +207,10 @@ static void list_wants(fs_reactor *r, wants *wanted) {
     if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
     if (!fs_wait_log_met(r, waiter))
       wanted->channels[waiter->channel] = true;
-    else if (wanted->handle_count < WANTED_MAX)
+    else if (wanted->handle_count < WANTED_MAX) {
+      wanted->senders[wanted->handle_count] = waiter->sender;
       wanted->handles[wanted->handle_count++] = waiter->handle;
+    }
   }
   pthread_mutex_unlock(&r->lock);
 }
@@ -210,6 +228,7 @@ static void expire_slow(fs_reactor *r) {
   try_blocked(r, r->channels[0]);
   for (uint32_t i = 0; i < wanted.handle_count; i++) {
     fs_conn *conn = fs_conns_find(&r->conns, wanted.handles[i]);
+    if (conn && conn->blocked) hold_receiver(r, conn, wanted.senders[i]);
     if (conn && conn->blocked) disconnect_if_overdue(r, conn, r->config.slow_grace_ns);
   }
 }

@@ -118,6 +118,8 @@ int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t 
   pthread_mutex_lock(&r->lock);
   fs_conn *conn = fs_conns_find(&r->conns, handle);
   int result = conn && fs_conn_takes(conn) ? insert(r, conn, message) : FS_EGONE;
+  if (result == 0)
+    atomic_store_explicit(&conn->sender, (uintptr_t)pthread_self(), memory_order_relaxed);
   bool lone = result == 0 && atomic_load(&r->lone) && atomic_exchange(&r->lone, false) &&
               asked_alone(r, conn);
   pthread_mutex_unlock(&r->lock);

@@ -99,9 +99,10 @@ typedef struct fs_waiter {
   atomic_uint told; /* 1: look again; the waiter sleeps on it, see fs_borrow.h */
   size_t bytes;     /* ROOM: for so many in the log of channel */
   uint32_t channel;
-  uint64_t handle; /* ROOM: and in the outbox of this connection, unless 0 */
-  uint32_t count;  /* COUNT: so many open connections */
-  uint64_t serial; /* DRAIN: all edits up to this one, and all logs up to their heads */
+  uintptr_t sender; /* ROOM: the thread that waits */
+  uint64_t handle;  /* ROOM: and in the outbox of this connection, unless 0 */
+  uint32_t count;   /* COUNT: so many open connections */
+  uint64_t serial;  /* DRAIN: all edits up to this one, and all logs up to their heads */
   uint32_t channel_count;
   uint64_t heads[FS_CHANNELS_MAX];
 } fs_waiter;

@@ -20,6 +20,7 @@ void fs_reactor_prepare_room(fs_reactor *r, fs_waiter *waiter, uint32_t channel,
   waiter->bytes = len + r->config.codec->header_len;
   waiter->channel = channel;
   waiter->handle = handle;
+  waiter->sender = (uintptr_t)pthread_self();
 }
 
 bool fs_wait_log_met(fs_reactor *r, const fs_waiter *waiter) {

@@ -143,3 +143,64 @@ def test_block_disconnects_nobody_and_the_publisher_gets_log_full(start, readers
         server.broadcast_many([bytes(1000)] * 100_000, timeout=5 * GRACE)
     assert caught.value.number == 2
     assert server.stats().ended == {}
+
+
+# ---- Messages for one client: a full outbox ----
+
+
+def join_two(server, readers, size, every):
+    """A healthy client and one that reads as told: their connections."""
+    readers(server)
+    server.wait_connections(1, timeout=WAIT)
+    readers(server, size, every)
+    server.wait_connections(2, timeout=WAIT)
+    return server.connections
+
+
+def send_to_each(server, connections, enough, timeout=None):
+    """One thread sends to each in turn until enough(); False when BOUND is over first."""
+    deadline, data = time.monotonic() + BOUND, bytes(1000)
+    while time.monotonic() < deadline:
+        for conn in connections:
+            conn.send(data, timeout=timeout)
+        if enough():
+            return True
+    return False
+
+
+@pytest.mark.parametrize("policy", ["disconnect", "drop_oldest"])
+@pytest.mark.parametrize(("size", "every"), [NEVER, *LITTLE])
+def test_one_that_holds_up_the_sender_of_others_is_slow(start, readers, policy, size, every):
+    server = start(slow_policy=policy, outbox_bytes_max=1 << 17)
+    healthy, slow = join_two(server, readers, size, every)
+    assert send_to_each(server, [healthy, slow], lambda: server.stats().ended)
+    assert server.stats().ended == {Reason.SLOW: 1}
+    assert slow.send(b"late") is False
+    before = healthy.stats().messages_sent
+    assert send_to_each(
+        server, [healthy, slow], lambda: healthy.stats().messages_sent >= before + 5000
+    )
+
+
+@pytest.mark.parametrize(("size", "every"), [NEVER, *LITTLE])
+def test_block_closes_nobody_and_the_sender_gets_log_full(start, readers, size, every):
+    server = start(slow_policy="block", outbox_bytes_max=1 << 17)
+    with pytest.raises(LogFull, match="connection 2 ") as caught:
+        send_to_each(
+            server, join_two(server, readers, size, every), lambda: False, timeout=GRACE / 8
+        )
+    assert caught.value.number == 2
+    assert server.stats().ended == {}
+
+
+def test_a_thread_that_sends_to_one_client_goes_at_its_pace(start, readers):
+    server = start(outbox_bytes_max=1 << 17)
+    healthy, slow = join_two(server, readers, 1 << 17, GRACE / 4)
+    over = threading.Event()
+    other = threading.Thread(target=send_to_each, args=(server, [healthy], over.is_set))
+    other.start()
+    until = time.monotonic() + 10 * GRACE
+    send_to_each(server, [slow], lambda: time.monotonic() > until)
+    over.set()
+    other.join(WAIT)
+    assert server.stats().ended == {}
