@@ -11,7 +11,7 @@ import weakref
 import pytest
 from conftest import WAIT, open_descriptors, read_exactly, read_to_end, wait_until
 
-from fastsock import Client, MultiServer, SingleServer
+from fastsock import Client, MultiServer, SingleServer, Socket
 from fastsock.client._accept import Listener
 from fastsock.core.gate import Gate
 from fastsock.fifo import FifoReader, FifoWriter
@@ -434,3 +434,20 @@ def test_a_second_init_of_a_client_and_of_a_listener_changes_nothing(serve):
     Listener.__init__(listener)
     assert (open_descriptors(), listener.address) == (before, address)
     listener.close()
+
+
+def test_a_second_init_of_a_socket_is_refused_and_it_stays():
+    with Socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        before, number = open_descriptors(), sock.fileno()
+        with pytest.raises(RuntimeError, match="__init__ of this Socket has run already"):
+            sock.__init__(socket.AF_INET, socket.SOCK_STREAM)
+        assert (open_descriptors(), sock.fileno()) == (before, number)
+        assert sock.type == socket.SOCK_DGRAM
+
+
+def test_a_socket_that_new_alone_has_made_has_no_descriptor():
+    made = Socket.__new__(Socket)
+    assert made.fileno() == -1
+    for use in (lambda: made.send(b"x"), lambda: made.recv(1), lambda: made.getsockname()):
+        with pytest.raises(OSError, match="Bad file descriptor|bad family"):
+            use()

@@ -180,6 +180,26 @@ def test_without_a_descriptor_for_them_others_wait_instead(talking, caplog):
     caller.close()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_the_thread_that_refuses_callers_does_not_end_in_silence(
+    talking, caplog, monkeypatch, error
+):
+    server, conn, peer = talking()
+
+    def failing(*_):
+        raise error("unheard of")
+
+    monkeypatch.setattr(Endpoint, "send", failing)
+    with call(server):
+        wait_until(lambda: caplog.records, "the server says so")
+    assert "the thread that refuses callers has failed; they wait now" in caplog.text
+    assert "unheard of" in caplog.text
+    monkeypatch.undo()
+    conn.close()
+    with call(server) as other:
+        assert server.accept(timeout=WAIT).peer == other.getsockname()
+
+
 # ---- Waiting and closing ----
 
 
