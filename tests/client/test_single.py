@@ -186,7 +186,7 @@ def test_the_thread_that_refuses_callers_does_not_end_in_silence(
 ):
     server, conn, peer = talking()
 
-    def failing(*_):
+    def failing(*_, **__):
         raise error("unheard of")
 
     monkeypatch.setattr(Endpoint, "send", failing)
