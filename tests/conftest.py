@@ -13,7 +13,7 @@ import pytest
 
 from fastsock import MultiServer
 
-WAIT = 20.0
+WAIT = 30.0
 """Seconds after which a condition that should come about at once is given up, however busy the
 machine is."""
 

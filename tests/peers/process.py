@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
+from conftest import WAIT
 
 import fastsock
 
-WAIT = 30.0
-"""Seconds after which what should come at once is given up, however busy the machine is."""
 PYTHON = (sys.executable, "-P", "-W", "error")
 CHAT = (*PYTHON, "-m", "fastsock.chat")
 ROOT = str(Path(fastsock.__file__).parents[1])
@@ -38,6 +38,10 @@ class Process:
         for name in self.said:
             if (stream := getattr(self.child, name)) is not None:
                 self._selector.register(stream, selectors.EVENT_READ, name)
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
 
     @property
     def out(self) -> str:
@@ -104,7 +108,23 @@ class Process:
     def interrupt(self, signum: signal.Signals) -> None:
         self.child.send_signal(signum)
 
+    def stop(self) -> None:
+        """Send SIGSTOP; return when none of its threads runs any more."""
+        self.child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """Send SIGCONT, after ``stop``."""
+        self.child.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Kill it; return when it has gone."""
         self.child.kill()
         self._selector.close()
         for stream in (self.child.stdin, self.child.stdout, self.child.stderr):

@@ -9,7 +9,7 @@ import pytest
 import rpc_raw as raw
 from calls import Call
 from conftest import WAIT, wait_until
-from rpc_ends import Process, wait_running
+from rpc_ends import Server, wait_running
 from rpc_raw import Proxy, RawClient, frame
 
 from fastsock import rpc
@@ -20,14 +20,14 @@ pytest_plugins = ("rpc_fixtures",)
 
 
 def test_a_server_that_is_killed_in_the_middle_of_calls(stub):
-    with Process("rpc_server.py") as process:
-        shop = stub(("127.0.0.1", int(process.said)), retry=0.1, connect_timeout=1.0)
+    with Server("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.port)), retry=0.1, connect_timeout=1.0)
         stream = iter(shop.count(10**9))
         next(stream)
         begun, repeatable = shop.wait.begin("begun"), shop.again.begin("repeatable")
         called = Call(lambda: shop.wait("called"))
         called.wait_asleep()
-        process.kill()
+        process.close()
         for error in called.wait_result(), begun.exception(WAIT):
             assert type(error) is rpc.OutcomeUnknown
             assert "wait may have run or not" in str(error)
@@ -39,15 +39,15 @@ def test_a_server_that_is_killed_in_the_middle_of_calls(stub):
 
 
 def test_a_stub_comes_back_when_its_server_does(stub):
-    with Process("rpc_server.py") as process:
-        port = process.said
+    with Server("rpc_server.py") as process:
+        port = process.port
         shop = stub(("127.0.0.1", int(port)), retry=WAIT)
         assert shop.add(1, 2) == 3
         waiting = shop.wait.begin("its outcome is not known")
         repeated = shop.again.begin("is called again")
         assert shop.add(1, 2) == 3
-        process.kill()
-        with Process("rpc_server.py", port):
+        process.close()
+        with Server("rpc_server.py", port):
             with pytest.raises(rpc.OutcomeUnknown, match="wait may have run or not"):
                 waiting.result(WAIT)
             assert shop.add(1, 2) == 3
@@ -55,8 +55,8 @@ def test_a_stub_comes_back_when_its_server_does(stub):
 
 
 def test_a_stopped_server_and_deadlines(stub):
-    with Process("rpc_server.py") as process:
-        shop = stub(("127.0.0.1", int(process.said)))
+    with Server("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.port)))
         assert shop.add(1, 2) == 3
         process.stop()
         begun = time.monotonic()
@@ -76,8 +76,8 @@ def test_coroutines_keep_their_deadlines_while_a_long_body_is_stuck(stub):
         with rpc.deadline(0.2):
             await shop.pooled.aio(1)
 
-    with Process("rpc_server.py") as process:
-        shop = stub(("127.0.0.1", int(process.said)))
+    with Server("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.port)))
         assert shop.add(1, 2) == 3
         process.stop()
         stuck = shop.echo.begin(bytes(32 << 20))
@@ -91,8 +91,8 @@ def test_coroutines_keep_their_deadlines_while_a_long_body_is_stuck(stub):
 
 def test_closing_a_stub_of_a_stopped_server_is_bounded(stub):
     """Also while a long body is on its way."""
-    with Process("rpc_server.py") as process:
-        shop = stub(("127.0.0.1", int(process.said)))
+    with Server("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.port)))
         assert shop.add(1, 2) == 3
         process.stop()
         call = shop.echo.begin(bytes(64_000_000))
@@ -106,8 +106,8 @@ def test_closing_a_stub_of_a_stopped_server_is_bounded(stub):
 
 @pytest.mark.parametrize("form", ["call", "begin", "long", "long begin", "short deadlines"])
 def test_keepalive_finds_a_silent_server(stub, form):
-    with Process("rpc_server.py") as process:
-        shop = stub(("127.0.0.1", int(process.said)), keepalive=0.2, retry=0.1, connect_timeout=0.3)
+    with Server("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.port)), keepalive=0.2, retry=0.1, connect_timeout=0.3)
         assert shop.add(1, 2) == 3
         process.stop()
         begun = time.monotonic()

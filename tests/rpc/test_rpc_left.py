@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 from conftest import WAIT, wait_until
-from rpc_ends import Process, wait_running
+from rpc_ends import Server, wait_running
 from rpc_raw import CALL, ITEM, LyingServer, RawClient, frame, pack, server_hello
 from rpc_shop import Shop
 
@@ -129,8 +129,8 @@ def test_a_one_way_call_that_runs_when_the_stub_closes_is_not_cut(start):
 
 @pytest.mark.parametrize("form", ["call", "await", "begin"])
 def test_deadlines_hold_while_the_server_stands_still(stub, form):
-    with Process("rpc_server.py") as process:
-        shop = stub(("127.0.0.1", int(process.said)), timeout=1.0, keepalive=0.2)
+    with Server("rpc_server.py") as process:
+        shop = stub(("127.0.0.1", int(process.port)), timeout=1.0, keepalive=0.2)
         shop.add(1, 2)
         process.stop()
         call = {

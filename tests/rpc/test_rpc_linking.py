@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from calls import signal_until
 from conftest import WAIT, wait_until
-from rpc_ends import Process, wait_begun
+from rpc_ends import Server, wait_begun
 from rpc_raw import Proxy
 from rpc_shop import Shop
 from test_rpc_attempts import connect, mute, nothing_has_failed
@@ -73,14 +73,14 @@ def test_connecting_holds_to_the_deadline_around_it(mute):
 
 def test_a_done_callback_may_call_when_its_own_call_was_ended_with_its_link(stub):
     """It runs on the thread that has ended it, which is no longer in anybody's way."""
-    with Process("rpc_server.py") as process:
-        port = process.said
+    with Server("rpc_server.py") as process:
+        port = process.port
         shop = stub(("127.0.0.1", int(port)), retry=WAIT)
         call = shop.wait.begin("its outcome is not known")
         results = []
         call.add_done_callback(lambda _: results.append(shop.add(1, 2)))
-        process.kill()
-        with Process("rpc_server.py", port):
+        process.close()
+        with Server("rpc_server.py", port):
             wait_until(lambda: results, "the callback has called")
         assert results == [3.0]
         assert type(call.exception()) is rpc.OutcomeUnknown

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WAIT, wait_until
-from rpc_ends import Process
+from rpc_ends import Server
 from rpc_ledger import Ledger
 from rpc_raw import CALL, REPLY, LyingServer, Proxy, RawClient, frame, pack, server_hello
 
@@ -109,8 +109,8 @@ def assert_once(path: Path, clients: Clients) -> None:
 
 def test_a_server_that_is_killed_and_restarted_runs_no_call_twice(stub, tmp_path):
     path = tmp_path / "ledger"
-    process = Process("rpc_ledger.py", "0", str(path))
-    port = process.said
+    process = Server("rpc_ledger.py", "0", str(path))
+    port = process.port
     clients = None
     try:
         ledger = stub(("127.0.0.1", int(port)), Ledger, retry=WAIT)
@@ -118,14 +118,14 @@ def test_a_server_that_is_killed_and_restarted_runs_no_call_twice(stub, tmp_path
         for _ in range(8):
             before = len(clients.returned)
             wait_until(lambda n=before: len(clients.returned) > n + 100, "calls return")
-            process.kill()
-            process = Process("rpc_ledger.py", port, str(path))
+            process.close()
+            process = Server("rpc_ledger.py", port, str(path))
         before = len(clients.returned)
         wait_until(lambda: len(clients.returned) > before + 100, "calls return in the end")
     finally:
         if clients is not None:
             clients.stop()
-        process.kill()
+        process.close()
     assert_once(path, clients)
     kinds = {type(error) for error in clients.failed.values()}
     assert kinds <= {rpc.OutcomeUnknown, rpc.Unavailable, rpc.ConnectionLost}
