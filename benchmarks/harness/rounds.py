@@ -27,8 +27,8 @@ def interleave(
 ) -> Rounds[Run]:
     """Calls `run(peer, check)` once to check each peer, then `repeats` times to time it.
 
-    Repeats go to and fro, so that what disturbs the machine for a while disturbs all peers, and
-    no peer always comes after the same one.
+    Repeats go forwards and backwards by turns, so that what disturbs the machine for a while
+    disturbs all peers, and no peer always comes after the same one.
     A peer that raises is left out from there on. `report` is told before each run what comes.
     """
     rounds: Rounds[Run] = Rounds()
