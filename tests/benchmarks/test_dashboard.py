@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium
+from browser import chromium, needs_browser
 from matplotlib.image import imread
 from planned import planned, suite_commands
 
@@ -98,6 +98,7 @@ SHOWN = """[...document.querySelectorAll("figure svg")].map(svg => {
 })"""
 
 
+@needs_browser
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_a_browser_shows_every_chart(
