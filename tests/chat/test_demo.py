@@ -44,6 +44,7 @@ def test_every_server_delivers_the_packaged_text(programs):
         assert int(rate.replace(",", "")) > 0
         assert float(ratio) > 0
     assert demo.err == "", "a progress bar where there is no terminal"
+    assert max(map(len, demo.out.splitlines())) <= 80
 
 
 def test_a_progress_bar_on_a_terminal(programs):
