@@ -44,8 +44,8 @@ CONTAINER = re.compile(r"\b(tuple|list|dict|set|Callable|Mapping|Iterable|Iterat
 IN_WORDS = re.compile(
     r"bytes-like|is for|must|one of|needs|takes|no room|None or|a descriptor|unsupported|integer"
 )
-STANDARD = {"create_connection", "create_server", "socketpair"}
-"""Functions of fastsock that are the socket module's, whose errors they raise."""
+STANDARD = {"create_connection", "create_server", "socketpair", "Socket.__init__"}
+"""What is the socket module's, whose errors it raises."""
 
 
 class Waited(BaseException):
@@ -85,6 +85,8 @@ def methods(kind):
         if not owner.__module__.startswith("fastsock"):
             continue
         if callable(found) or isinstance(found, classmethod):
+            if f"{kind.__name__}.{name}" in STANDARD:
+                continue
             if name == "__init__" and kind.__name__ in MADE:
                 yield name, kind, kind
             elif not name.startswith("_"):
