@@ -191,6 +191,23 @@ def test_answers_of_clients_that_are_away_go_before_calls_are_refused(start, cap
     assert "no room for" in caplog.text
 
 
+def test_nobody_gives_way_to_what_does_not_fit_at_all(start):
+    """A client that asks for more than there can be for one takes nothing from others."""
+    server = start(body_bytes_max=1 << 20, held_bytes_max=1 << 20)
+    budget = server._skeleton.budget
+    with RawClient(server.address) as client:
+        for number in range(1, 4):
+            client.call(number, "echo", bytes(30_000))
+            client.result(number)
+    wait_until(lambda: all(each.away for each in server._sessions.all()), "it has left")
+    held = budget.held_bytes
+    with RawClient(server.address):
+        [away] = [each for each in server._sessions.all() if each.away]
+        [here] = [each for each in server._sessions.all() if not each.away]
+        assert not budget.take(here, budget.bytes_max + 1)
+    assert away.held_bytes == held
+
+
 def test_the_largest_holder_gives_way(start, closing, caplog):
     """What it has not finished saying is refused, not the little that another one says."""
     server = start(body_bytes_max=1 << 20, held_bytes_max=1 << 20)

@@ -64,11 +64,12 @@ class Budget:
         self._vain_size = 0
 
     def take(self, holder: Holder, size: int, *, locked: bool = False) -> bool:
-        """Whether the holder may hold so many bytes more; if so, they count from now on. With
-        ``locked``, the holder's lock is held, and only answers are dropped for it."""
+        """Whether the holder may hold so many bytes more; if so, they count from now on. Others
+        give way if that could make room enough. With ``locked``, the holder's lock is held, and
+        only answers are dropped for it."""
         if self._taken(holder, size):
             return True
-        if not self._in_vain(holder, size):
+        if 2 * holder.held_bytes + size <= self.bytes_max and not self._in_vain(holder, size):
             self._make_room(holder, size, locked)
             if self._taken(holder, size):
                 return True
