@@ -297,7 +297,8 @@ cdef class InlineCalls:
         """The engine's handler of messages."""
         cdef const uint8_t *head = head_of(frame)
         cdef InlineMethod method
-        if HEADER_BYTES <= len(frame) <= HEADER_BYTES + CHUNK_BYTES and head[0] == CALL and head[1] == 0:
+        cdef Py_ssize_t body_len = len(frame) - HEADER_BYTES
+        if 0 <= body_len <= CHUNK_BYTES and head[0] == CALL and head[1] == 0:
             method = self.methods.get(head[2] << 8 | head[3])
             if method is not None and isinstance(conn.context, SessionCore) and self.begin(
                 conn.context, method, frame, number_at(head + 8), number_at(head + 16)

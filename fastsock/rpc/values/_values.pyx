@@ -82,10 +82,10 @@ cdef class Place:
     """Where a value may stand in a type, and what becomes of it there.
 
     ``items`` is the place of an array's items, ``fixed`` those of the first ones where each has its
-    own; ``keys`` and ``values`` are the places of a map's keys and values, ``fields`` those of a record by their packed
-    names. None: nothing in there is hashed. ``read_items`` read the items of an array that becomes
-    a set, ``read_keys`` the keys of a map that becomes a dict: all take a map of such keys.
-    ``skip_text``: keys of text do not count.
+    own; ``keys`` and ``values`` are the places of a map's keys and values, ``fields`` those of a
+    record by their packed names. None: nothing in there is hashed. ``read_items`` read the items of
+    an array that becomes a set, ``read_keys`` the keys of a map that becomes a dict: all take a map
+    of such keys. ``skip_text``: keys of text do not count.
     """
 
     cdef public Place items, keys, values
