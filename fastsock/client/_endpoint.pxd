@@ -23,6 +23,8 @@ cdef class ClientCore:
     cdef readonly uint64_t bytes_queued, bytes_sent
     cdef Lock send_lock, recv_lock
     cdef str end_reason
+    # A TimeoutError was our own, not one of a signal handler's; whoever cares takes it back.
+    cdef bint late
 
     cdef int require_connection(self) except -1
     cdef int configure(self, options) except -1

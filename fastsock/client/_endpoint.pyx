@@ -307,6 +307,7 @@ cdef class ClientCore:
             if self.codec.name != fs_codec_length.name:
                 raise ValueError("send_gathered() is for framing='length'")
             if not self.flush(0, limit, begun):
+                self.late = True
                 raise TimeoutError("messages refused: earlier ones are not sent yet after"
                                    f" {timeout} s")
             self.bytes_queued += gathered.left
@@ -341,6 +342,7 @@ cdef class ClientCore:
     cdef int make_room(self, int64_t limit, uint64_t begun) except -1:
         if buffer_len(&self.unsent) >= self.outbox_bytes_max:
             if not self.flush(self.outbox_bytes_max - 1, limit, begun):
+                self.late = True
                 raise TimeoutError(f"message refused: {buffer_len(&self.unsent)} bytes of earlier"
                                    " ones wait, outbox_bytes_max is reached")
         return 0
@@ -372,6 +374,7 @@ cdef class ClientCore:
 
     cdef int flush_in_time(self, int64_t limit, uint64_t begun, timeout) except -1:
         if not self.flush(0, limit, begun):
+            self.late = True
             raise TimeoutError(f"{buffer_len(&self.unsent)} bytes are not sent yet after"
                                f" {timeout} s; they go out before the next message")
         return 0
@@ -431,6 +434,7 @@ cdef class ClientCore:
         try:
             while not self.decode(messages, count_max):
                 if not self.receive(limit, begun):
+                    self.late = True
                     raise TimeoutError(f"no message after {timeout} s")
         finally:
             self.leave(self.recv_lock)

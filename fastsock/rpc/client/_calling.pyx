@@ -71,8 +71,12 @@ cpdef deadline_now():
 
 
 def receive_from(ClientCore client not None, timeout):
-    """The next frames of a client; TimeoutError if nothing comes."""
-    return client.recv_some(FRAMES_MAX, timeout_ns(timeout), timeout)
+    """The next frames of a client; none if nothing comes."""
+    try:
+        return client.recv_some(FRAMES_MAX, timeout_ns(timeout), timeout)
+    except TimeoutError:
+        client.late = False
+        return []
 
 
 cdef class ConnectorCore
@@ -214,8 +218,8 @@ cdef class LinkCore:
         lost = None
         try:
             self.exchange(call)
-        except TimeoutError:
-            pass  # Who waits for the result knows what else to do.
+        except TimeoutError:  # Of a signal handler.
+            raise
         except (FastsockError, OSError) as error:
             lost = error
         finally:
@@ -252,6 +256,8 @@ cdef class LinkCore:
         else:
             self.flush(call)
         frames = LinkCore.receive(self, call.seconds_left(self.keepalive))
+        if frames is None:
+            return 0  # Whoever waits for the result knows what else to do.
         if len(frames) != 1 or not self.take_answer(call, frames[0]):
             self.take(frames)
         return 0
@@ -264,9 +270,11 @@ cdef class LinkCore:
             if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
                 call.sent_at = self.client.bytes_queued
                 self.client.send_all((self.outgoing.popleft()[0],), 0, timeout_ns(soon), soon)
-            elif self.outgoing:
-                self.send_batch(soon)
+            elif self.outgoing and not self.send_batch(soon):
+                self.attendant.send()
         except TimeoutError:
+            if not self.was_late():
+                raise
             self.attendant.send()
         finally:
             self.sending.give()
@@ -299,7 +307,7 @@ cdef class LinkCore:
         try:
             for frame in frames:
                 self.handle(frame)
-        except (FastsockError, OSError):
+        except ConnectionClosed:
             raise
         except BaseException as error:  # Ctrl-C, say: frames that others wait for are lost.
             self.lose(ConnectionClosed(f"interrupted while it read: {error!r}", "local"))
@@ -310,14 +318,29 @@ cdef class LinkCore:
 
     cpdef list receive(self, timeout):
         """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
-        that does not help for as long again, ConnectionClosed. TimeoutError if nothing comes."""
+        that does not help for as long again, ConnectionClosed. None if nothing comes."""
         try:
             frames = self.client.recv_some(FRAMES_MAX, timeout_ns(timeout), timeout)
         except TimeoutError:
+            if not self.was_late():
+                raise
             self.check_silence(timeout)
-            raise
+            return None
         self.silent_since = self.pinged_at = None
         return frames
+
+    cpdef receive_and_take(self, timeout):
+        """Handles the next frames, if some come. In one step: a signal handler that raises comes
+        before or after it, or the link is lost."""
+        frames = LinkCore.receive(self, timeout)
+        if frames is not None:
+            LinkCore.take(self, frames)
+
+    cpdef bint was_late(self):
+        """Whether the TimeoutError that the client raised last is its own: that of a signal handler
+        is the caller's."""
+        late, self.client.late = self.client.late, False
+        return late
 
     cpdef end_wait(self, waiter, bint led):
         """Ends a wait; if there is nobody who leads then, somebody else is woken for that."""

@@ -107,9 +107,9 @@ class Attendant:
             link.leader = threading.get_ident()
             return link.client
 
-    def take(self, frames: list[bytes] | None) -> bool:
+    def take(self, frames: list[bytes]) -> bool:
         """Frames have come, or none for ``keepalive``. Returns whether to go on reading."""
-        if frames is None:
+        if not frames:
             self.link.check_silence(self.link.settings.keepalive)
         else:
             self.link.silent_since = self.link.pinged_at = None
@@ -124,8 +124,6 @@ class Attendant:
             return self._expire()
         try:
             more = self.link.send_turn(self._looks_at)
-        except TimeoutError:
-            more = True
         except (FastsockError, OSError) as error:
             self.link.lose(error)
             more = False
@@ -168,9 +166,7 @@ def _read_for_all(held: "ref[Attendant]", client: "Client", keepalive: float) ->
     try:
         while True:
             del attendant
-            frames: list[bytes] | None = None
-            with suppress(TimeoutError):
-                frames = receive_from(client, keepalive)
+            frames = receive_from(client, keepalive)
             attendant = held()
             if attendant is None or not attendant.take(frames):
                 return

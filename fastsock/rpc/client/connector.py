@@ -201,6 +201,8 @@ class Connector(ConnectorCore):
             self._start(call)
         except BaseException as error:
             call.finish(None, error)
+            if call.link is not None:  # It was interrupted, and may have a place there.
+                call.link.abandon(call)
             raise
 
     def _start(self, call: Call[Any]) -> None:
@@ -223,6 +225,8 @@ class Connector(ConnectorCore):
             return
         try:
             link.flush(call, limit)
+        except TimeoutError:  # Of a signal handler.
+            raise
         except (OSError, FastsockError) as error:
             link.lose(error)
 

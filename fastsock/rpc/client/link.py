@@ -89,6 +89,8 @@ class Link(LinkCore):
         self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.next_id = resumes.next_id if resumes else 1
         self.draining = False
+        self._taken = 0
+        """``client.bytes_queued`` when all that was taken out of the queues is with the client."""
         self._stands = Flag()
         """Never set: what closing sleeps on."""
         self.place_until = inf
@@ -186,32 +188,28 @@ class Link(LinkCore):
         """Sends until the call is with the kernel. Where that takes waiting for the server, at most
         to the limit, the attendant does the rest. ConnectionClosed when the connection has ended.
         """
-        limit = min(limit, call.ends_at())
-        try:
-            while call.sent_at is None and not call.finished and call.id and not self.dead:
-                self._send_soon(limit)
-            while any(each is call for _, each in tuple(self.transfers)):
-                if monotonic() >= limit:
-                    raise TimeoutError
-                self._send_soon(limit)
-        except TimeoutError:
+        limit, in_time = min(limit, call.ends_at()), True
+        while in_time and call.sent_at is None and not call.finished and call.id and not self.dead:
+            in_time = self._send_soon(limit)
+        while in_time and any(each is call for _, each in tuple(self.transfers)):
+            in_time = monotonic() < limit and self._send_soon(limit)
+        if not in_time:
             self.attendant.send()
 
-    def _send_soon(self, limit: float) -> None:
+    def _send_soon(self, limit: float) -> bool:
+        """As ``send_batch``, but to the limit, and no longer than SEND_SECONDS."""
         soon = max(0.0, min(limit - monotonic(), SEND_SECONDS))
         if not self.sending.acquire(timeout=soon):
-            raise TimeoutError
+            return False
         try:
-            self.send_batch(soon)
+            return self.send_batch(soon)
         finally:
             self.sending.release()
 
     def send_turn(self, limit: float) -> bool:
-        """Sends what waits, but of each large body only some. Returns whether there is more.
-        TimeoutError if it takes waiting, for SEND_SECONDS or to the limit; the next turn sends the
-        rest."""
-        self._send_soon(limit)
-        return bool(self.outgoing or self.transfers)
+        """Sends what waits, but of each large body only some; at most for SEND_SECONDS or to the
+        limit. Returns whether there is more for the next turn."""
+        return not self._send_soon(limit) or bool(self.outgoing or self.transfers)
 
     def _unsent(self) -> bool:
         return self.client.bytes_queued != self.client.bytes_sent
@@ -222,6 +220,8 @@ class Link(LinkCore):
             try:
                 if not self.transfers and not self._unsent():
                     self.send_batch(0)
+            except TimeoutError:  # Of a signal handler.
+                raise
             except (FastsockError, OSError):
                 pass  # The sending thread meets it again.
             finally:
@@ -229,39 +229,53 @@ class Link(LinkCore):
         if self.outgoing or self.transfers or self._unsent():
             self.attendant.send()
 
-    def send_batch(self, timeout: float) -> None:
-        """Sends all small frames that wait, and some of each large body. ``sending`` is held."""
-        if self._unsent():  # While there are such bytes, the client refuses large bodies.
-            self.client.send_many((), timeout=timeout)
+    def send_batch(self, timeout: float) -> bool:
+        """Sends all small frames that wait, and some of each large body; False if that takes longer
+        than the timeout. ``sending`` is held.
+
+        If it is interrupted between taking a frame out of a queue and giving it to the client, the
+        link is lost: nothing is put back, so that nothing goes out twice or in another order.
+        """
+        self._taken = self.client.bytes_queued
         try:
+            if self._unsent():  # While there are such bytes, the client refuses large bodies.
+                self.client.send_many((), timeout=timeout)
             self._send_waiting(timeout)
-        except (FastsockError, OSError):
-            raise
-        except BaseException as error:  # What it has taken out of the queues may not be on its way.
-            self.lose(ConnectionClosed(f"interrupted while it sent: {error!r}", "local"))
-            raise
+        except BaseException as error:
+            if self._taken != self.client.bytes_queued:
+                self.lose(ConnectionClosed(f"interrupted while it sent: {error!r}", "local"))
+            if not isinstance(error, TimeoutError) or not self.was_late():
+                raise
+            return False
+        return True
 
     def _send_waiting(self, timeout: float) -> None:
+        """Sends. ``_taken`` grows by each frame's bytes before the frame is taken."""
         batch: list[bytes] = []
-        offset = self.client.bytes_queued
         outgoing = self.outgoing
         while outgoing:
-            frame, call = outgoing.popleft()
+            frame, call = outgoing[0]
             if call is not None:
                 if call.finished:  # Cancelled, or its time is over.
+                    outgoing.popleft()
                     continue
-                call.sent_at = offset
-            offset += len(frame) + 4
+                call.sent_at = self._taken
+            self._taken += len(frame) + 4
             batch.append(frame)
+            outgoing.popleft()
         if batch:
             self.client.send_many(batch, timeout=timeout)
         for _ in range(len(self.transfers)):
-            frames, call = self.transfers.popleft()
+            frames, call = self.transfers[0]
             if call.finished:
+                self.transfers.popleft()
                 continue
+            self._taken += 1  # Until it is known how many they are.
             some = list(islice(frames, TRANSFER_FRAMES))
+            self.transfers.popleft()
             if len(some) == TRANSFER_FRAMES:
                 self.transfers.append((frames, call))
+            self._taken += sum(4 + sum(map(len, frame)) for frame in some) - 1
             self.client.send_gathered(some, timeout=timeout)
 
     def abandon(self, call: Call[Any]) -> None:
@@ -328,6 +342,8 @@ class Link(LinkCore):
         lost: Exception | None = None
         try:
             self._read_until(waiter, None if timeout is None else monotonic() + timeout)
+        except TimeoutError:  # Of a signal handler.
+            raise
         except (FastsockError, OSError) as error:
             lost = error
         finally:
@@ -343,11 +359,7 @@ class Link(LinkCore):
                 timeout = min(keepalive, limit - monotonic())
                 if timeout <= 0:
                     return
-            try:
-                frames = self.receive(timeout)
-            except TimeoutError:
-                continue
-            self.take(frames)
+            self.receive_and_take(timeout)
 
     def check_silence(self, timeout: float) -> None:
         """Nothing has come for timeout seconds: asks the server whether it lives; ConnectionClosed
@@ -565,8 +577,8 @@ class Link(LinkCore):
                 return
             try:
                 more = self.send_turn(limit)
-            except TimeoutError:
-                continue
+            except TimeoutError:  # Of a signal handler.
+                raise
             except (FastsockError, OSError):
                 return
             if not more and self.unstarted:  # The attendant reads, and so makes places free.
