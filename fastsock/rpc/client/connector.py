@@ -162,9 +162,13 @@ class Connector(ConnectorCore):
             self.link.attendant.start()
         except RuntimeError as error:
             raise self._unattended(call, error) from None
-        self._start_new(call)
-        self._post(call)
-        self.attend(call)
+        try:
+            self._start_new(call)
+            self._post(call)
+            self.attend(call)
+        except BaseException:
+            call.cancel()  # Where it has not ended, this was interrupted, and nobody has the call.
+            raise
 
     def _unattended(self, call: Call[Any], error: RuntimeError) -> RpcError:
         """Ends a call for which no thread can be started."""

@@ -255,12 +255,12 @@ class Link(LinkCore):
         outgoing = self.outgoing
         while outgoing:
             frame, call = outgoing[0]
+            if call is not None and call.finished:  # Cancelled, or its time is over.
+                outgoing.popleft()
+                continue
+            offset, self._taken = self._taken, self._taken + len(frame) + 4
             if call is not None:
-                if call.finished:  # Cancelled, or its time is over.
-                    outgoing.popleft()
-                    continue
-                call.sent_at = self._taken
-            self._taken += len(frame) + 4
+                call.sent_at = offset
             batch.append(frame)
             outgoing.popleft()
         if batch:
@@ -310,25 +310,32 @@ class Link(LinkCore):
 
     def wait(self, waiter: Any, timeout: float | None) -> None:
         """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
-        with self.lock:
-            leads = not self.leader and not self.dead and not waiter.moving
+        leads = False
+        try:
+            with self.lock:
+                leads = not self.leader and not self.dead and not waiter.moving
+                if leads:
+                    self.leader = get_ident()
+                elif not self.dead:
+                    self.refuse_leader()
+                    event = waiter.event = waiter.event or Flag()
+                    event.clear()
+                    self.followers[waiter] = None
             if leads:
-                self.leader = get_ident()
-            elif not self.dead:
-                self.refuse_leader()
-                event = waiter.event = waiter.event or Flag()
-                event.clear()
-                self.followers[waiter] = None
-        if leads:
-            self._lead(waiter, timeout)
-        elif self.dead:
+                self._lead(waiter, timeout)
+                return
+        except BaseException:  # A signal handler's, say, in the middle of all that.
+            if leads and self.leader == get_ident():
+                self.end_wait(waiter, True)
+            raise
+        if self.dead:
             self.await_recovery(timeout)
-        else:
-            try:
-                if not waiter.ready and (waiter.moving or waiter.link is self):
-                    event.wait(timeout)
-            finally:
-                self.end_wait(waiter, False)
+            return
+        try:
+            if not waiter.ready and (waiter.moving or waiter.link is self):
+                event.wait(timeout)
+        finally:
+            self.end_wait(waiter, False)
 
     def refuse_leader(self) -> None:
         """RuntimeError in the thread that reads for all: it cannot wait for what it is to read."""
