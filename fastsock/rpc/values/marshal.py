@@ -68,8 +68,8 @@ _segments = _Segments()
 class Codec:
     """Encodes and decodes values of one type: a method's arguments or its result.
 
-    ``type`` is what msgspec understands, or with ``of_tuple`` a tuple of such types. A value of type
-    bytes, or an item of the tuple, that is longer than a chunk becomes a segment.
+    ``type`` is what msgspec understands, or with ``of_tuple`` a tuple of such types. A value of
+    type bytes, or an item of the tuple, that is longer than a chunk becomes a segment.
     """
 
     def __init__(self, type: Any, *, of_tuple: bool = False) -> None:
