@@ -119,6 +119,13 @@ cdef extern from "log/fs_channel.h" nogil:
         FS_POLICY_BLOCK
 
 
+cdef extern from "log/fs_outbox.h" nogil:
+    ctypedef struct fs_notice:
+        const fs_codec *codec
+        fs_slice before, after
+        cbool counts
+
+
 cdef extern from "engine/fs_reactor.h" nogil:
     const uint32_t FS_NO_LOG
 
@@ -131,6 +138,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
         const fs_codec *codec
         fs_relay relay
         fs_slice relay_except
+        fs_notice gap_notice
         fs_policy policy
         size_t log_bytes
         size_t message_bytes_max

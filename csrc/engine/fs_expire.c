@@ -62,7 +62,8 @@ static void drop_oldest(fs_reactor *r, fs_sub *sub) {
   pthread_mutex_lock(&r->lock);
   uint64_t before = sub->box.cursor;
   uint64_t target = fs_min(fs_log_newest_half(&sub->channel->log), atomic_load(&sub->box.end));
-  int result = fs_outbox_jump(&sub->box, target, &lost);
+  const fs_notice *notice = r->config.gap_notice.codec ? &r->config.gap_notice : NULL;
+  int result = fs_outbox_jump(&sub->box, target, notice, &lost);
   pthread_mutex_unlock(&r->lock);
   if (result < 0) {
     fs_close_kill(r, conn, FS_REASON_MEMORY);

@@ -76,7 +76,7 @@ static int insert(fs_reactor *r, fs_conn *conn, fs_insert *message) {
 static fs_insert *frame(const fs_reactor *r, const uint8_t *data, size_t framed) {
   fs_insert *message = malloc(sizeof *message + framed);
   if (!message) return NULL;
-  message->len = framed;
+  *message = (fs_insert){.len = framed};
   r->config.codec->encode(message->data, framed, data);
   return message;
 }

@@ -48,6 +48,7 @@ typedef struct fs_config {
   const fs_codec *codec;
   fs_relay relay;
   fs_slice relay_except; /* what begins with these bytes is not relayed; the caller keeps them */
+  fs_notice gap_notice;  /* without a codec: none; the caller keeps its bytes */
   fs_policy policy;      /* of the main channel, and of outboxes */
   size_t log_bytes, message_bytes_max, outbox_bytes_max;
   bool final_line;    /* line framing: the end of the stream ends the last line, too */

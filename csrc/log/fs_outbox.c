@@ -1,10 +1,13 @@
 #include "log/fs_outbox.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
 
 enum { FIRST_CAP = 4 };
+enum { NUMBER_MAX = 21 }; /* digits of a uint64_t, and a NUL */
 
 static fs_edit *edit_at(const fs_outbox *box, uint32_t i) {
   return &box->edits[(box->first + i) & (box->cap - 1)];
@@ -196,33 +199,79 @@ static bool carry_over(fs_outbox *box, fs_edit *edit, uint64_t target, uint64_t 
 static fs_insert *copy_rest(const fs_outbox *box, size_t rest) {
   fs_insert *insert = malloc(sizeof *insert + rest);
   if (!insert) return NULL;
-  insert->len = rest;
+  *insert = (fs_insert){.len = rest, .is_rest = true};
   memcpy(insert->data, fs_log_at(box->log, box->cursor), rest);
   return insert;
 }
 
-int fs_outbox_jump(fs_outbox *box, uint64_t target, uint64_t *lost) {
+/* A notice that is to be written: room for its text, then for its frame. NULL: no memory. */
+static fs_insert *begin_notice(const fs_notice *notice) {
+  size_t text_max = notice->before.len + NUMBER_MAX + notice->after.len;
+  return malloc(sizeof(fs_insert) + 2 * text_max + notice->codec->header_len);
+}
+
+static void write_notice(fs_insert *insert, const fs_notice *notice, uint64_t lost) {
+  size_t text_max = notice->before.len + NUMBER_MAX + notice->after.len, len = notice->before.len;
+  uint8_t *text = insert->data + text_max + notice->codec->header_len;
+  memcpy(text, notice->before.data, len);
+  if (notice->counts) {
+    len += (size_t)snprintf((char *)text + len, NUMBER_MAX, "%" PRIu64, lost);
+    memcpy(text + len, notice->after.data, notice->after.len);
+    len += notice->after.len;
+  }
+  *insert = (fs_insert){.lost = lost};
+  insert->len = (size_t)notice->codec->measure(text, len);
+  notice->codec->encode(insert->data, insert->len, text);
+}
+
+static bool is_rest(const fs_edit *edit) { return edit->insert && edit->insert->is_rest; }
+
+/* Whether an edit is a notice of which nothing has gone out: a new one tells its messages, too. */
+static bool is_unsaid(const fs_outbox *box, uint32_t i) {
+  const fs_insert *insert = edit_at(box, i)->insert;
+  return insert && insert->lost && (i > 0 || box->insert_sent == 0);
+}
+
+int fs_outbox_jump(fs_outbox *box, uint64_t target, const fs_notice *notice, uint64_t *lost) {
   uint32_t count = atomic_load(&box->count), kept = 0, cap = box->cap ? box->cap : FIRST_CAP;
   size_t rest = box->insert_sent ? 0 : fs_outbox_message_rest(box);
-  uint64_t from = box->cursor + rest, skipped = 0;
+  uint64_t from = box->cursor + rest, skipped = 0, unsaid = 0;
   *lost = 0;
   if (from >= target) return 0;
-  if (count + 1 > cap) cap *= 2;
+  while (count + 2 > cap) cap *= 2;
   fs_edit *edits = malloc(cap * sizeof *edits);
   fs_insert *insert = rest ? copy_rest(box, rest) : NULL;
-  if (!edits || (rest && !insert)) {
+  fs_insert *told = notice ? begin_notice(notice) : NULL;
+  if (!edits || (rest && !insert) || (notice && !told)) {
     free(edits);
     free(insert);
+    free(told);
     return -ENOMEM;
   }
   box->queued_bytes = 0;
   if (insert) edits[kept++] = (fs_edit){.at = target, .insert = insert};
+  /* Behind what has begun; what it tells is known below. */
+  uint32_t place = kept;
+  if (count && (box->insert_sent || is_rest(edit_at(box, 0)))) place = 1;
   for (uint32_t i = 0; i < count; i++) {
     fs_edit edit = *edit_at(box, i);
+    if (told && kept == place) edits[kept++] = (fs_edit){.at = target, .insert = told};
+    if (told && is_unsaid(box, i)) {
+      unsaid += edit.insert->lost;
+      free(edit.insert);
+      continue;
+    }
     if (carry_over(box, &edit, target, &skipped)) edits[kept++] = edit;
   }
-  for (uint32_t i = 0; i < kept; i++) box->queued_bytes += edit_bytes(&edits[i]);
+  if (told && kept == place) edits[kept++] = (fs_edit){.at = target, .insert = told};
   *lost = fs_log_seq_at(box->log, target) - fs_log_seq_at(box->log, from) - skipped;
+  if (told && unsaid + *lost == 0) {
+    memmove(&edits[place], &edits[place + 1], (--kept - place) * sizeof *edits);
+    free(told);
+  } else if (told) {
+    write_notice(told, notice, unsaid + *lost);
+  }
+  for (uint32_t i = 0; i < kept; i++) box->queued_bytes += edit_bytes(&edits[i]);
   box->dropped_count += *lost;
   /* The begun message is passed by the cursor and will be counted as inserted. */
   box->skipped_count += skipped + (insert != NULL);

@@ -15,6 +15,7 @@
 #define FS_OUTBOX_H
 
 #include "log/fs_log.h"
+#include "wire/fs_codec.h"
 
 struct iovec;
 
@@ -23,8 +24,17 @@ struct iovec;
 /* A framed message for one connection. */
 typedef struct fs_insert {
   size_t len;
+  uint64_t lost; /* of a notice: it tells that so many messages are gone; else 0 */
+  bool is_rest;  /* of a message that had begun: nothing comes before it */
   uint8_t data[];
 } fs_insert;
+
+/* What a stream says where messages are gone: before, how many, after. */
+typedef struct fs_notice {
+  const fs_codec *codec;
+  fs_slice before, after;
+  bool counts; /* else it is before alone */
+} fs_notice;
 
 typedef struct fs_edit {
   uint64_t at;       /* where in the log */
@@ -81,8 +91,9 @@ size_t fs_outbox_message_rest(const fs_outbox *box);
 
 /* Gives up all messages of the log before offset target, which begins one, but for the rest of a
  * message that has begun and for inserted ones, which stay in order. *lost counts the messages
- * that the peer will not get and would have. -ENOMEM: nothing changed. */
-int fs_outbox_jump(fs_outbox *box, uint64_t target, uint64_t *lost);
+ * that the peer will not get and would have. With a notice (NULL: none) the stream tells them, and
+ * those of a notice that has not gone out, in their place. -ENOMEM: nothing changed. */
+int fs_outbox_jump(fs_outbox *box, uint64_t target, const fs_notice *notice, uint64_t *lost);
 
 /* A stream that was to end goes on at the log's head. Fails as skip does. */
 int fs_outbox_resume(fs_outbox *box, uint64_t serial);

@@ -24,12 +24,27 @@ cdef object policy_name(fs_policy policy):
     return next(name for name, number in POLICIES.items() if number == <int>policy)
 
 
+cdef int fill_notice(fs_notice *notice, dict options) except -1:
+    """The text around the number; its codec is set by the engine where there is a text."""
+    cdef bytes text = options.get("gap_notice") or b""
+    cdef Py_ssize_t place = text.find(b"%d")
+    cdef const uint8_t *data = <const uint8_t *><const char *>text
+    notice.codec = NULL
+    notice.counts = place >= 0
+    notice.before.data = data
+    notice.before.len = place if place >= 0 else len(text)
+    notice.after.data = data + place + 2 if place >= 0 else NULL
+    notice.after.len = len(text) - place - 2 if place >= 0 else 0
+    return 0
+
+
 cdef int fill_config(fs_config *config, dict options) except -1:
     """All but the codec; options were checked by MultiServer, and live as long as the engine."""
     cdef bytes relay_except = options["relay_except"] or b""
     config.relay = <fs_relay><int>RELAYS[options["relay"]]
     config.relay_except.data = <const uint8_t *><const char *>relay_except
     config.relay_except.len = len(relay_except)
+    fill_notice(&config.gap_notice, options)
     config.policy = policy_of(options["slow_policy"])
     config.log_bytes = options["log_bytes"]
     config.message_bytes_max = options["message_bytes_max"]

@@ -148,6 +148,8 @@ cdef class Engine:
         config.codec = &fs_codec_line
         if options["framing"] != "line":
             config.codec = &fs_codec_length if options["framing"] == "length" else &fs_codec_raw
+        if options.get("gap_notice"):
+            config.gap_notice.codec = config.codec
         self.options = options
         fill_addr(&addr, family, sockaddr)
         owned = Reactor.__new__(Reactor)

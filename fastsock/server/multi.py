@@ -34,6 +34,7 @@ SlowPolicy = Literal["disconnect", "drop_oldest", "block"]
 RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
 UNCHECKED = ("self", "address", "__class__")
+GAP_NOTICE_BYTES_MAX = 1024
 CHANNELS_MAX = 255
 CONNECTIONS_MAX = 1 << 24
 FLUSH_BYTES = 1 << 18
@@ -76,6 +77,9 @@ class MultiServer(Engine, Closing):
     slow_policy        what becomes of a client that holds the others up: "disconnect": it has
                        ``slow_grace`` to accept a byte; "drop_oldest": it loses the oldest
                        messages, which a ``Gap`` counts; "block": the publisher waits
+    gap_notice         bytes that "drop_oldest" puts into a client's stream, as a message, where it
+                       has lost messages; ``%d`` in it becomes how many. None: nothing, and ``Gap``
+                       tells the program alone
     log_bytes          what may wait for the slowest client; a power of two, at least a page
     message_bytes_max  the longest message, either way
     outbox_bytes_max   what may wait for one client alone
@@ -105,6 +109,7 @@ class MultiServer(Engine, Closing):
         relay_except: bytes | None = None,
         slow_policy: SlowPolicy = "disconnect",
         slow_grace: float = 1.0,
+        gap_notice: bytes | None = None,
         log_bytes: int = 1 << 22,
         message_bytes_max: int = 1 << 16,
         outbox_bytes_max: int = 1 << 20,
@@ -386,6 +391,7 @@ def _check_options(options: dict[str, Any]) -> None:
             check_period(name, options[name])
     check_count("connections_max", options["connections_max"], CONNECTIONS_MAX)
     check_count("backlog", options["backlog"], (1 << 31) - 1)
+    _check_gap_notice(options)
     _check_log_bytes(options["log_bytes"], options["message_bytes_max"])
     _check_outbox_bytes(options["outbox_bytes_max"], options["message_bytes_max"])
     if options["heartbeat"] is not None and options["framing"] == "raw":
@@ -401,6 +407,24 @@ def _check_relay_except(value: object, relay: str | None) -> None:
         raise ValueError("relay_except must not be empty: every message begins with b''")
     if relay is None:
         raise ValueError(f"relay_except={value!r} needs relay='others' or relay='all'")
+
+
+def _check_gap_notice(options: dict[str, Any]) -> None:
+    value = options["gap_notice"]
+    if value is None:
+        return
+    if not isinstance(value, bytes):
+        raise TypeError(f"gap_notice must be None or bytes, not {value!r}")
+    if options["framing"] == "raw":
+        raise ValueError(
+            "gap_notice is a message, which cannot be told in a stream with framing='raw'"
+        )
+    if not value or value.count(b"%") != value.count(b"%d") or value.count(b"%d") > 1:
+        raise ValueError(f"gap_notice must have at most one %d and no other %, not {value!r}")
+    if options["framing"] == "line" and (b"\n" in value or value.endswith(b"\r")):
+        raise ValueError(f"gap_notice must be one line, without its end, not {value!r}")
+    if len(value) > GAP_NOTICE_BYTES_MAX:
+        raise ValueError(f"gap_notice has at most {GAP_NOTICE_BYTES_MAX} bytes, not {len(value)}")
 
 
 def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:

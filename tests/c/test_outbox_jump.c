@@ -57,6 +57,7 @@ static void insert_one(void) {
   if (atomic_load(&m.box.end) != UINT64_MAX) return;
   const item *one = add_item(true, false);
   fs_insert *insert = malloc(sizeof *insert + one->len);
+  *insert = (fs_insert){0};
   insert->len = one->len;
   memset(insert->data, one->mark, one->len);
   CHECK_INT(fs_outbox_insert(&m.box, insert, ++m.serial), 0);
@@ -99,7 +100,7 @@ static void jump(void) {
     one->lost = true;
     expected++;
   }
-  CHECK_INT(fs_outbox_jump(&m.box, target, &lost), 0);
+  CHECK_INT(fs_outbox_jump(&m.box, target, NULL, &lost), 0);
   CHECK_INT(lost, expected);
   m.lost_count += lost;
 }
@@ -168,7 +169,7 @@ static void no_memory(void) {
     cursor = m.box.cursor;
     fault_plan(FAULT_malloc, nth, 1, ENOMEM);
     fault_on();
-    CHECK_INT(fs_outbox_jump(&m.box, fs_log_newest_half(&m.log), &lost), -ENOMEM);
+    CHECK_INT(fs_outbox_jump(&m.box, fs_log_newest_half(&m.log), NULL, &lost), -ENOMEM);
     fault_off();
     CHECK_INT(m.box.cursor, cursor);
     CHECK_INT(fs_outbox_message_rest(&m.box), rest);

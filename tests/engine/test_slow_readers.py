@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, suppress
 
 import pytest
-from conftest import WAIT, wait_until
+from conftest import WAIT, read_to_end, wait_until
 
 from fastsock import LogFull, MultiServer, Reason
 
@@ -204,3 +204,60 @@ def test_a_thread_that_sends_to_one_client_goes_at_its_pace(start, readers):
     over.set()
     other.join(WAIT)
     assert server.stats().ended == {}
+
+
+# ---- A notice where messages are lost ----
+
+
+def frames(data, framing):
+    """The whole messages of a stream."""
+    found = []
+    while data:
+        if framing == "line":
+            message, newline, data = data.partition(b"\n")
+            if not newline:
+                break
+        else:
+            size = int.from_bytes(data[:4], "big")
+            message, data = data[4 : 4 + size], data[4 + size :]
+        found.append(message)
+    return found
+
+
+@pytest.mark.parametrize("framing", ["line", "length"])
+def test_a_gap_notice_stands_where_the_messages_are_gone(framing):
+    told = []
+    options = {"slow_policy": "drop_oldest", "log_bytes": 1 << 19, "gap_notice": b"lost %d of it"}
+    with MultiServer(("127.0.0.1", 0), framing=framing, linger=WAIT, **options) as server:
+        server.on_gap(lambda conn, channel, lost: told.append(lost))
+        server.start()
+        with socket.create_connection(server.address) as peer:
+            server.wait_connections(1, timeout=WAIT)
+            count = 0
+            # More than once, and with the client's own messages between.
+            while len(told) < 5:
+                server.broadcast(b"%d " % count + bytes(1000), timeout=WAIT)
+                count += 1
+                if count % 1000 == 0:
+                    server.connection(1).send(b"own", timeout=WAIT)
+            closing = threading.Thread(target=server.close)
+            closing.start()
+            data = read_to_end(peer)
+        closing.join(WAIT)
+    expected, lost = 0, []
+    for message in frames(data, framing):
+        first, _, rest = message.partition(b" ")
+        if first == b"lost":
+            lost.append(int(rest.split()[0]))
+            expected += lost[-1]
+        elif message != b"own":
+            assert int(first) == expected
+            expected += 1
+    assert expected == count
+    assert sum(lost) == sum(told) > 0
+
+
+@pytest.mark.parametrize("value", [b"", b"%s", b"%d %d", b"a\nb", b"a\r", bytes(2000)])
+def test_a_gap_notice_that_cannot_be_sent_is_refused(value):
+    with pytest.raises(ValueError, match="gap_notice"):
+        MultiServer(("127.0.0.1", 0), gap_notice=value)
