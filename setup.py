@@ -33,7 +33,7 @@ LINKED = {
     "fastsock.client._endpoint": ["csrc/io/fs_sys.c", *sorted(glob("csrc/wire/fs_codec_*.c"))],
     "fastsock.core._convert": ["csrc/io/fs_sys.c"],
     "fastsock.server._engine": sorted(set(glob("csrc/*/*.c")) - {BATCH}),
-    "fastsock.client._accept": ["csrc/io/fs_sys.c"],
+    "fastsock.client._accept": ["csrc/engine/fs_listener.c", "csrc/io/fs_sys.c"],
 }
 """The C files that an extension links; the others link none."""
 

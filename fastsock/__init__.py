@@ -17,6 +17,7 @@ _HOMES = {
     "fastsock.client.client": "Client",
     "fastsock.client.endpoint": "Endpoint",
     "fastsock.client.single": "SingleServer",
+    "fastsock.core.activation": "listen_fds",
     "fastsock.errors": (
         "ConnectionClosed FastsockError LogFull MessageTooBig ProtocolError ServerClosed "
         "SlowConsumer"

@@ -4,6 +4,7 @@ from fastsock import posix as posix
 from fastsock.client import Client as Client
 from fastsock.client.endpoint import Endpoint as Endpoint
 from fastsock.client.single import SingleServer as SingleServer
+from fastsock.core.activation import listen_fds as listen_fds
 from fastsock.errors import (
     ConnectionClosed as ConnectionClosed,
     FastsockError as FastsockError,

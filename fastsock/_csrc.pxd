@@ -16,6 +16,7 @@ cdef extern from "base/fs_base.h" nogil:
         FS_EGONE
         FS_ECLOSED
         FS_EOUTBOX
+        FS_EREFUSED
         FS_EFRAMING
 
 
@@ -59,8 +60,6 @@ cdef extern from "io/fs_sys.h" nogil:
         sockaddr_in6 in6
         sockaddr_un un
 
-    int fs_sys_listen(const fs_addr *addr, int backlog)
-    int fs_sys_accept(int listen_fd, fs_addr *peer)
     int fs_sys_connect(const fs_addr *addr, cbool *pending)
     int fs_sys_connect_result(int fd)
     int fs_sys_local_addr(int fd, fs_addr *addr)
@@ -77,6 +76,24 @@ cdef extern from "io/fs_sys.h" nogil:
     void fs_sys_close(int fd)
     int fs_sys_poll(int fd, short events, int64_t timeout_ns)
     uint64_t fs_sys_now_ns()
+
+
+cdef extern from "engine/fs_listener.h" nogil:
+    enum:
+        FS_LISTENERS_MAX
+
+    ctypedef struct fs_listener:
+        int fd
+
+    ctypedef struct fs_listeners:
+        fs_listener *all
+        uint32_t count
+
+    void fs_listeners_init(fs_listeners *set)
+    int fs_listeners_open(fs_listeners *set, const int *fds, uint32_t count)
+    void fs_listeners_close(fs_listeners *set)
+    void fs_listeners_note(fs_listeners *set, uint32_t index)
+    int fs_listeners_accept(fs_listeners *set, fs_addr *peer)
 
 
 cdef extern from "wire/fs_codec.h" nogil:
@@ -154,7 +171,6 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint32_t turn_messages_max
         uint64_t turn_ns
         uint32_t connections_max
-        int backlog
 
     ctypedef enum fs_event_kind:
         FS_CONNECTED
@@ -174,6 +190,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
     ctypedef struct fs_counters:
         uint64_t accepted
         uint64_t accept_errors
+        uint64_t refused
         uint64_t messages_received
         uint64_t bytes_received
         uint64_t bytes_sent
@@ -198,7 +215,6 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint32_t count
 
     ctypedef struct fs_reactor:
-        fs_addr address
         fs_event *events
         bint report
         uint32_t open_count
@@ -230,7 +246,8 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint64_t bytes_published
         uint64_t queued_bytes
 
-    int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr)
+    int fs_reactor_new(fs_reactor **result, const fs_config *config, const int *listen_fds,
+                       uint32_t listen_count)
     void fs_reactor_free(fs_reactor *reactor)
     int fs_reactor_drive(fs_reactor *reactor, int64_t timeout_ns)
     cbool fs_reactor_consumed(fs_reactor *reactor)

@@ -26,6 +26,7 @@ enum {
   FS_EBUSY = -5005,    /* another thread drives the reactor */
   FS_ECLOSED = -5006,  /* the reactor is closed */
   FS_EOUTBOX = -5007,  /* the outbox of the connection is at its limit */
+  FS_EREFUSED = -5011, /* a caller was accepted and closed: no descriptor was left for it */
   FS_EFRAMING = -5010, /* a frame above its limit, because the peer frames otherwise */
 };
 

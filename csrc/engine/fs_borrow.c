@@ -43,7 +43,7 @@ static bool has_work(const fs_reactor *r) {
 /* Sleeps, unless there is something to do. */
 static int poll_asleep(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
   uint64_t next_ns = fs_min(fs_reactor_due_ns(r), until_ns);
-  if (fs_wait_any(r, FS_WAIT_COUNT) && r->accept_ready && r->accept_at_ns > r->now_ns)
+  if (fs_wait_any(r, FS_WAIT_COUNT) && r->listeners.ready_count && r->accept_at_ns > r->now_ns)
     next_ns = fs_min(next_ns, r->accept_at_ns);
   int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
   if (next_ns == UINT64_MAX) wait_ns = -1;

@@ -1,33 +1,38 @@
 #include "engine/fs_reactor.h"
 
 /* Handles end in a slot number, which is below these. */
-#define TAG_LISTEN UINT64_MAX
-#define TAG_WAKE (UINT64_MAX - 1)
-#define TAG_TIMER (UINT64_MAX - 2)
+#define TAG_WAKE UINT64_MAX
+#define TAG_TIMER (UINT64_MAX - 1)
+#define TAG_LISTEN (UINT64_MAX - 2) /* of the first listener; those of the others are below it */
+#define TAG_OWN (TAG_LISTEN - FS_LISTENERS_MAX + 1)
 
 /* ---- Life ---- */
 
-static int watch_own(fs_reactor *r) {
-  int result = fs_poll_add(&r->poll, r->listen_fd, TAG_LISTEN);
-  if (result == 0) result = fs_poll_add(&r->poll, r->wake_fd, TAG_WAKE);
+static int watch_own(fs_reactor *r, const int *listen_fds, uint32_t listen_count) {
+  int result = fs_poll_add(&r->poll, r->wake_fd, TAG_WAKE);
   if (result == 0) result = fs_poll_add(&r->poll, r->timer_fd, TAG_TIMER);
+  for (uint32_t i = 0; i < listen_count && result == 0; i++)
+    result = fs_poll_add(&r->poll, listen_fds[i], TAG_LISTEN - i);
   return result;
 }
 
-static int open_descriptors(fs_reactor *r, const fs_addr *addr) {
+static int open_descriptors(fs_reactor *r, const int *listen_fds, uint32_t listen_count) {
   int result = fs_poll_init(&r->poll);
   if (result < 0) return result;
   if ((result = r->wake_fd = fs_sys_eventfd()) < 0) return result;
   if ((result = r->timer_fd = fs_sys_timerfd()) < 0) return result;
-  if ((result = r->listen_fd = fs_sys_listen(addr, r->config.backlog)) < 0) return result;
-  if ((result = fs_sys_local_addr(r->listen_fd, &r->address)) < 0) return result;
-  return watch_own(r);
+  if ((result = watch_own(r, listen_fds, listen_count)) < 0) return result;
+  /* Last, since they are ours from here on. */
+  if ((result = fs_listeners_open(&r->listeners, listen_fds, listen_count)) < 0) return result;
+  r->listening = true;
+  return 0;
 }
 
 /* Idempotent. */
 static void close_descriptors(fs_reactor *r) {
   fs_poll_fini(&r->poll);
-  int *descriptors[] = {&r->wake_fd, &r->timer_fd, &r->listen_fd};
+  fs_listeners_close(&r->listeners);
+  int *descriptors[] = {&r->wake_fd, &r->timer_fd};
   for (size_t i = 0; i < sizeof descriptors / sizeof *descriptors; i++) {
     if (*descriptors[i] >= 0) fs_sys_close(*descriptors[i]);
     *descriptors[i] = -1;
@@ -47,7 +52,8 @@ static void init_fields(fs_reactor *r, const fs_config *config) {
   r->config = *config;
   atomic_init(&r->linger_ns, config->linger_ns);
   fs_poll_clear(&r->poll);
-  r->wake_fd = r->timer_fd = r->listen_fd = -1;
+  r->wake_fd = r->timer_fd = -1;
+  fs_listeners_init(&r->listeners);
   r->deadline_ns = UINT64_MAX;
   r->turn_share = config->turn_messages_max ? config->turn_messages_max : FS_EVENTS_MAX;
   fs_list *lists[] = {&r->served,  &r->dirty,  &r->waiters, &r->ready,    &r->stalled,
@@ -70,10 +76,11 @@ static void release(fs_reactor *r) {
   free(r);
 }
 
-int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr) {
+int fs_reactor_new(fs_reactor **result, const fs_config *config, const int *listen_fds,
+                   uint32_t listen_count) {
   size_t frame_max = config->message_bytes_max + config->codec->header_len;
   if (config->log_bytes < 4 * frame_max || config->connections_max == 0) return -EINVAL;
-  if (config->flush_bytes == 0) return -EINVAL;
+  if (config->flush_bytes == 0 || listen_count > FS_LISTENERS_MAX) return -EINVAL;
   /* What never fits must not be waited for. */
   if (config->outbox_bytes_max < sizeof(fs_edit) + frame_max) return -EINVAL;
   if (config->outbox_bytes_max > FS_OUTBOX_BYTES_MAX) return -EINVAL;
@@ -81,7 +88,7 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *
   if (!r) return -ENOMEM;
   init_fields(r, config);
   int error = allocate(r);
-  if (error >= 0) error = open_descriptors(r, addr);
+  if (error >= 0) error = open_descriptors(r, listen_fds, listen_count);
   if (error < 0)
     release(r);
   else
@@ -115,7 +122,11 @@ void fs_reactor_abandon(fs_reactor *r) {
 /* ---- Waiting ---- */
 
 static void note_ready(fs_reactor *r, fs_ready ready) {
-  if (ready.tag == TAG_LISTEN) r->accept_ready = true;
+  if (ready.tag >= TAG_OWN) {
+    if (ready.tag <= TAG_LISTEN)
+      fs_listeners_note(&r->listeners, (uint32_t)(TAG_LISTEN - ready.tag));
+    return;
+  }
   fs_conn *conn = fs_conns_find(&r->conns, ready.tag);
   if (!conn || conn->state == FS_DEAD) return;
   if (ready.what & FS_POLL_OUT && conn->blocked) {
@@ -135,7 +146,7 @@ int fs_reactor_poll(fs_reactor *r, int64_t timeout_ns) {
 }
 
 bool fs_reactor_can_accept(const fs_reactor *r) {
-  return r->accept_ready && r->conns.free_count > 0 && r->now_ns >= r->accept_at_ns;
+  return r->listeners.ready_count && r->conns.free_count && r->now_ns >= r->accept_at_ns;
 }
 
 bool fs_reactor_asked(const fs_reactor *r) {
@@ -166,7 +177,8 @@ uint64_t fs_reactor_due_ns(const fs_reactor *r) {
 
 static int64_t bounded_timeout(const fs_reactor *r, int64_t timeout_ns) {
   uint64_t until = fs_reactor_due_ns(r);
-  if (r->accept_ready && r->accept_at_ns > r->now_ns) until = fs_min(until, r->accept_at_ns);
+  if (r->listeners.ready_count && r->accept_at_ns > r->now_ns)
+    until = fs_min(until, r->accept_at_ns);
   if (until == UINT64_MAX) return timeout_ns;
   uint64_t bound = until > r->now_ns ? until - r->now_ns : 0;
   return timeout_ns < 0 || bound < (uint64_t)timeout_ns ? (int64_t)bound : timeout_ns;
@@ -252,13 +264,13 @@ void fs_reactor_begin_closing(fs_reactor *r) {
   if (!fs_reactor_must_close(r)) return;
   bool hearing = atomic_load(&r->hearing);
   if (hearing) fs_receive_accept(r);
-  /* A child process may hold it, too; epoll must not go on reporting it. */
-  fs_poll_remove(&r->poll, r->listen_fd);
-  fs_sys_close(r->listen_fd);
+  /* Another process may hold them, too; epoll must not go on reporting them. */
+  for (uint32_t i = 0; i < r->listeners.count; i++)
+    fs_poll_remove(&r->poll, r->listeners.all[i].fd);
+  fs_listeners_close(&r->listeners);
   pthread_mutex_lock(&r->lock);
-  r->listen_fd = -1;
+  r->listening = false;
   pthread_mutex_unlock(&r->lock);
-  r->accept_ready = false;
   FS_LIST_EACH(link, &r->conns.all) {
     fs_conn *conn = fs_container_of(link, fs_conn, link);
     if (conn->state != FS_OPEN) continue;
@@ -340,7 +352,7 @@ static int turn(fs_reactor *r, int64_t timeout_ns) {
 static void close_if_done(fs_reactor *r) {
   if (!atomic_load(&r->closing)) return;
   pthread_mutex_lock(&r->lock);
-  if (r->listen_fd < 0 && fs_list_empty(&r->conns.all)) close_descriptors(r);
+  if (!r->listening && fs_list_empty(&r->conns.all)) close_descriptors(r);
   pthread_mutex_unlock(&r->lock);
 }
 
@@ -374,6 +386,14 @@ static void go_on(fs_reactor *r) {
   fs_wait_tell(r, false);
 }
 
+/* Whether callers were refused since this was asked last. */
+static bool has_refused(fs_reactor *r) {
+  uint64_t refused = atomic_load_explicit(&r->counters.refused, memory_order_relaxed);
+  bool more = refused != r->refused_count;
+  r->refused_count = refused;
+  return more;
+}
+
 int fs_reactor_drive(fs_reactor *r, int64_t timeout_ns) {
   uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
   begin_turn(r);
@@ -381,7 +401,7 @@ int fs_reactor_drive(fs_reactor *r, int64_t timeout_ns) {
   uint64_t pause_ns = r->now_ns + FS_DRIVE_NS;
   while (result == 0 && r->now_ns < fs_min(until_ns, pause_ns)) {
     go_on(r);
-    if (fs_reactor_ended(r) || atomic_load(&r->turn_wanted)) break;
+    if (fs_reactor_ended(r) || atomic_load(&r->turn_wanted) || has_refused(r)) break;
     result = turn(r, timeout_ns < 0 ? -1 : (int64_t)(until_ns - r->now_ns));
   }
   return end_without_events(r, result);

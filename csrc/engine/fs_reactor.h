@@ -1,4 +1,4 @@
-/* fs_reactor.h: the engine that serves one listening socket.
+/* fs_reactor.h: the engine that serves the callers of listening sockets.
  *
  * Purpose:   accepts, reads, decodes, routes, flushes and closes; one turn at a time.
  * Ownership: the reactor owns its log, connections, descriptors and buffers. Events and the bytes
@@ -21,6 +21,7 @@
 #include <pthread.h>
 
 #include "engine/fs_conn.h"
+#include "engine/fs_listener.h"
 #include "io/fs_poll.h"
 
 enum {
@@ -36,7 +37,7 @@ enum {
   FS_EMBEDDED_NS = 10000000,    /* who waits leaves the turn so long to an event loop with work */
   FS_ACCEPT_MAX = 256,          /* callers accepted in one turn */
   FS_IOV_MAX = 64,
-  FS_ACCEPT_PAUSE_NS = 100000000, /* when descriptors or memory have run out */
+  FS_ACCEPT_PAUSE_NS = 100000000, /* when memory, or even the reserve, has run out */
 };
 
 /* For fs_reactor_prepare_room: no log, only an outbox. */
@@ -61,7 +62,6 @@ typedef struct fs_config {
   uint64_t turn_ns;           /* with turn_messages_max: about how long the events of a turn may
                                  take the driver, if some connection has more of them */
   uint32_t connections_max;
-  int backlog;
 } fs_config;
 
 typedef enum fs_event_kind { FS_CONNECTED, FS_MESSAGE, FS_GAP, FS_DISCONNECTED } fs_event_kind;
@@ -76,7 +76,7 @@ typedef struct fs_event {
 } fs_event;
 
 typedef struct fs_counters {
-  fs_counter accepted, accept_errors, messages_received, bytes_received, bytes_sent, sends;
+  fs_counter accepted, accept_errors, refused, messages_received, bytes_received, bytes_sent, sends;
   fs_counter deliveries; /* messages handed to kernels by subscriptions that ended */
   fs_counter dropped;
   fs_counter unheard;    /* bytes that became no message: said after a close, or left at the end */
@@ -113,8 +113,7 @@ typedef struct fs_reactor {
   pthread_mutex_t turn, lock;
   fs_conns conns; /* turn to walk, turn and lock to change, lock to look up */
   fs_poll poll;   /* turn */
-  int listen_fd, wake_fd, timer_fd;
-  fs_addr address;
+  int wake_fd, timer_fd;
   fs_channel *channels[FS_CHANNELS_MAX]; /* lock to add; the first is the main one */
   _Atomic uint32_t channel_count;
 
@@ -123,6 +122,7 @@ typedef struct fs_reactor {
   fs_list waiters;
   uint64_t serial;
   uint32_t open_count;
+  bool listening; /* written under both */
 
   /* Written under lock. A turn looks at them without, and takes the lock where they say so. */
   atomic_bool asked;        /* dirty is not empty, unless those in it have died */
@@ -137,19 +137,20 @@ typedef struct fs_reactor {
   fs_list holding; /* who held others up when fs_expire last looked, which was then: */
   uint64_t looked_ns;
   fs_wheel wheel;
-  bool accept_ready; /* somebody may wait in the backlog */
-  bool flush_over;   /* the present flush has had its time; the rest is in pending */
+  fs_listeners listeners;
+  bool flush_over; /* the present flush has had its time; the rest is in pending */
   uint32_t flush_visits;
   uint64_t flush_until_ns;
   uint32_t blocked_count;
   uint64_t now_ns;       /* the time at the beginning of the turn */
-  uint64_t accept_at_ns; /* no accept before: descriptors had run out */
+  uint64_t accept_at_ns; /* no accept before: it has failed */
   uint64_t deadline_ns;  /* when fs_expire is due; UINT64_MAX: never */
   uint8_t *arena;
   size_t arena_used;
   fs_inbox *retired;
   fs_event *events;
   uint32_t event_count;
+  uint64_t refused_count; /* what the driver has seen of counters.refused */
   uint32_t turn_messages; /* of the connection that is being read, in this turn */
   uint32_t turn_share;    /* so many each may have: as many as take config.turn_ns for all */
   uint32_t cut_short;     /* connections that had more in the last turn */
@@ -167,8 +168,10 @@ typedef struct fs_reactor {
   fs_counters counters;
 } fs_reactor;
 
-/* A reactor that listens on addr. -errno or -EINVAL: nothing is held. */
-int fs_reactor_new(fs_reactor **result, const fs_config *config, const fs_addr *addr);
+/* A reactor that takes over listening, non-blocking sockets, at most FS_LISTENERS_MAX. -errno or
+ * -EINVAL: nothing is held, and they stay the caller's. */
+int fs_reactor_new(fs_reactor **result, const fs_config *config, const int *listen_fds,
+                   uint32_t listen_count);
 
 /* After it is closed and no thread uses it any more. */
 void fs_reactor_free(fs_reactor *reactor);
@@ -185,8 +188,8 @@ void fs_reactor_abandon(fs_reactor *reactor);
  * -EINTR. The turn lock stays held when events are returned: fs_reactor_consumed releases it. */
 int fs_reactor_turn(fs_reactor *reactor, int64_t timeout_ns);
 
-/* Turns until there are events, the time is over, the reactor has ended, or FS_DRIVE_NS have been
- * worked without an event. Returns as fs_reactor_turn does. */
+/* Turns until there are events, the time is over, the reactor has ended, callers were refused, or
+ * FS_DRIVE_NS have been worked without an event. Returns as fs_reactor_turn does. */
 int fs_reactor_drive(fs_reactor *reactor, int64_t timeout_ns);
 
 /* The events are copied: their bytes may go, and slots of connections that ended are free. Sends
@@ -327,7 +330,7 @@ bool fs_reactor_can_accept(const fs_reactor *reactor);
 
 /* The reactor is closed, but has not begun to close its connections. */
 static inline bool fs_reactor_must_close(const fs_reactor *reactor) {
-  return atomic_load(&reactor->closing) && reactor->listen_fd >= 0;
+  return atomic_load(&reactor->closing) && reactor->listening;
 }
 
 /* Stops listening and begins to close all connections, if it must. */

@@ -39,16 +39,16 @@ static void welcome(fs_reactor *r, int fd, const fs_addr *peer) {
 void fs_receive_accept(fs_reactor *r) {
   for (int visits = 0; visits < FS_ACCEPT_MAX && fs_reactor_can_accept(r); visits++) {
     fs_addr peer;
-    int fd = fs_sys_accept(r->listen_fd, &peer);
+    int fd = fs_listeners_accept(&r->listeners, &peer);
     if (fd >= 0) {
       welcome(r, fd, &peer);
-    } else if (fd == -EAGAIN) {
-      r->accept_ready = false;
-    } else if (fd != -ECONNABORTED) {
-      /* Out of descriptors, mostly: the caller waits in the backlog until there is one for it. */
+    } else if (fd == FS_EREFUSED) {
+      fs_count(&r->counters.refused, 1);
+    } else if (fd != -EAGAIN && fd != -ECONNABORTED) {
+      /* The caller waits in the backlog. */
       fs_count(&r->counters.accept_errors, 1);
       r->accept_at_ns = r->now_ns + FS_ACCEPT_PAUSE_NS;
-    } /* Else it has ended in the backlog; the next one (accept(2)). */
+    } /* Else nobody is there, or has ended in the backlog; the next one (accept(2)). */
   }
 }
 

@@ -66,7 +66,7 @@ static bool met(fs_reactor *r, const fs_waiter *waiter) {
     case FS_WAIT_COUNT:
       return r->open_count >= waiter->count || r->closing;
     case FS_WAIT_CLOSED:
-      return r->closing && r->listen_fd < 0 && fs_list_empty(&r->conns.all);
+      return r->closing && !r->listening && fs_list_empty(&r->conns.all);
     case FS_WAIT_FLUSH:
       return !atomic_load(&r->flush_wanted);
     case FS_WAIT_KINDS:
@@ -78,7 +78,7 @@ static bool met(fs_reactor *r, const fs_waiter *waiter) {
 bool fs_reactor_ended(fs_reactor *r) {
   if (!atomic_load(&r->closing)) return false;
   pthread_mutex_lock(&r->lock);
-  bool ended = r->listen_fd < 0 && r->conns.count == 0;
+  bool ended = !r->listening && r->conns.count == 0;
   pthread_mutex_unlock(&r->lock);
   return ended;
 }

@@ -23,25 +23,12 @@ static int stream_socket(int family) {
   return fd < 0 ? -errno : fd;
 }
 
+int fs_sys_spare(void) { return stream_socket(AF_UNIX); }
+
 static void set_nodelay(int fd, int family) {
   int on = 1;
   /* A hint: a socket without Nagle's algorithm is faster, one with it still works. */
   if (family != AF_UNIX) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
-int fs_sys_listen(const fs_addr *addr, int backlog) {
-  int on = 1, error, family = addr->any.sa_family;
-  int fd = stream_socket(family);
-  if (fd < 0) return fd;
-  if (family != AF_UNIX && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) goto fail;
-  if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
-    goto fail;
-  if (bind(fd, &addr->any, addr->len) < 0 || listen(fd, backlog) < 0) goto fail;
-  return fd;
-fail:
-  error = -errno;
-  close(fd);
-  return error;
 }
 
 int fs_sys_accept(int listen_fd, fs_addr *peer) {

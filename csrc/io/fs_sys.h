@@ -34,9 +34,8 @@ static inline size_t fs_addr_size(const fs_addr *addr) {
   return offsetof(fs_addr, any) + addr->len;
 }
 
-/* A listening, non-blocking stream socket bound to addr. IPv6 sockets are IPv6 only; TCP sockets
- * reuse the address of a server that has just stopped. */
-int fs_sys_listen(const fs_addr *addr, int backlog);
+/* A descriptor that is good for nothing but to be closed, when another one is needed. */
+int fs_sys_spare(void);
 
 /* The next connection: non-blocking, TCP_NODELAY where that applies; peer receives its address.
  * -EAGAIN when there is none. */

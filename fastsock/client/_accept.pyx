@@ -1,41 +1,60 @@
-"""A listening socket that waits for callers without the GIL."""
+"""Listening sockets whose callers are waited for without the GIL."""
+
+import os
+import select
 
 from fastsock.core.closing import warn_dropped
-from fastsock.errors import ServerClosed
 from fastsock.core.forking import disown_in_children, foreign
+from fastsock.errors import ServerClosed
 
-from libc.errno cimport EAGAIN
+from libc.errno cimport EAGAIN, ECONNABORTED
 
-from fastsock.core._convert cimport addr_object, fill_addr, raise_code, wait_ready
-from fastsock.posix._syscall cimport timeout_ns
+from fastsock.core._convert cimport addr_object, raise_code
 from fastsock._csrc cimport *
-
-cdef extern from "<poll.h>" nogil:
-    short POLLIN
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: SHUT_RDWR
     int shutdown(int fd, int how)
 
+# The most that poll(2) takes.
+cdef long LONGEST_MS = 2**31 - 1
+
 
 cdef class Listener:
-    """Binds and listens at once, to an address of fastsock.core.address.resolve.
+    """Takes over listening sockets that do not block; the first own_count of them are shut down by
+    ``shut``, the others may be other processes', too.
 
-    fd is closed by the last call that uses it, so that close() may come at any time.
+    The descriptors are closed by the last call that uses them, so that close() may come at any
+    time. What is needed to wait, to wake and to refuse is made at the start.
     """
 
     cdef object __weakref__
-    cdef int fd, users
-    cdef bint opened  # fd is ours; not where the arguments were refused, before __cinit__ ran
+    cdef fs_listeners set
+    cdef int own_count, users
+    cdef int woken_fd, wake_fd  # a pipe
+    cdef bint opened  # the descriptors are ours
     cdef bint shutting, closing, disowned
+    cdef uint64_t refused
+    cdef tuple watched
+    cdef object refusals
 
-    def __cinit__(self, family, sockaddr, int backlog):
-        cdef fs_addr addr
-        fill_addr(&addr, family, sockaddr)
-        cdef int result = fs_sys_listen(&addr, backlog)
+    def __cinit__(self, list fds, int own_count, refusals):
+        cdef int listen_fds[FS_LISTENERS_MAX]
+        cdef int result
+        cdef uint32_t i, count = min(len(fds), FS_LISTENERS_MAX)
+        for i in range(count):
+            listen_fds[i] = fds[i]
+        woken_fd, wake_fd = os.pipe()
+        result = fs_listeners_open(&self.set, listen_fds, count)
         if result < 0:
+            os.close(woken_fd)
+            os.close(wake_fd)
             raise_code(result, "listen")
-        self.fd = result
+        self.woken_fd = woken_fd
+        self.wake_fd = wake_fd
+        self.watched = (*fds, woken_fd)
+        self.own_count = own_count
+        self.refusals = refusals
         self.opened = True
         disown_in_children(self)
 
@@ -47,14 +66,19 @@ cdef class Listener:
                 self.close()
 
     def __dealloc__(self):
-        self.closing = True
-        self.let_go()
+        self.close_all()
+
+    cdef void close_all(self) noexcept:
+        if self.opened:
+            self.opened = False
+            fs_listeners_close(&self.set)
+            fs_sys_close(self.woken_fd)
+            fs_sys_close(self.wake_fd)
 
     def _disown(self):
-        """In a forked child: closes its copy of the descriptor; the parent goes on listening."""
+        """In a forked child: closes its copies of the descriptors; the parent goes on listening."""
         self.disowned = self.shutting = self.closing = True
-        self.users = 0
-        self.let_go()
+        self.close_all()
 
     cdef int require_open(self) except -1:
         if self.disowned:
@@ -63,60 +87,82 @@ cdef class Listener:
             raise ServerClosed("the server is closed")
         return 0
 
-    def accept(self, timeout):
-        """Waits for a caller: a descriptor, non-blocking and now the user's, and its address.
-
-        Raises TimeoutError after timeout seconds, ServerClosed after ``shut``, and OSError.
-        """
-        cdef int64_t limit = timeout_ns(timeout)
-        cdef uint64_t begun = fs_sys_now_ns()
-        self.users += 1
-        try:
-            return self.wait_for_caller(limit, begun, timeout)
-        finally:
-            self.users -= 1
-            self.let_go()
-
-    cdef object wait_for_caller(self, int64_t limit, uint64_t begun, timeout):
+    def take(self):
+        """One who waits already: a descriptor, non-blocking and now the user's, and its address; or
+        None. A caller for whom no descriptor is left is closed, and the log told. Raises
+        ServerClosed after ``shut``, and OSError."""
         cdef fs_addr peer
+        cdef int result = self.next_caller(&peer)
+        if result == -EAGAIN:
+            return None
+        if result < 0:
+            raise_code(result, "accept")
+        return result, addr_object(&peer)
+
+    cdef int next_caller(self, fs_addr *peer) except? -1:
+        """See fs_listeners_accept."""
         cdef int result
+        cdef uint32_t i
         while True:
             self.require_open()
-            result = fs_sys_accept(self.fd, &peer)
-            if result >= 0:
-                return result, addr_object(&peer)
-            if result != -EAGAIN:
-                raise_code(result, "accept")
-            if not wait_ready(self.fd, POLLIN, limit, begun):
-                raise TimeoutError(f"nobody has connected after {timeout} s")
+            for i in range(self.set.count):
+                fs_listeners_note(&self.set, i)
+            result = fs_listeners_accept(&self.set, peer)
+            if result == FS_EREFUSED:
+                self.refused += 1
+                self.refusals.tell(self.refused)
+            elif result != -ECONNABORTED:
+                return result
+
+    def wait(self, timeout):
+        """Waits until somebody calls, ``wake`` or ``shut`` was called, or for timeout seconds."""
+        if not self.opened or self.shutting:
+            return
+        self.users += 1
+        try:
+            poll = select.poll()
+            for fd in self.watched:
+                poll.register(fd, select.POLLIN)
+            poll.poll(None if timeout is None else min(1e3 * timeout, LONGEST_MS))
+        finally:
+            self.leave()
+
+    def wake(self):
+        """Ends every ``wait``, now and until ``calm``. Any thread may call it."""
+        if self.opened:
+            self.users += 1
+            try:
+                os.write(self.wake_fd, b"!")
+            finally:
+                self.leave()
+
+    def calm(self):
+        """Takes back one ``wake``; that of ``shut`` stays."""
+        if self.opened:
+            self.users += 1
+            try:
+                os.read(self.woken_fd, 1)
+            finally:
+                self.leave()
 
     def shut(self):
-        """Ends every ``accept``, now and later; callers are refused. Any thread may call it."""
-        self.shutting = True
+        """Ends every ``wait`` and ``take``, now and later; callers are refused. Any thread may call
+        it."""
+        if not self.shutting:
+            self.shutting = True
+            self.wake()
         if self.opened:
-            shutdown(self.fd, SHUT_RDWR)
+            for i in range(min(self.own_count, <int>self.set.count)):
+                shutdown(self.set.all[i].fd, SHUT_RDWR)
 
     def close(self):
-        """Shuts it, and closes the descriptor when the last ``accept`` has ended. Idempotent."""
+        """Shuts it, and closes the descriptors when the last ``wait`` has ended. Idempotent."""
         self.shut()
         self.closing = True
-        self.let_go()
+        if self.users == 0:
+            self.close_all()
 
-    cdef void let_go(self) noexcept:
-        if self.closing and self.users == 0 and self.opened:
-            fs_sys_close(self.fd)
-            self.opened = False
-            self.fd = -1
-
-    def fileno(self):
-        """The descriptor, to be waited on; -1 after ``close``."""
-        return self.fd
-
-    @property
-    def address(self):
-        """Where it listens: ``(host, port)``, or the path of a UNIX socket."""
-        cdef fs_addr addr
-        cdef int result = fs_sys_local_addr(self.fd, &addr)
-        if result < 0:
-            raise_code(result, "getsockname")
-        return addr_object(&addr)
+    cdef void leave(self) noexcept:
+        self.users -= 1
+        if self.closing and self.users == 0:
+            self.close_all()

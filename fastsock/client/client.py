@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from fastsock.client.endpoint import Endpoint
 from fastsock.core import address as addresses
+from fastsock.core.handed import Handed, check_connected, take
 from fastsock.core.options import Framing, check_seconds, check_stream, check_timeout
 
 __all__ = ["Client"]
@@ -23,7 +24,8 @@ BACKLOG_PAUSE_MOST = 0.05
 
 
 class Client(Endpoint):
-    """One connection to a server, framed as the server's. Made by :meth:`Client.connect`."""
+    """One connection to a server, framed as the server's. Made by :meth:`Client.connect`, or
+    :meth:`Client.from_socket`."""
 
     _address: addresses.Address
     _options: dict[str, Any]
@@ -42,7 +44,8 @@ class Client(Endpoint):
         linger: float = 1.0,
         busy_poll_us: int | None = 0,
     ) -> Self:
-        """Connects to ``address``: ``(host, port)``, or the path of a UNIX socket.
+        """Connects to ``address``: ``(host, port)``, the path of a UNIX socket, or ``"@name"`` for
+        one in the abstract namespace.
 
         A host of several addresses is tried in the order of RFC 6724. ``timeout`` is in seconds,
         for the look-up of a name and all its addresses together: what is left is shared out evenly
@@ -107,10 +110,7 @@ class Client(Endpoint):
             except OSError as error:
                 failure = error
                 continue
-            if isinstance(sockaddr, str):
-                client.peer = sockaddr
-            else:
-                client.peer = (addresses.host_of(sockaddr), sockaddr[1])
+            client.peer = addresses.plain_of(sockaddr)
             return client
         assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))
@@ -147,12 +147,49 @@ class Client(Endpoint):
             time.sleep(min(pause, left))
             pause = min(2 * pause, BACKLOG_PAUSE_MOST)
 
+    @classmethod
+    def from_socket(
+        cls,
+        socket: Handed,
+        *,
+        framing: Framing = "line",
+        final_line: bool = False,
+        message_bytes_max: int = 1 << 16,
+        outbox_bytes_max: int = 1 << 20,
+        linger: float = 1.0,
+        busy_poll_us: int | None = 0,
+    ) -> Self:
+        """Takes over a connected stream socket, or its descriptor: one end of a ``socketpair``,
+        what an ``accept`` has returned, stdin of a service of inetd.
+
+        ``close()`` closes it; a socket object is closed at once. The options are those of
+        :meth:`connect`. Raises TypeError or ValueError for what is no connected stream socket,
+        OSError for a descriptor that is not open; then it is still the caller's.
+        """
+        options = {
+            "framing": framing,
+            "final_line": final_line,
+            "message_bytes_max": message_bytes_max,
+            "outbox_bytes_max": outbox_bytes_max,
+            "linger": linger,
+            "busy_poll_us": busy_poll_us,
+        }
+        check_stream(options)
+        fd, peer = check_connected(socket)
+        os.set_inheritable(fd, False)
+        client = cls._adopted(fd, peer, options)
+        take(socket)
+        return client
+
     def reconnect(self, *, retry: float = 0.0) -> Self:
         """Closes this client and returns a new one, connected to the same address with the same
         options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost.
+        RuntimeError if the socket was handed in: nobody knows how to connect another one.
 
         In a forked child that has a client of its parent it makes a connection of the child's own.
         """
         check_seconds("retry", retry)
+        if not hasattr(self, "_address"):
+            raise RuntimeError("reconnect() is for a client that connect() has made")
         self.close()
         return self.connect(self._address, retry=retry, **self._options)

@@ -12,9 +12,10 @@ from fastsock.core import address as addresses
 from fastsock.core._lock import Lock
 from fastsock.core.closing import Closing
 from fastsock.core.forking import disown_in_children, foreign
-from fastsock.core.gate import Gate
-from fastsock.core.listening import SocketFile, listen
-from fastsock.core.options import Framing, check_count, check_stream, check_timeout
+from fastsock.core.handed import Handed
+from fastsock.core.listening import Listening
+from fastsock.core.options import Framing, check_stream, check_timeout
+from fastsock.core.refusals import Refusals
 from fastsock.errors import ServerClosed
 
 __all__ = ["REFUSAL", "SingleServer"]
@@ -29,17 +30,21 @@ REFUSAL_OPTIONS = {"message_bytes_max": len(REFUSAL), "linger": 0.2}
 class SingleServer(Closing):
     """Serves one client at a time, sending and receiving at the same time.
 
-    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
-    server binds and listens at once; ``accept`` waits for a client. Who calls while a client is
-    being served receives ``REFUSAL`` as a message and is closed, or, with ``queue``, waits in the
-    backlog until the next ``accept``. Who calls while nobody is served waits for it in any case.
+    ``address``, ``socket``, ``fd``, ``dual_stack`` and ``backlog`` are those of
+    :class:`fastsock.MultiServer`, lists included. The server binds and listens at once; ``accept``
+    waits for a client. Who calls while a client is being served receives ``REFUSAL`` as a message
+    and is closed, or, with ``queue``, waits in the backlog until the next ``accept``. Who calls
+    while nobody is served waits for it in any case.
 
     Options, all keyword-only: ``framing``, ``final_line``, ``message_bytes_max``,
-    ``outbox_bytes_max``, ``linger`` and ``busy_poll_us`` are those of :class:`fastsock.Client`;
-    ``backlog`` is how many callers the kernel keeps (listen(2)).
+    ``outbox_bytes_max``, ``linger`` and ``busy_poll_us`` are those of :class:`fastsock.Client`.
 
-    Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
-    be listened on. Follows algorithm 11-2 of the lecture.
+    If this process has no descriptor left for a caller, it is closed at once, and the log tells of
+    it. A forked child closes the descriptors that it has inherited, and its server raises
+    RuntimeError.
+
+    Raises ValueError or TypeError for an argument that cannot be, OSError that names the address
+    that cannot be listened on. Follows algorithm 11-2 of the lecture.
     """
 
     _closed = True
@@ -48,12 +53,14 @@ class SingleServer(Closing):
     _listener: Listener | None = None
     _conn: Endpoint | None
     _refuser: "_Refuser | None"
-    _file: SocketFile | None
 
     def __init__(
         self,
-        address: addresses.Address,
+        address: addresses.Address | list[addresses.Address] | None = None,
         *,
+        socket: Handed | list[Handed] | None = None,
+        fd: int | list[int] | None = None,
+        dual_stack: bool = False,
         queue: bool = False,
         framing: Framing = "line",
         final_line: bool = False,
@@ -73,20 +80,29 @@ class SingleServer(Closing):
             "busy_poll_us": busy_poll_us,
         }
         check_stream(self._options)
-        check_count("backlog", backlog, (1 << 31) - 1)
         self._queue = queue
         self._accepting = Lock()
         self._conn = None
         self._refuser = None
-        self._file = None
-        self._file = listen(address, lambda family, at: self._listen(family, at, backlog))
+        self._listening = Listening(address, socket, fd, dual_stack=dual_stack, backlog=backlog)
+        self._listening.hand_over(self._listen)
         self._closed = False
         disown_in_children(self)
 
-    def _listen(self, family: int, sockaddr: addresses.Sockaddr, backlog: int) -> None:
-        self._listener = Listener(family, sockaddr, backlog)
-        self.address = self._listener.address
-        """Where it listens: ``(host, port)``, or the path of a UNIX socket."""
+    def _listen(self, fds: list[int]) -> None:
+        refusals = Refusals(self.addresses)
+        self._listener = Listener(fds, self._listening.own_count, refusals)
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        """Where it listens: ``(host, port)`` with the real port, a path, or ``"@name"``; the first
+        of ``addresses``."""
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int] | str, ...]:
+        """All addresses at which it listens."""
+        return self._listening.addresses
 
     def accept(self, *, timeout: float | None = None) -> Endpoint:
         """Waits for the next client; returns this end of the connection to it.
@@ -108,10 +124,12 @@ class SingleServer(Closing):
                 shown = addresses.show(self._conn.peer)
                 raise RuntimeError(f"the client {shown} is still here; close() its connection")
             self._end()
-            left = None if until is None else max(0.0, until - time.monotonic())
-            return self._begin(listener, *listener.accept(left))
-        except TimeoutError:
-            raise TimeoutError(f"nobody has connected after {timeout} s") from None
+            while (caller := listener.take()) is None:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                if left == 0:
+                    raise TimeoutError(f"nobody has connected after {timeout} s")
+                listener.wait(left)
+            return self._begin(listener, *caller)
         finally:
             self._accepting.release()
 
@@ -155,8 +173,7 @@ class SingleServer(Closing):
         """
         if self._foreign or self._listener is None:
             return
-        if self._file is not None:
-            self._file.remove()
+        self._listening.remove_files()
         self._closed = True
         self._listener.shut()
         self._end()
@@ -170,8 +187,7 @@ class SingleServer(Closing):
     def _drop(self) -> None:
         """Leaves the conversation to whoever has it."""
         assert self._listener is not None, "it was open"
-        if self._file is not None:
-            self._file.remove(wait=False)
+        self._listening.remove_files(wait=False)
         self._listener.close()
         if self._refuser:
             self._refuser.leave()
@@ -192,17 +208,13 @@ class _Refuser(threading.Thread):
         self._listener = listener
         self._conn = conn
         self._options = options | REFUSAL_OPTIONS
-        self._gate = Gate()
-        try:
-            self.start()
-        except BaseException:
-            self._gate.close()
-            raise
+        self._over = False
+        self.start()
 
     def run(self) -> None:
         try:
-            while self._gate.wait(self._listener.fileno()) and not self._conn.closed:
-                self._refuse()
+            while not self._over and not self._conn.closed:
+                self._refuse_next()
         except ServerClosed:
             return
         except OSError as error:
@@ -210,19 +222,20 @@ class _Refuser(threading.Thread):
         except BaseException:
             log.exception("the thread that refuses callers has failed; they wait now")
 
-    def _refuse(self) -> None:
-        try:
-            fd, peer = self._listener.accept(0)
-        except TimeoutError:  # It has hung up.
+    def _refuse_next(self) -> None:
+        caller = self._listener.take()
+        if caller is None:
+            self._listener.wait(None)
             return
-        with Endpoint._adopted(fd, peer, self._options) as caller, suppress(OSError):
-            caller.send(REFUSAL, timeout=0)
+        with Endpoint._adopted(*caller, self._options) as end, suppress(OSError):
+            end.send(REFUSAL, timeout=0)
 
     def leave(self) -> None:
         """Lets the thread end, and does not wait for that."""
-        self._gate.shut()
+        self._over = True
+        self._listener.wake()
 
     def stop(self) -> None:
         self.leave()
         self.join()
-        self._gate.close()
+        self._listener.calm()

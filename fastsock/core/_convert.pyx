@@ -24,12 +24,17 @@ cdef int fill_addr(fs_addr *addr, int family, object sockaddr) except -1:
 
 
 cdef object addr_object(const fs_addr *addr):
-    """(host, port), or the path of a UNIX socket: '' where it has none."""
+    """(host, port), where IPv4 mapped into IPv6 is IPv4 again; the path of a UNIX socket: '' where
+    it has none; or "@name"."""
     cdef char scope[64]  # IF_NAMESIZE is 16
     found = address_unpack(&addr.any, addr.len)
+    if isinstance(found, bytes):
+        return "@" + os.fsdecode(found[1:])
     if not isinstance(found, tuple):
         return found if isinstance(found, str) else ""
     host, port = found[:2]
+    if host.startswith("::ffff:") and "." in host:
+        return host[7:], port
     if addr.any.sa_family == AF_INET6 and if_indextoname(addr.in6.sin6_scope_id, scope):
         host += "%" + scope.decode()
     return host, port

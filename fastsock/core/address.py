@@ -1,7 +1,9 @@
 """What the user calls an address, checked and resolved.
 
-An address is ``(host, port)`` for TCP over IPv4 and IPv6, or a path for a UNIX socket: a ``str``
-with a ``/`` in it, or a :class:`pathlib.Path`.
+An address is ``(host, port)`` for TCP over IPv4 and IPv6; a path for a UNIX socket: a ``str``
+with a ``/`` in it, or a :class:`pathlib.Path`; or ``"@name"``, a name in the abstract namespace of
+UNIX sockets (unix(7)), which is no file. A ``str`` that begins with ``@`` is such a name: the path
+is ``"./@name"``.
 """
 
 import os
@@ -12,31 +14,42 @@ from typing import Any
 
 from fastsock.core.lookup import look_up
 
-__all__ = ["Address", "Sockaddr", "check", "host_of", "of_internet", "resolve", "show"]
+__all__ = [
+    "Address",
+    "Sockaddr",
+    "check",
+    "host_of",
+    "is_abstract",
+    "of_internet",
+    "plain_of",
+    "resolve",
+    "show",
+]
 
 Address = tuple[str, int] | str | Path
 """What users pass."""
 
 Sockaddr = tuple[Any, ...] | str
-"""What the engine takes: an address of the socket module or a path."""
+"""What the kernel is given: an address of the socket module, a path, or NUL and a name."""
 
 UNIX_PATH_BYTES_MAX = 107
 """sun_path holds 108 bytes with its final NUL (unix(7))."""
 
 
 def check(address: object) -> tuple[str, int] | str:
-    """Returns the address in its plain form, ``(host, port)`` or a path.
+    """Returns the address in its plain form, ``(host, port)``, a path or ``"@name"``.
 
     Raises ValueError or TypeError with the form that would be right.
     """
     if isinstance(address, Path):
-        return _check_path(os.fspath(address))
+        path = os.fspath(address)
+        return _check_path(f"./{path}" if "/" not in path or is_abstract(path) else path)
     if isinstance(address, str):
-        if "/" in address:
+        if "/" in address or is_abstract(address):
             return _check_path(address)
         raise ValueError(_not_a_path(address))
     if not isinstance(address, Sequence) or len(address) != 2:
-        raise TypeError(f"address must be (host, port) or a path, not {address!r}")
+        raise TypeError(f"address must be (host, port), a path or '@name', not {address!r}")
     host, port = address
     if not isinstance(host, str):
         raise TypeError(f"host must be a str such as '127.0.0.1', not {host!r}")
@@ -61,7 +74,7 @@ def resolve(
     """
     plain = check(address)
     if isinstance(plain, str):
-        return [(int(socket.AF_UNIX), plain)]
+        return [(int(socket.AF_UNIX), "\0" + plain[1:] if is_abstract(plain) else plain)]
     host, port = plain
     flags = socket.AI_PASSIVE if passive else 0
     try:
@@ -79,6 +92,19 @@ def of_internet(found: list[Any]) -> list[tuple[int, Sockaddr]]:
     return [(int(family), address) for family, *_, address in found if family in families]
 
 
+def is_abstract(plain: tuple[str, int] | str) -> bool:
+    """Whether an address in its plain form is a name in the abstract namespace."""
+    return isinstance(plain, str) and plain.startswith("@")
+
+
+def plain_of(sockaddr: Sockaddr | bytes) -> tuple[str, int] | str:
+    """The plain form of what :func:`resolve` or the socket module calls an address."""
+    if isinstance(sockaddr, tuple):
+        return host_of(sockaddr), sockaddr[1]
+    path = os.fsdecode(sockaddr)
+    return f"@{path[1:]}" if path.startswith("\0") else path
+
+
 def host_of(sockaddr: tuple[Any, ...]) -> str:
     """The numeric host of an address of the socket module, with the scope that it needs to lead
     back there: ``fe80::1%eth0``."""
@@ -92,7 +118,8 @@ def host_of(sockaddr: tuple[Any, ...]) -> str:
 
 
 def show(address: object) -> str:
-    """The address as people write it: ``127.0.0.1:9000``, ``[::1]:9000``, ``/tmp/socket``."""
+    """The address as people write it: ``127.0.0.1:9000``, ``[::1]:9000``, ``/tmp/socket``,
+    ``@name``."""
     if isinstance(address, tuple):
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
@@ -100,12 +127,16 @@ def show(address: object) -> str:
 
 
 def _check_path(path: str) -> str:
+    """Checks a path, or the name of an abstract address, whose ``@`` stands for a NUL."""
     size = len(os.fsencode(path))
+    what = "name" if is_abstract(path) else "path"
     if "\0" in path:
-        raise ValueError(f"path must not contain NUL: {path!r}")
+        raise ValueError(f"{what} must not contain NUL: {path!r}")
+    if path == "@":
+        raise ValueError("name of an abstract UNIX address must not be empty: '@name'")
     if size > UNIX_PATH_BYTES_MAX:
         raise ValueError(
-            f"path of a UNIX socket must be at most {UNIX_PATH_BYTES_MAX} bytes,"
+            f"{what} of a UNIX socket must be at most {UNIX_PATH_BYTES_MAX} bytes,"
             f" not {size}: {path!r}"
         )
     return path
@@ -115,4 +146,7 @@ def _not_a_path(address: str) -> str:
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         return f"address must be a tuple: ({host.strip('[]')!r}, {port}), not {address!r}"
-    return f"address must be (host, port) or a path with a '/': './{address}', not {address!r}"
+    return (
+        f"address must be (host, port), '@name' or a path with a '/': './{address}',"
+        f" not {address!r}"
+    )

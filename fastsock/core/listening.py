@@ -1,42 +1,222 @@
-"""Listening at an address: stale socket files give way, and errors name the address."""
+"""Listening: at addresses, of which stale socket files give way, and on sockets handed in. Errors
+name the address."""
 
+import errno
 import fcntl
+import ipaddress
 import os
-import socket
+import socket as std
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fastsock.core import address as addresses
+from fastsock.core.handed import Handed, check_listening, take
+from fastsock.core.options import check_count
 
-__all__ = ["SocketFile", "listen"]
+__all__ = ["Listening", "SocketFile"]
+
+Plain = tuple[str, int] | str
+
+LISTENERS_MAX = 64
+"""FS_LISTENERS_MAX of the engine."""
+PORT_TRIES = 16
+"""How many free ports are tried for a host of several addresses, if one of these lacks it."""
+MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What a machine says that has no address of a family, such as one without IPv6."""
 
 LOCK_SECONDS = 2.0
 """How long servers that start in one directory wait for each other; then one goes on without."""
 LOCK_PAUSE = 0.005
 
 
-def listen(
-    address: addresses.Address, bind: Callable[[int, addresses.Sockaddr], object]
-) -> "SocketFile | None":
-    """Calls ``bind(family, sockaddr)``, which has to bind and listen at the address.
+class Listening:
+    """The sockets at which one server listens: bound here, or handed in.
 
-    Returns the socket file that is there then, which whoever closes the socket removes; None for
-    TCP. Raises OSError that names the address.
+    ``address`` is None, an address or a list of them; ``socket`` and ``fd`` are None, a listening
+    socket, or a list of those. A host name stands for all its addresses, with one port if that is
+    0, but for those of a family that this machine lacks. ``dual_stack`` lets "::" take IPv4, too.
+
+    Raises TypeError or ValueError for what cannot be, OSError that names the address; then nothing
+    is open, and what was handed in is still the caller's.
     """
-    family, sockaddr = addresses.resolve(address, passive=True)[0]
-    try:
-        if isinstance(sockaddr, str):
-            return SocketFile(sockaddr, lambda path: bind(family, path))
-        bind(family, sockaddr)
-    except OSError as error:
-        shown = addresses.show(addresses.check(address))
-        why = (error.strerror or "").removeprefix("listen: ")
-        told = f"cannot listen on {shown}: {why}"
-        raise OSError(error.errno, told) from None
-    return None
+
+    def __init__(
+        self, address: object, socket: object, fd: object, *, dual_stack: bool, backlog: int
+    ) -> None:
+        check_count("backlog", backlog, (1 << 31) - 1)
+        plain = [addresses.check(each) for each in _several("address", address)]
+        self._given: list[Handed] = [*_several("socket", socket), *_several("fd", fd)]
+        _check_dual_stack(dual_stack, plain)
+        handed = _check_given(self._given)
+        if not plain and not handed:
+            raise TypeError("there is nowhere to listen: give an address, socket= or fd=")
+        self._bound: list[_Bound] = []
+        with ExitStack() as undo:
+            for each in plain:
+                self._bound += _bind_at(each, dual_stack, backlog, undo)
+            self.own_count = len(self._bound)
+            self.fds = [each.socket.fileno() for each in self._bound] + [fd for fd, _ in handed]
+            if len(self.fds) > LISTENERS_MAX:
+                told = f"{LISTENERS_MAX} sockets, not on {len(self.fds)}"
+                raise ValueError(f"a server listens on at most {told}")
+            undo.pop_all()
+        bound = [addresses.plain_of(each.socket.getsockname()) for each in self._bound]
+        self.addresses: tuple[Plain, ...] = (*bound, *(at for _, at in handed))
+
+    def hand_over(self, open_: Callable[[list[int]], object]) -> None:
+        """Calls ``open_(fds)``, to which the descriptors then belong, the first ``own_count`` of
+        them bound here. If it raises, they are closed, and those that were handed in are still the
+        caller's."""
+        try:
+            for fd in self.fds:
+                os.set_inheritable(fd, False)
+                os.set_blocking(fd, False)
+            open_(self.fds)
+        except BaseException as error:
+            for each in self._bound:
+                each.close()
+            if not isinstance(error, OSError):
+                raise
+            why = (error.strerror or "").removeprefix("listen: ")
+            shown = ", ".join(map(addresses.show, self.addresses))
+            raise OSError(error.errno, f"cannot listen on {shown}: {why}") from None
+        for sock in (*(each.socket for each in self._bound), *self._given):
+            take(sock)
+
+    def remove_files(self, *, wait: bool = True) -> None:
+        """Removes the files of UNIX sockets that were bound here. Idempotent.
+
+        Call it before the sockets are closed: until then no other file has their inodes. ``wait``
+        is that of SocketFile.
+        """
+        for each in self._bound:
+            each.remove_file(wait=wait)
+
+
+def _several(name: str, given: object) -> list[Any]:
+    if not isinstance(given, list):
+        return [] if given is None else [given]
+    if not given:
+        raise ValueError(f"{name} must hold at least one, or be None")
+    return given
+
+
+def _check_dual_stack(dual_stack: object, plain: Sequence[Plain]) -> None:
+    if not isinstance(dual_stack, bool):
+        raise TypeError(f"dual_stack must be a bool, not {dual_stack!r}")
+    if dual_stack and not any(map(_is_any_ipv6, plain)):
+        raise ValueError("dual_stack=True is for the host '::', which is not among the addresses")
+
+
+def _is_any_ipv6(plain: Plain) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(plain[0]) == ipaddress.IPv6Address("::")
+    return False
+
+
+def _check_given(given: Sequence[Handed]) -> list[tuple[int, Plain]]:
+    handed = [check_listening(each) for each in given]
+    fds = [fd for fd, _ in handed]
+    if len(set(fds)) < len(fds):
+        raise ValueError("a socket was handed in twice")
+    return handed
+
+
+# ---- Binding ----
+
+
+class _Bound:
+    """A listening socket that was bound here, and its file if it is a UNIX socket's."""
+
+    def __init__(
+        self, family: int, sockaddr: addresses.Sockaddr, *, dual_stack: bool, backlog: int
+    ) -> None:
+        self._backlog = backlog
+        self._file: SocketFile | None = None
+        self.socket = std.socket(family, std.SOCK_STREAM)
+        try:
+            if family != std.AF_UNIX:
+                self.socket.setsockopt(std.SOL_SOCKET, std.SO_REUSEADDR, 1)
+            if family == std.AF_INET6:
+                self.socket.setsockopt(std.IPPROTO_IPV6, std.IPV6_V6ONLY, not dual_stack)
+            if isinstance(sockaddr, str) and not sockaddr.startswith("\0"):
+                self._file = SocketFile(sockaddr, self._listen)
+            else:
+                self._listen(sockaddr)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _listen(self, sockaddr: addresses.Sockaddr) -> None:
+        self.socket.bind(sockaddr)
+        self.socket.listen(self._backlog)
+
+    def remove_file(self, *, wait: bool = True) -> None:
+        if self._file is not None:
+            self._file.remove(wait=wait)
+
+    def close(self) -> None:
+        self.remove_file()
+        self.socket.close()
+
+
+def _bind_at(plain: Plain, dual_stack: bool, backlog: int, undo: ExitStack) -> list[_Bound]:
+    """Listens at all that an address stands for; ``undo`` closes it. If any port will do and one
+    that was free for the first is not for another one, tries another port."""
+    found = list(dict.fromkeys(addresses.resolve(plain, passive=True)))
+    both = dual_stack and _is_any_ipv6(plain)
+    tries = PORT_TRIES if plain[1] == 0 else 1
+    for left in reversed(range(tries)):
+        with ExitStack() as closing:
+            try:
+                bound = _bind_all(plain, found, both, backlog, closing)
+            except OSError as error:
+                if left and error.errno == errno.EADDRINUSE:
+                    continue
+                raise
+            undo.push(closing.pop_all())
+            return bound
+    raise AssertionError("the last try returns or raises")
+
+
+def _bind_all(
+    plain: Plain,
+    found: Sequence[tuple[int, addresses.Sockaddr]],
+    dual_stack: bool,
+    backlog: int,
+    closing: ExitStack,
+) -> list[_Bound]:
+    bound: list[_Bound] = []
+    missing = None
+    for family, sockaddr in found:
+        if bound and isinstance(sockaddr, tuple):
+            sockaddr = (sockaddr[0], bound[0].socket.getsockname()[1], *sockaddr[2:])
+        try:
+            each = _Bound(family, sockaddr, dual_stack=dual_stack, backlog=backlog)
+        except OSError as error:
+            told = f"cannot listen on {_named(plain, sockaddr)}: {os.strerror(error.errno or 0)}"
+            missing = OSError(error.errno, told)
+            if len(found) > 1 and error.errno in MISSING:
+                continue
+            raise missing from None
+        closing.callback(each.close)
+        bound.append(each)
+    if missing and not bound:
+        raise missing
+    return bound
+
+
+def _named(plain: Plain, sockaddr: addresses.Sockaddr) -> str:
+    """The address, and which of a host's it is if that says more."""
+    shown, exact = addresses.show(plain), addresses.show(addresses.plain_of(sockaddr))
+    return shown if shown == exact or isinstance(plain, str) else f"{shown} ({exact})"
+
+
+# ---- The files of UNIX sockets ----
 
 
 class SocketFile:
@@ -110,7 +290,7 @@ def _remove_stale(path: str) -> None:
     A datagram socket asks, whose wish to connect no server sees: a socket of another kind that
     lives says EPROTOTYPE, where there is none it is refused.
     """
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+    with suppress(OSError), std.socket(std.AF_UNIX, std.SOCK_DGRAM) as probe:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return
         try:

@@ -60,5 +60,4 @@ cdef int fill_config(fs_config *config, dict options) except -1:
     config.turn_messages_max = options.get("turn_messages_max", 0)
     config.turn_ns = options.get("turn_ns", 0)
     config.connections_max = options["connections_max"]
-    config.backlog = options["backlog"]
     return 0

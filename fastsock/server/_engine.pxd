@@ -21,6 +21,9 @@ cdef class Engine:
     cdef Connection recent
     cdef list channels
     cdef list queued
+    cdef object refusals
+    cdef uint64_t refused
+    cdef tuple listening_at
     cdef dict options  # the reactor looks at the bytes of relay_except
     cdef Py_ssize_t queued_at
     cdef unsigned long driver
@@ -30,6 +33,7 @@ cdef class Engine:
     cdef fs_reactor *live(self) except NULL
     cpdef int _claim(self) except -1
     cdef list turn(self, int64_t timeout)
+    cdef int tell_refused(self) except -1
     cdef list turned(self, int count)
     cdef bint handle_in_thread(self, int count) except -1
     cdef int handle_queued(self, on_message, on_other, on_failure) except -1

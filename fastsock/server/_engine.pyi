@@ -15,8 +15,8 @@ class Reactor:
 class Engine:
     def _open(
         self,
-        family: object,
-        sockaddr: object,
+        fds: list[int],
+        addresses: tuple[tuple[str, int] | str, ...],
         options: dict[str, Any],
     ) -> None: ...
     @property
@@ -72,6 +72,8 @@ class Engine:
     def flush(self) -> None: ...
     @property
     def address(self) -> tuple[str, int] | str: ...
+    @property
+    def addresses(self) -> tuple[tuple[str, int] | str, ...]: ...
     def fileno(self) -> int: ...
     @property
     def connections(self) -> tuple[Connection, ...]: ...

@@ -6,6 +6,7 @@ from fastsock.server._events import Reason
 from fastsock.errors import ConnectionClosed, LogFull, SlowConsumer
 from fastsock.core.forking import disown_in_children, foreign
 from fastsock.core.options import check_result
+from fastsock.core.refusals import Refusals
 from fastsock.server.stats import ConnectionStats, ServerStats
 
 cimport cython
@@ -25,7 +26,6 @@ from fastsock.server._config cimport fill_config, ns_of, policy_name, policy_of
 from fastsock.server._connection cimport Channel, Connection
 from fastsock.core._convert cimport (
     addr_object,
-    fill_addr,
     raise_code,
     refuse_data,
     time_left,
@@ -137,13 +137,14 @@ cdef class Engine:
             self.closing = True
             self.owned.drop(self.driver != 0)
 
-    def _open(self, family, sockaddr, options):
-        """Binds and listens. The options are those of MultiServer and its flush_bytes, by name,
-        checked by it."""
+    def _open(self, list fds, tuple addresses, options):
+        """Takes over sockets that listen at the addresses. The options are those of MultiServer and
+        its flush_bytes, by name, checked by it."""
         cdef fs_config config
-        cdef fs_addr addr
+        cdef int listen_fds[FS_LISTENERS_MAX]
         cdef Reactor owned
         cdef int result
+        cdef uint32_t count = min(len(fds), FS_LISTENERS_MAX)
         fill_config(&config, options)
         config.codec = &fs_codec_line
         if options["framing"] != "line":
@@ -151,12 +152,15 @@ cdef class Engine:
         if options.get("gap_notice"):
             config.gap_notice.codec = config.codec
         self.options = options
-        fill_addr(&addr, family, sockaddr)
+        for i in range(count):
+            listen_fds[i] = fds[i]
         owned = Reactor.__new__(Reactor)
         with nogil:
-            result = fs_reactor_new(&owned.c, &config, &addr)
+            result = fs_reactor_new(&owned.c, &config, listen_fds, count)
         if result < 0:
             raise_unless_opened(result)
+        self.listening_at = addresses
+        self.refusals = Refusals(addresses)
         owned.c.report = True
         self.owned = owned
         self.reactor = owned.c
@@ -229,9 +233,17 @@ cdef class Engine:
         """Turns for at most timeout nanoseconds (-1: until something happens); their events."""
         cdef int count
         cdef fs_reactor *reactor = self.live()
+        self.tell_refused()
         with nogil:
             count = fs_reactor_drive(reactor, timeout)
         return self.turned(count)
+
+    cdef int tell_refused(self) except -1:
+        """Tells the log of callers for whom no descriptor was left, where no event can be lost."""
+        if self.reactor.counters.refused != self.refused:
+            self.refused = self.reactor.counters.refused
+            self.refusals.tell(self.refused)
+        return 0
 
     cdef list turned(self, int count):
         """The events of a turn of which the reactor has said count."""
@@ -337,6 +349,7 @@ cdef class Engine:
         queued before. Whether more may come."""
         if count != 0:
             self.keep(self.turned(count))
+        self.tell_refused()
         self.handle_queued(self._on_message, self._handle_other, self._handler_failed)
         return not fs_reactor_ended(self.live())
 
@@ -719,8 +732,15 @@ cdef class Engine:
 
     @property
     def address(self):
-        """Where the server listens: ``(host, port)`` with the real port, or a path."""
-        return addr_object(&self.live().address)
+        """Where the server listens: ``(host, port)`` with the real port, a path, or ``"@name"``; the
+        first of ``addresses``."""
+        return self.addresses[0]
+
+    @property
+    def addresses(self):
+        """All addresses at which the server listens, a tuple."""
+        self.live()
+        return self.listening_at
 
     def fileno(self):
         """A descriptor that is readable while ``poll(timeout=0)`` has something to do; -1 once
@@ -790,6 +810,7 @@ cdef class Engine:
         return ServerStats(
             connections=tuple(per_connection),
             accepted=counters.accepted, accept_errors=counters.accept_errors,
+            refused=counters.refused,
             messages_published=totals.messages_published,
             bytes_published=totals.bytes_published,
             deliveries=totals.deliveries, dropped=counters.dropped,

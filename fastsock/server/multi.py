@@ -6,11 +6,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from fastsock.core import address as addresses
 from fastsock.core.closing import Closing
-from fastsock.core.listening import SocketFile, listen
+from fastsock.core.handed import Handed
+from fastsock.core.listening import Listening
 from fastsock.core.options import (
     Framing,
     check_callback,
@@ -33,7 +34,7 @@ log = logging.getLogger("fastsock")
 SlowPolicy = Literal["disconnect", "drop_oldest", "block"]
 RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
-UNCHECKED = ("self", "address", "__class__")
+NOT_OPTIONS = ("self", "__class__", "address", "socket", "fd", "dual_stack", "backlog")
 GAP_NOTICE_BYTES_MAX = 1024
 CHANNELS_MAX = 255
 CONNECTIONS_MAX = 1 << 24
@@ -53,8 +54,10 @@ OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Connection, str], object]
 class MultiServer(Engine, Closing):
     """Serves any number of clients, and publishes to all of them at the speed of C.
 
-    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket. The
-    server binds and listens at once. There are three ways to drive it, one at a time:
+    ``address`` is ``(host, port)``, port 0 for any free one; a path for a UNIX socket; ``"@name"``
+    for one in the abstract namespace, which has no file, and no permissions; or a list of those. A
+    host name stands for all its addresses, at one port. The server binds and listens at once, at 64
+    sockets at most. There are three ways to drive it, one at a time:
 
     - inline: ``for event in server`` or ``server.poll()``, in this thread;
     - handlers: ``@server.on_message`` and its like, then ``server.serve_forever()``;
@@ -91,18 +94,29 @@ class MultiServer(Engine, Closing):
                        served, if it has no timeout of its own; then LogFull. None: no limit
     linger             how long close() waits for peers to take what is theirs
     backlog            callers that the kernel keeps for us (listen(2))
+    dual_stack         the host "::" takes callers over IPv4, too, who have IPv4 addresses as peers
+    socket, fd         a listening stream socket, or its descriptor, or a list of them. They become
+                       the server's, and close() closes them; the object is closed at once. They do
+                       not block from then on, for whoever shares them. Files of UNIX sockets stay
+                       the caller's. See :func:`fastsock.listen_fds`
 
-    Raises ValueError or TypeError for an argument that cannot be, OSError where the address cannot
-    be listened on.
+    If this process has no descriptor left for a caller, it is closed at once: ``stats().refused``
+    counts it, and the log tells of it.
+
+    Raises ValueError or TypeError for an argument that cannot be, OSError that names the address
+    that cannot be listened on; then nothing is open, and what was handed in is still the caller's.
     """
 
     _shown = "that is not open"
-    _file: SocketFile | None
+    _own_options: ClassVar[dict[str, Any]] = {"flush_bytes": FLUSH_BYTES}
 
     def __init__(
         self,
-        address: addresses.Address,
+        address: addresses.Address | list[addresses.Address] | None = None,
         *,
+        socket: Handed | list[Handed] | None = None,
+        fd: int | list[int] | None = None,
+        dual_stack: bool = False,
         framing: Framing = "line",
         final_line: bool = False,
         relay: Literal["others", "all"] | None = None,
@@ -122,7 +136,7 @@ class MultiServer(Engine, Closing):
         backlog: int = 4096,
     ) -> None:
         self._refuse_second_init("_options")
-        options = {name: value for name, value in locals().items() if name not in UNCHECKED}
+        options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS}
         _check_options(options)
         self.framing = framing
         self._linger = float(linger)
@@ -133,13 +147,12 @@ class MultiServer(Engine, Closing):
         self._on_message: Callable[[Connection, bytes], object] | None = None
         self._on_gap: Callable[[Connection, str, int], object] | None = None
         self._on_disconnect: Callable[[Connection, str], object] | None = None
-        self._options = options | {"flush_bytes": FLUSH_BYTES}
-        self._file = None
-        self._file = listen(address, self._bind)
+        self._options = options | self._own_options
+        self._listening = listening = Listening(
+            address, socket, fd, dual_stack=dual_stack, backlog=backlog
+        )
+        listening.hand_over(lambda fds: self._open(fds, listening.addresses, self._options))
         self._shown = addresses.show(self.address)
-
-    def _bind(self, family: int, sockaddr: addresses.Sockaddr) -> None:
-        self._open(family, sockaddr, self._options)
 
     # ---- Handlers ----
 
@@ -306,8 +319,7 @@ class MultiServer(Engine, Closing):
         if linger is None:
             linger = self._linger
         check_seconds("linger", linger)
-        if self._file is not None:
-            self._file.remove()
+        self._listening.remove_files()
         self._close(linger, handle_input and (self._driven or not wait))
         if self._drives or not wait:
             return
@@ -321,8 +333,7 @@ class MultiServer(Engine, Closing):
     stop = close
 
     def _drop(self) -> None:
-        if self._file is not None:
-            self._file.remove(wait=False)
+        self._listening.remove_files(wait=False)
         super()._drop()
 
     # ---- Waiting ----
@@ -390,7 +401,6 @@ def _check_options(options: dict[str, Any]) -> None:
         if options[name] is not None:
             check_period(name, options[name])
     check_count("connections_max", options["connections_max"], CONNECTIONS_MAX)
-    check_count("backlog", options["backlog"], (1 << 31) - 1)
     _check_gap_notice(options)
     _check_log_bytes(options["log_bytes"], options["message_bytes_max"])
     _check_outbox_bytes(options["outbox_bytes_max"], options["message_bytes_max"])

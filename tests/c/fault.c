@@ -64,9 +64,6 @@ WRAP(int, timerfd_create, -1, (int clock, int flags), (clock, flags))
 WRAP(int, socket, -1, (int family, int type, int protocol), (family, type, protocol))
 WRAP(int, setsockopt, -1, (int fd, int level, int name, const void *value, socklen_t len),
      (fd, level, name, value, len))
-WRAP(int, bind, -1, (int fd, const struct sockaddr *addr, socklen_t len), (fd, addr, len))
-WRAP(int, listen, -1, (int fd, int backlog), (fd, backlog))
-WRAP(int, getsockname, -1, (int fd, struct sockaddr *addr, socklen_t *len), (fd, addr, len))
 WRAP(int, accept4, -1, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
      (fd, addr, len, flags))
 WRAP(ssize_t, recv, -1, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))

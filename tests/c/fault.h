@@ -17,8 +17,8 @@
 /* clang-format off */
 #define FAULT_CALLS(X) \
   X(malloc) X(calloc) X(realloc) X(memfd_create) X(ftruncate) X(mmap) X(epoll_create1) \
-  X(epoll_ctl) X(epoll_pwait2) X(eventfd) X(timerfd_create) X(socket) X(setsockopt) X(bind) \
-  X(listen) X(getsockname) X(accept4) X(send) X(sendmsg) X(recv) X(shutdown)
+  X(epoll_ctl) X(epoll_pwait2) X(eventfd) X(timerfd_create) X(socket) X(setsockopt) X(accept4) \
+  X(send) X(sendmsg) X(recv) X(shutdown)
 /* clang-format on */
 
 #define FAULT_ID(call) FAULT_##call,

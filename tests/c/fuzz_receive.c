@@ -25,16 +25,17 @@ static record heard, expected;
 
 static fs_reactor *reactor_of(int number) {
   if (reactors[number]) return reactors[number];
-  fs_addr addr = {.len = sizeof addr.any.sa_family, .any.sa_family = AF_UNIX};
   fs_config config = {.codec = codecs[number],
                       .log_bytes = 1 << 14,
                       .message_bytes_max = LIMIT_MAX,
                       .outbox_bytes_max = 1 << 14,
                       .flush_bytes = 1 << 14,
                       .linger_ns = 1000000000,
-                      .connections_max = 4,
-                      .backlog = 4};
-  FS_ASSERT(fs_reactor_new(&reactors[number], &config, &addr) == 0);
+                      .connections_max = 4};
+  struct sockaddr any = {.sa_family = AF_UNIX};
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  FS_ASSERT(bind(fd, &any, sizeof any.sa_family) == 0 && listen(fd, 4) == 0);
+  FS_ASSERT(fs_reactor_new(&reactors[number], &config, &fd, 1) == 0);
   atomic_store(&reactors[number]->report, true);
   return reactors[number];
 }
@@ -70,7 +71,9 @@ static bool turn(fs_reactor *r) {
 /* Feeds the pieces; how many bytes they are in all. */
 static size_t feed(fs_reactor *r, const uint8_t *data, size_t len) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  FS_ASSERT(fd >= 0 && connect(fd, &r->address.any, r->address.len) == 0);
+  fs_addr addr;
+  FS_ASSERT(fs_sys_local_addr(r->listeners.all[0].fd, &addr) == 0);
+  FS_ASSERT(fd >= 0 && connect(fd, &addr.any, addr.len) == 0);
   size_t total = 0;
   bool ended = turn(r);
   for (size_t at = 0; at < len;) {

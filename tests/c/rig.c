@@ -5,7 +5,7 @@
 
 #include "fault.h"
 
-enum { NARROW_BYTES = 4096 };
+enum { NARROW_BYTES = 4096, BACKLOG = 100 };
 
 fs_config rig_config(void) {
   /* An hour, but no whole number of the timer wheel's laps, at each of which it looks up. */
@@ -16,8 +16,7 @@ fs_config rig_config(void) {
                      .flush_bytes = 1 << 18,
                      .slow_grace_ns = 3602500 * RIG_MS_NS,
                      .linger_ns = 3602500 * RIG_MS_NS,
-                     .connections_max = 100,
-                     .backlog = 100};
+                     .connections_max = 100};
 }
 
 static fs_addr any_address(int family) {
@@ -35,12 +34,21 @@ static fs_addr any_address(int family) {
   return addr;
 }
 
+int rig_listen(int family, fs_addr *addr) {
+  fs_addr wanted = any_address(family);
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0);
+  CHECK_INT(bind(fd, &wanted.any, wanted.len), 0);
+  CHECK_INT(listen(fd, BACKLOG), 0);
+  CHECK_INT(fs_sys_local_addr(fd, addr), 0);
+  return fd;
+}
+
 void rig_open(struct rig *rig, const fs_config *config, int family) {
-  fs_addr addr = any_address(family);
-  CHECK_INT(fs_reactor_new(&rig->reactor, config, &addr), 0);
+  int few = NARROW_BYTES, fd = rig_listen(family, &rig->address);
+  if (rig->narrow) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+  CHECK_INT(fs_reactor_new(&rig->reactor, config, &fd, 1), 0);
   atomic_store(&rig->reactor->report, true);
-  int few = NARROW_BYTES;
-  if (rig->narrow) setsockopt(rig->reactor->listen_fd, SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
 }
 
 void rig_close(struct rig *rig) {
@@ -116,7 +124,7 @@ int rig_reason(const struct rig *rig, uint64_t handle) {
 /* ---- Clients ---- */
 
 void rig_call(struct rig *rig, struct client *client) {
-  const fs_addr *addr = &rig->reactor->address;
+  const fs_addr *addr = &rig->address;
   int few = NARROW_BYTES;
   *client = (struct client){.fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   CHECK(client->fd >= 0);

@@ -25,6 +25,7 @@ typedef struct rig_event {
 
 struct rig {
   fs_reactor *reactor;
+  fs_addr address; /* where it can be called */
   rig_event *events;
   size_t event_count, event_cap;
   bool narrow; /* kernel buffers of clients are small: a client that does not read blocks soon */
@@ -41,6 +42,10 @@ struct client {
 
 /* Line framing, no relay, small limits, a slow_grace and linger that no test reaches by chance. */
 fs_config rig_config(void);
+
+/* A listening, non-blocking socket on loopback: AF_INET, AF_INET6, or AF_UNIX without a file; addr
+ * receives where. */
+int rig_listen(int family, fs_addr *addr);
 
 /* Listens on loopback: AF_INET, AF_INET6, or AF_UNIX without a file. */
 void rig_open(struct rig *rig, const fs_config *config, int family);

@@ -57,7 +57,7 @@ static void the_longest_address_of_a_peer(void) {
   memcpy(own.un.sun_path, "/tmp/fs", 7);
   client = (struct client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   CHECK_INT(bind(client.fd, &own.any, own.len), 0);
-  CHECK_INT(connect(client.fd, &rig.reactor->address.any, rig.reactor->address.len), 0);
+  CHECK_INT(connect(client.fd, &rig.address.any, rig.address.len), 0);
   char path[sizeof own.un.sun_path + 1] = {0};
   memcpy(path, own.un.sun_path, sizeof own.un.sun_path);
   unlink(path);
@@ -75,18 +75,20 @@ static void a_reactor_that_cannot_be(void) {
   struct rig rig = {0};
   fs_config config = rig_config(), bad = config;
   rig_open(&rig, &config, AF_INET);
-  CHECK_INT(fs_reactor_new(&reactor, &config, &rig.reactor->address), -EADDRINUSE);
-  fs_addr nowhere = rig.reactor->address;
-  nowhere.in.sin_addr.s_addr = htonl(0xc0000201);
-  CHECK_INT(fs_reactor_new(&reactor, &config, &nowhere), -EADDRNOTAVAIL);
+  int fds[FS_LISTENERS_MAX + 1] = {-1}, fd = rig_listen(AF_INET, &rig.address);
+  CHECK_INT(fs_reactor_new(&reactor, &config, fds, 0), -EINVAL);
+  CHECK_INT(fs_reactor_new(&reactor, &config, fds, 1), -EBADF);
+  CHECK_INT(fs_reactor_new(&reactor, &config, fds, FS_LISTENERS_MAX + 1), -EINVAL);
   bad.connections_max = 0;
-  CHECK_INT(fs_reactor_new(&reactor, &bad, &nowhere), -EINVAL);
+  CHECK_INT(fs_reactor_new(&reactor, &bad, &fd, 1), -EINVAL);
   bad = config;
   bad.log_bytes = 4 * (config.message_bytes_max + 1) - 1;
-  CHECK_INT(fs_reactor_new(&reactor, &bad, &nowhere), -EINVAL);
+  CHECK_INT(fs_reactor_new(&reactor, &bad, &fd, 1), -EINVAL);
   bad.log_bytes = 3 << 16;
-  CHECK_INT(fs_reactor_new(&reactor, &bad, &nowhere), -EINVAL);
+  CHECK_INT(fs_reactor_new(&reactor, &bad, &fd, 1), -EINVAL);
   CHECK(!reactor);
+  /* It stayed ours. */
+  fs_sys_close(fd);
   rig_close(&rig);
 }
 
@@ -365,7 +367,7 @@ static void closing_the_server(void) {
   CHECK_INT(fs_reactor_publish(rig.reactor, 0, NULL, 0, 0, &seq), FS_ECLOSED);
   for (int i = 0; i < FEW; i++) rig_ends(&rig, &clients[i], "last\n");
   int late = socket(AF_INET, SOCK_STREAM, 0);
-  CHECK(connect(late, &rig.reactor->address.any, rig.reactor->address.len) < 0);
+  CHECK(connect(late, &rig.address.any, rig.address.len) < 0);
   fs_sys_close(late);
   left(clients, FEW);
   RIG_UNTIL(&rig, rig_count(&rig, FS_DISCONNECTED) == FEW);

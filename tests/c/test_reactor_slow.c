@@ -354,11 +354,14 @@ static void what_never_fits_is_not_waited_for(void) {
   static const uint8_t zeros[2000];
   struct rig rig = {0};
   struct client client;
-  fs_addr address = {.len = sizeof address.any.sa_family, .any.sa_family = AF_UNIX};
   fs_config config = rig_config();
   config.outbox_bytes_max = 1000;
   /* Such limits may be refused altogether. */
-  if (fs_reactor_new(&rig.reactor, &config, &address) == -EINVAL) return;
+  int fd = rig_listen(AF_UNIX, &rig.address);
+  if (fs_reactor_new(&rig.reactor, &config, &fd, 1) == -EINVAL) {
+    fs_sys_close(fd);
+    return;
+  }
   rig_join(&rig, &client);
   int result = fs_reactor_send(rig.reactor, client.handle, zeros, sizeof zeros);
   if (result == FS_EOUTBOX) CHECK_INT(make_room(&rig, sizeof zeros, &client, 100 * RIG_MS_NS), 0);

@@ -1,6 +1,5 @@
 """SingleServer: one client at a time, and what becomes of the others."""
 
-import errno
 import os
 import resource
 import signal
@@ -9,7 +8,7 @@ import threading
 
 import pytest
 from calls import Call, signal_until
-from conftest import WAIT, read_exactly, read_to_end, wait_until
+from conftest import WAIT, read_exactly, read_to_end
 
 from fastsock import Client, ConnectionClosed, Endpoint, MessageTooBig, ServerClosed, SingleServer
 from fastsock.client.single import REFUSAL
@@ -161,23 +160,27 @@ def test_who_is_served_by_nobody_yet_waits(talking):
         assert server.accept(timeout=WAIT).peer == other.getsockname()
 
 
-def test_without_a_descriptor_for_them_others_wait_instead(talking, caplog):
+def test_without_a_descriptor_for_them_others_are_closed_at_once(talking, caplog):
     server, conn, peer = talking()
-    caller = socket.socket()
+    caller, later = socket.socket(), socket.socket()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = os.dup(caller.fileno())
+    spare = os.dup(later.fileno())
     os.close(spare)
     resource.setrlimit(resource.RLIMIT_NOFILE, (spare, limits[1]))
     try:
+        caller.settimeout(WAIT)
         caller.connect(server.address)
-        wait_until(lambda: caplog.records, "the server says so")
+        assert caller.recv(1) == b""
+        conn.send(b"go on")
+        assert read_exactly(peer, 6) == b"go on\n"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert "cannot refuse callers, who wait now: " in caplog.text
-    assert os.strerror(errno.EMFILE) in caplog.text
+    assert "callers refused: 1 at 127.0.0.1:" in caplog.text
     conn.close()
-    assert server.accept(timeout=WAIT).peer == caller.getsockname()
+    later.connect(server.address)
+    assert server.accept(timeout=WAIT).peer == later.getsockname()
     caller.close()
+    later.close()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])

@@ -8,8 +8,10 @@ import struct
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
+from calls import Call
 from conftest import WAIT, read_exactly, read_to_end, wait_until
 
 from fastsock import Client, Disconnected, Message, MultiServer, Reason, SlowConsumer
@@ -217,8 +219,8 @@ def test_direct_messages_to_who_never_reads_are_bounded(serve, dial):
     assert_lives(server)
 
 
-def test_descriptors_running_out_pauses_accepting(serve):
-    server = serve()
+def test_who_finds_no_descriptor_is_refused_and_the_others_go_on(serve, caplog):
+    server = serve(log_bytes=1 << 16, message_bytes_max=1 << 12)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = len(os.listdir("/proc/self/fd"))
     peers = []
@@ -226,19 +228,28 @@ def test_descriptors_running_out_pauses_accepting(serve):
     try:
         for _ in range(8):
             peers.append(socket.create_connection(server.address, timeout=WAIT))
-        while server.stats().accept_errors == 0:
+        while (stats := server.stats()).accepted + stats.refused < 8:
             server.poll(timeout=0.01)
+        server.poll(timeout=0)
+        assert 0 < stats.refused < 8
         served = len(server.connections)
-        assert 0 < served < 8
-        for peer in peers[:2]:
-            peer.close()
-        events_until(server, Disconnected, 2)
+        for peer in peers[served:]:
+            assert peer.recv(1) == b""
+        readers = [Call(partial(read_exactly, peer, 100 * 4001)) for peer in peers[:served]]
+        for _ in range(100):  # More than the log holds: it waits for room.
+            server.broadcast(b"x" * 4000, timeout=WAIT)
+        server.connections[0].send(b"y", timeout=WAIT)
+        server.drain(timeout=WAIT)
+        for reader in readers:
+            assert len(reader.wait_result()) == 100 * 4001
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    server.wait_connections(6, timeout=WAIT)
+    assert f"callers refused: {stats.refused} at 127.0.0.1:" in caplog.text
+    peers.append(socket.create_connection(server.address, timeout=WAIT))
+    server.wait_connections(served + 1, timeout=WAIT)
     for peer in peers:
         peer.close()
-    events_until(server, Disconnected, 6)
+    events_until(server, Disconnected, served + 1)
 
 
 def test_callers_beyond_connections_max_wait_in_the_backlog(serve, dial):

@@ -135,6 +135,7 @@ class Scene:
         self.datagrams.connect(self.datagrams.getsockname())
         self.datagrams.setblocking(False)
         self.fd = self.datagrams.fileno()
+        self.pair = [self.keep(each) for each in socket.socketpair()]
 
     def keep(self, thing):
         self.stack.callback(lambda: quietly(thing.close))
@@ -152,6 +153,7 @@ class Scene:
             "offset": 0, "count": 0, "count_max": 1, "size": 1, "name": "channel",
             "number": 1, "seconds": 1.0, "service": Slow(), "interface": Slow,
             "address": HERE, "kind": 1, "flags": 0, "body": b"\xc0",
+            "socket": self.pair[0],
         }  # fmt: skip
         if function.__name__ == "poll" and "fds" in inspect.signature(function).parameters:
             known["fds"] = [(self.fd, posix.POLLIN)]
@@ -163,6 +165,8 @@ class Scene:
         given = {"conn": self.conn, "channel": ""} if function is fastsock.Gap else {}
         if "linger" in [each.name for each in needed]:
             given["linger"] = 0
+        if function in (fastsock.MultiServer, fastsock.SingleServer):
+            given["address"] = HERE  # or a socket, but somewhere
         return given | {
             each.name: known[each.name]
             for each in needed

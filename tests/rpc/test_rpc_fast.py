@@ -119,20 +119,6 @@ def test_no_call_begins_after_the_last_one_that_draining_tells(start, gates):
     assert server.service.ran == []
 
 
-def test_a_call_that_comes_again_on_another_engine_runs_once(start, gates):
-    reading, go_on = gates
-    server = start(Fast(), [("127.0.0.1", 0), ("127.0.0.1", 0)])
-    with RawClient(server.addresses[0]) as old:
-        old.call(1, "note", [1])
-        assert reading.wait(WAIT)
-        with RawClient(server.addresses[1], session=old.session, resume=True) as new:
-            new.call(1, "note", [1])
-            assert new.result(1) == 1
-            go_on.set()
-            assert old.hear() is None
-    assert server.service.ran == [1]
-
-
 @pytest.mark.parametrize("name", ["call", "begin"])
 def test_the_longest_deadline_is_inherited(start, stub, name):
     class Asking(rpc.Service):

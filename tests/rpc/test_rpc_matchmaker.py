@@ -328,7 +328,7 @@ def test_without_proc_servers_register_and_are_found(
 def test_a_unix_socket_that_refuses_is_passed_over(matchmaker, start, find, tmp_path):
     start("far", matchmaker)
     near = start("near", matchmaker, str(tmp_path / "socket"))
-    near._engines[0].close()  # It dies, and its file stays.
+    near._engine.close()  # It dies, and its file stays.
     (tmp_path / "socket").touch()
     assert find(matchmaker).who() == "far"
 
@@ -457,7 +457,7 @@ def test_a_server_that_is_refused_does_not_start(matchmaker, start):
     [
         ("localhost:80", ValueError, "must be a tuple"),
         ([], ValueError, "advertise must hold at least one address"),
-        (7, TypeError, r"address must be \(host, port\) or a path"),
+        (7, TypeError, r"address must be \(host, port\), a path or '@name'"),
         ("/nowhere/at/all", OSError, "No such file"),
     ],
 )

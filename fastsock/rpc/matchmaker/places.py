@@ -2,8 +2,9 @@
 
 The path of a UNIX socket means something on one machine, in one file system: it is the same socket
 if it is the same file, by device and inode, under the same boot of the same kernel (the boot id,
-proc_sys_kernel(5)). A loopback address means something in one network namespace. So each gets a
-**place**, a text that a process there finds out as well, and others do not.
+proc_sys_kernel(5)). A loopback address, and the name of an abstract UNIX address, mean something in
+one network namespace (network_namespaces(7)). So each gets a **place**, a text that a process there
+finds out as well, and others do not.
 
 Without /proc, as in some jails, the name of the machine stands for both: two machines of one name
 may then take each other's place for theirs. They connect in vain, or are told by the greeting that
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from fastsock.core.address import Address, check, resolve
+from fastsock.core.address import Address, check, is_abstract, resolve
 from fastsock.rpc.matchmaker.registry import Location
 from fastsock.rpc.wire.handshake import tcp_name
 
@@ -47,9 +48,11 @@ def _network() -> str:
 def place_of(address: tuple[str, int] | str) -> str:
     """The place from which alone the address leads to its server; "" if that is anywhere. OSError
     where the path is not one of here."""
-    if isinstance(address, str):
+    if isinstance(address, str) and not is_abstract(address):
         found = os.stat(address)
         return f"{_boot()} file {found.st_dev}:{found.st_ino}"
+    if isinstance(address, str):
+        return f"{_boot()} {_network()} {address}"
     if _ip(address[0]).is_loopback:
         return f"{_boot()} {_network()}"
     return ""
@@ -115,7 +118,9 @@ def _reachable(address: tuple[str, int] | str, matchmaker: Address) -> tuple[str
 
 
 def _absolute(address: tuple[str, int] | str) -> tuple[str, int] | str:
-    return os.path.abspath(address) if isinstance(address, str) else address
+    if isinstance(address, str) and not is_abstract(address):
+        return os.path.abspath(address)
+    return address
 
 
 def _is_loopback(host: str) -> bool:

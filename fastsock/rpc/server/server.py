@@ -3,17 +3,18 @@
 import logging
 import os
 import secrets
-import socket
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from socket import gethostname
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakMethod
 
 from fastsock.core import address as addresses
-from fastsock.core.address import Address, Sockaddr
+from fastsock.core.address import Address
+from fastsock.core.handed import Handed
 from fastsock.core.options import check_count, check_timeout
 from fastsock.rpc import wire
 from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current
@@ -55,11 +56,16 @@ TEXT_MAX = 200
 OUTBOX_BYTES_MAX = 1 << 23
 LOG_BYTES = 1 << 21
 
+ANY_PORT = ("127.0.0.1", 0)
+
 
 def serve(
     service: object,
-    address: Address | Sequence[Address] = ("127.0.0.1", 0),
+    address: Address | list[Address] | None = None,
     *,
+    socket: Handed | list[Handed] | None = None,
+    fd: int | list[int] | None = None,
+    dual_stack: bool = False,
     interface: type | None = None,
     matchmaker: Address | None = None,
     advertise: Address | Sequence[Address] | None = None,
@@ -83,8 +89,9 @@ def serve(
 ) -> "Server":
     """Serves the marked methods of an object; returns the running :class:`Server`.
 
-    ``address`` is ``(host, port)``, port 0 for any free one, or a path for a UNIX socket; or a list
-    of those. ``interface`` is the class whose marked methods count, by default the service's own.
+    ``address``, ``socket``, ``fd`` and ``dual_stack`` are those of :class:`fastsock.MultiServer`,
+    lists included; without any of them it is a free port of 127.0.0.1. ``interface`` is the class
+    whose marked methods count, by default the service's own.
 
     matchmaker       address of a matchmaker that tells clients of this server while it lives and
                      does not drain; if it does not answer, it is asked until it does
@@ -122,8 +129,8 @@ def serve(
     busy_poll_us     microseconds to look for calls before sleeping
 
     Raises TypeError for a service that cannot be served, ValueError for an argument that cannot
-    be, OSError where the address cannot be listened on, Forbidden or another RpcError where the
-    matchmaker refuses.
+    be, OSError that names the address that cannot be listened on, Forbidden or another RpcError
+    where the matchmaker refuses.
     """
     if isinstance(service, type):
         raise TypeError(f"serve {service.__name__}(), an object, not the class {service.__name__}")
@@ -151,17 +158,20 @@ def serve(
         interceptors=interceptors,
         budget=Budget(held_bytes_max),
     )
+    if address is None and socket is None and fd is None:
+        address = ANY_PORT
     listening = {
+        "socket": socket,
+        "fd": fd,
+        "dual_stack": dual_stack,
         "connections_max": connections_max,
         "idle_timeout": idle_timeout,
         "linger": linger,
         "busy_poll_us": busy_poll_us,
     }
-    several = isinstance(address, list)
-    listed: Any = address if several else [address]
     server = Server(service, interface or type(service), skeleton, token, limits)
     try:
-        server._listen(listed, listening, advertise)
+        server._listen(address, listening, advertise)
         if matchmaker is not None:
             server._register(matchmaker, advertise, token)
     except BaseException:
@@ -173,13 +183,11 @@ def serve(
 class Engine(MultiServer):
     """One that lets strangers send little, and each client a few frames before the next one."""
 
-    def _bind(self, family: int, sockaddr: Sockaddr) -> None:
-        self._options |= {
-            "first_bytes_max": HELLO_BYTES_MAX,
-            "turn_messages_max": TURN_MESSAGES_MAX,
-            "turn_ns": TURN_NS,
-        }
-        super()._bind(family, sockaddr)
+    _own_options: ClassVar[dict[str, Any]] = MultiServer._own_options | {
+        "first_bytes_max": HELLO_BYTES_MAX,
+        "turn_messages_max": TURN_MESSAGES_MAX,
+        "turn_ns": TURN_NS,
+    }
 
 
 def _called(method: WeakMethod[Callable[[], T]]) -> T | None:
@@ -198,7 +206,7 @@ class Server:
         self._secret = secrets.token_bytes(32)
         self.incarnation = incarnation_of(self._secret)
         self._skeleton = skeleton
-        self._engines: list[Engine] = []
+        self._engine: Engine | None = None
         self._registrar: Registrar | None = None
         self._closed = threading.Event()
         self._linger = 1.0
@@ -238,26 +246,25 @@ class Server:
             text = signature.text[:TEXT_MAX]
             self._infos[name] = wire.MethodInfo(number, signature.digest, text)
 
-    def _listen(self, listed: Sequence[Address], options: dict[str, Any], advertise: Any) -> None:
+    def _listen(
+        self, address: Address | list[Address] | None, options: dict[str, Any], advertise: Any
+    ) -> None:
         self._linger = options["linger"]
-        for address in listed:
-            engine = Engine(
-                address,
-                framing="length",
-                message_bytes_max=wire.FRAME_BYTES_MAX,
-                outbox_bytes_max=OUTBOX_BYTES_MAX,
-                log_bytes=LOG_BYTES,
-                **options,
-            )
-            engine.on_connect(self._reception.connected)
-            engine.on_message(self._inline)
-            engine.on_disconnect(self._intake.disconnected)
-            self._engines.append(engine)
-        files = [each for each in self.addresses if isinstance(each, str)]
-        self._reception.names = names_of(files) | names_of(advertise)
+        self._engine = engine = Engine(
+            address,
+            framing="length",
+            message_bytes_max=wire.FRAME_BYTES_MAX,
+            outbox_bytes_max=OUTBOX_BYTES_MAX,
+            log_bytes=LOG_BYTES,
+            **options,
+        )
+        engine.on_connect(self._reception.connected)
+        engine.on_message(self._inline)
+        engine.on_disconnect(self._intake.disconnected)
+        local = [each for each in engine.addresses if isinstance(each, str)]
+        self._reception.names = names_of(local) | names_of(advertise)
         self._keeper.start()
-        for engine in self._engines:
-            engine.start()
+        engine.start()
 
     def _register(self, matchmaker: Address, advertise: Any, token: str) -> None:
         instance = Instance(
@@ -265,7 +272,7 @@ class Server:
             self.interface.version,
             self.incarnation.hex(),
             announced(self.addresses, advertise, matchmaker),
-            socket.gethostname(),
+            gethostname(),
             os.getpid(),
         )
         self._registrar = Registrar(instance, self._secret, matchmaker, token)
@@ -279,13 +286,14 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int] | str:
-        """Where it listens: the first address, with the real port."""
-        return self._engines[0].address
+        """Where it listens: the first of ``addresses``, with the real port."""
+        return self.addresses[0]
 
     @property
-    def addresses(self) -> list[tuple[str, int] | str]:
+    def addresses(self) -> tuple[tuple[str, int] | str, ...]:
         """All addresses at which it listens."""
-        return [engine.address for engine in self._engines]
+        assert self._engine is not None, "serve() returns a server that listens"
+        return self._engine.addresses
 
     @property
     def draining(self) -> bool:
@@ -320,9 +328,10 @@ class Server:
         In a method of this server it returns at once, and the server closes when the method's call
         has ended; ``wait`` tells when. RuntimeError in an inline method.
         """
-        if self._closed.is_set() or any(engine._abandoned for engine in self._engines):
+        engine = self._engine
+        if self._closed.is_set() or (engine is not None and engine._abandoned):
             return
-        if any(engine._drives for engine in self._engines):
+        if engine is not None and engine._drives:
             raise RuntimeError(
                 "an inline method runs in the thread that would have to close: declare it without"
                 " inline=True"
@@ -336,9 +345,8 @@ class Server:
             self._shut()
 
     def __del__(self) -> None:
-        if not self._engines or self._closed.is_set():
-            return
-        if any(engine._abandoned for engine in self._engines):
+        engine = self._engine
+        if engine is None or engine._abandoned or self._closed.is_set():
             return
         warnings.warn(
             f"{self!r} was dropped and not closed: use it in a with statement, or close it",
@@ -368,8 +376,8 @@ class Server:
         self._shut()
 
     def _shut(self) -> None:
-        for engine in self._engines:
-            engine.close(handle_input=False)
+        if self._engine is not None:
+            self._engine.close(handle_input=False)
         self._skeleton.close(self._linger)
         self._keeper.close()
         self._closed.set()
@@ -429,12 +437,12 @@ class Server:
         self.close()
 
     def __repr__(self) -> str:
-        where = ", ".join(addresses.show(engine.address) for engine in self._engines)
+        where = ", ".join(map(addresses.show, self.addresses))
         return f"<rpc.Server {self.interface.name} {where}>"
 
     def _tend(self) -> float | None:
         """Does what is due by time; in how many seconds it is needed again."""
-        count = sum(len(engine.connections) for engine in self._engines)
+        count = len(self._engine.connections) if self._engine is not None else 0
         due = (
             self._sessions.forget_due(),
             self._sessions.close_slow(),

@@ -7,7 +7,7 @@
 #include "log/fs_log.h"
 #include "engine/fs_reactor.h"
 
-enum { LISTEN_FD = 1000, WAKE_FD, TIMER_FD, POLL_FD, FIRST_FD = 2000 };
+enum { WAKE_FD = 1000, TIMER_FD, POLL_FD, SPARE_FD, FIRST_FD = 2000 };
 
 typedef struct edges {
   bool listen, wake, timer;
@@ -86,8 +86,8 @@ int fs_poll_wait(fs_poll *poll, int64_t timeout_ns) {
   if (timeout_ns != 0 && !any_edge(NULL)) steps_sleep(any_edge, NULL);
   if (timeout_ns != 0 && steps_over()) return -EINTR;
   /* The reactor's tags for its own descriptors: only that of the listening one is looked at. */
-  if (kernel.edges.listen) add(poll, &count, UINT64_MAX, FS_POLL_IN);
-  if (kernel.edges.wake) add(poll, &count, UINT64_MAX - 1, FS_POLL_IN);
+  if (kernel.edges.listen) add(poll, &count, UINT64_MAX - 2, FS_POLL_IN);
+  if (kernel.edges.wake) add(poll, &count, UINT64_MAX, FS_POLL_IN);
   for (int i = 0; i < kernel.accepted; i++) {
     kernel_peer *peer = &kernel.peers[i];
     uint32_t what = peer->readable ? FS_POLL_IN : 0;
@@ -106,10 +106,7 @@ void kernel_await_poll(void) {
 
 /* ---- fs_sys.h ---- */
 
-int fs_sys_listen(const fs_addr *addr, int backlog) {
-  (void)addr, (void)backlog;
-  return LISTEN_FD;
-}
+int fs_sys_spare(void) { return SPARE_FD; }
 
 int fs_sys_accept(int listen_fd, fs_addr *peer) {
   (void)listen_fd;
