@@ -12,6 +12,7 @@ from conftest import WAIT, read_exactly, wait_until
 
 from fastsock import Client, MultiServer, SingleServer
 from fastsock.client._accept import Listener
+from fastsock.core.refusals import Refusals
 from fastsock.fifo import FifoReader, FifoWriter
 
 HOME = ("127.0.0.1", 0)
@@ -65,7 +66,8 @@ def everything(tmp_path):
     single = SingleServer(HOME, linger=0.05)
     caller = Client.connect(single.address, timeout=WAIT)
     conn = single.accept(timeout=WAIT)
-    listener = Listener(socket.AF_INET, HOME, 5)
+    sock = socket.create_server(HOME)
+    listener = Listener([sock.detach()], 1, Refusals([HOME]))
     reader = FifoReader(tmp_path / "fifo")
     writer = FifoWriter(tmp_path / "fifo")
     writer.write(b"first")
@@ -97,7 +99,7 @@ def test_a_child_holds_nothing_and_says_so(everything):
             and foreign(
                 "server",
                 lambda: single.accept(timeout=0),
-                lambda: listener.accept(0),
+                listener.take,
                 lambda: server.broadcast(b"x"),
             )
             and foreign("FifoReader", lambda: iter(reader))

@@ -175,7 +175,7 @@ def test_without_a_descriptor_for_them_others_are_closed_at_once(talking, caplog
         assert read_exactly(peer, 6) == b"go on\n"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert "callers refused: 1 at 127.0.0.1:" in caplog.text
+    wait_until(lambda: "callers refused: 1 at 127.0.0.1:" in caplog.text, "the log tells")
     conn.close()
     later.connect(server.address)
     assert server.accept(timeout=WAIT).peer == later.getsockname()
