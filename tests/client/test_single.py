@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from calls import Call, signal_until
-from conftest import WAIT, read_exactly, read_to_end
+from conftest import WAIT, read_exactly, read_to_end, wait_until
 
 from fastsock import Client, ConnectionClosed, Endpoint, MessageTooBig, ServerClosed, SingleServer
 from fastsock.client.single import REFUSAL
