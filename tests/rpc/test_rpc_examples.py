@@ -1,9 +1,7 @@
-"""The programs of examples/, and that of the README, do what they say."""
+"""The programs of examples/ do what they say."""
 
-import re
 from pathlib import Path
 
-import pytest
 from peers.process import PYTHON, ROOT
 
 from fastsock import net, rpc
@@ -46,18 +44,3 @@ def test_two_servers_with_one_name(programs):
         "one of them drains, and 2 + 3 = 5.0",
         "both drain: the server is draining",
     ]
-
-
-@pytest.fixture
-def readme():
-    """The first program of the README's section on remote calls."""
-    section = (Path(ROOT) / "README.md").read_text().split("## Remote procedure calls")[1]
-    return re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
-
-
-def test_the_readme(programs, tmp_path, readme):
-    path = tmp_path / "pasted.py"
-    path.write_text(readme.replace("7000", str(net.free_port())))
-    pasted = programs.python(str(path))
-    assert pasted.wait() == 0, pasted.err
-    assert pasted.out.splitlines() == ["3.0", "[0.0, 2.0, 4.0]", "[2, 3, 5, 7, 11, 13, 17, 19]"]

@@ -1,5 +1,6 @@
-"""Both sides of the RPC protocol without fastsock.rpc, written after ARCHITECTURE.md: a client that
-says whatever a test wants, a server that lies, and a proxy between the real ones."""
+"""Both sides of the RPC protocol without fastsock.rpc, written after docs/architecture/rpc.md.
+
+A client that says whatever a test wants, a server that lies, and a proxy between the real ones."""
 
 import secrets
 import socket

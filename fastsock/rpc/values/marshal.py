@@ -211,7 +211,7 @@ def _plain(value: Any, keep: bool) -> Any:
             scalar = wire.encode([value.dtype.str, value.tobytes()])
             return msgspec.msgpack.Ext(SCALAR, scalar)
         return value.item()
-    raise TypeError(f"a {type(value).__qualname__} cannot be sent; see the README for types")
+    raise TypeError(f"a {type(value).__qualname__} cannot be sent; docs/guide/rpc.md lists types")
 
 
 def _why_not(dtype: Any) -> str:

@@ -44,7 +44,7 @@ def _reasons(part: Any) -> Iterator[str]:
         if issubclass(kind, dict):
             yield "annotate dict"
         else:
-            yield "use a dataclass, a msgspec.Struct or another type that the README lists"
+            yield "use a dataclass, a msgspec.Struct or another type that docs/guide/rpc.md lists"
 
 
 def _is_unknown(kind: type) -> bool:

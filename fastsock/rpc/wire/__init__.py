@@ -1,7 +1,7 @@
 """What is on the wire: the frames of the protocol, and the records that some of them hold.
 
-The protocol is written down in ARCHITECTURE.md. A frame is one message of length framing: a header
-of 24 bytes, then a payload.
+docs/architecture/rpc.md has the protocol. A frame is one message of length framing: a header of 24
+bytes, then a payload.
 """
 
 import struct

@@ -1,0 +1,235 @@
+"""Every program of README.md and docs/guide runs, and every page names files that exist."""
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import WAIT, wait_until
+from peers.process import Process
+
+from fastsock import Client, SingleServer, net, rpc
+from fastsock.rpc.matchmaker.service import Matchmaker
+
+pytest_plugins = ["peers.fixtures"]
+
+TREE = Path(__file__).parents[1]
+GUIDE = [TREE / "README.md", *sorted((TREE / "docs/guide").glob("*.md"))]
+SKIPPED = {".venv", ".pytest_cache", "build", "dist", "node_modules"}
+PAGES = sorted(page for page in TREE.rglob("*.md") if not SKIPPED & {*page.relative_to(TREE).parts})
+PORTS = "9000", "7000", "7411"
+
+
+def programs_of(page: Path) -> dict[str, str]:
+    """The Python programs of a page, by heading and number in the page."""
+    found: dict[str, str] = {}
+    for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE):
+        heading = section.partition("\n")[0].removeprefix("# ")
+        for program in re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE):
+            found[f"{page.stem}: {heading}, {len(found) + 1}"] = program
+    return found
+
+
+PROGRAMS = {name: text for page in GUIDE for name, text in programs_of(page).items()}
+
+
+class Program:
+    """A program of the guide, with free ports in place of those that it names."""
+
+    def __init__(self, text: str, run: Callable[[str], Process]) -> None:
+        self._free = {shown: net.free_port() for shown in PORTS}
+        self._text = re.sub("|".join(PORTS), lambda found: str(self._free[found[0]]), text)
+        self._run = run
+
+    def port(self, shown: int) -> int:
+        """The port that it uses instead of the one shown."""
+        return self._free[str(shown)]
+
+    def start(self) -> Process:
+        return self._run(self._text)
+
+
+Talk = Callable[[Program], None]
+"""Runs a program and talks to it as its page says."""
+
+
+def dial(process: Process, port: int) -> Client:
+    """A client of a server that the process opens now."""
+    client: list[Client] = []
+
+    def connected() -> bool:
+        if process.child.poll() is not None:
+            process.wait()
+            pytest.fail(f"ended before it listened: {process.err}")
+        try:
+            client.append(Client.connect(("127.0.0.1", port), timeout=WAIT))
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    wait_until(connected, f"a server at port {port}")
+    return client[0]
+
+
+def interrupt(process: Process, *clients: Client) -> None:
+    """End a program that serves without an end. Its clients leave, too, so that it has something
+    to wake for if the signal came just before it slept."""
+    process.interrupt(signal.SIGINT)
+    for client in clients:
+        client.close()
+    assert process.wait() == 128 + signal.SIGINT, process.err
+    assert process.err.count("Traceback") == 1, process.err
+    assert process.err.endswith("KeyboardInterrupt\n")
+
+
+def prints(*lines: str) -> Talk:
+    """The program ends by itself, and prints lines that these patterns match, in any order."""
+
+    def talk(program: Program) -> None:
+        process = program.start()
+        assert process.wait() == 0, process.err
+        said = process.out.splitlines()
+        assert len(said) == len(lines), said
+        for line in lines:
+            assert any(re.fullmatch(line, each) for each in said), (line, said)
+
+    return talk
+
+
+def hears(program: Program) -> None:
+    """A client prints what a server says until that closes."""
+    with SingleServer(("127.0.0.1", program.port(9000))) as server:
+        process = program.start()
+        with server.accept(timeout=WAIT) as conn:
+            conn.send_many([b"one", b"two"])
+        assert process.wait() == 0, process.err
+    assert process.out.splitlines() == ["b'one'", "b'two'"]
+
+
+def ticks(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as client:
+        assert client.recv(timeout=WAIT) == b"tick"
+        interrupt(process, client)
+
+
+def answers(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as first, dial(process, program.port(9000)) as second:
+        second.send(b"here")
+        assert second.recv(timeout=WAIT) == b"got it"
+        assert first.recv(timeout=WAIT) == b"here"
+        interrupt(process, first, second)
+
+
+def relays(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as first, dial(process, program.port(9000)) as second:
+        second.send(b"here")
+        assert first.recv(timeout=WAIT) == b"here"
+        first.send(b"hello")
+        assert second.recv(timeout=WAIT) == b"hello"
+        interrupt(process, first, second)
+
+
+def welcomes(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as first, dial(process, program.port(9000)) as second:
+        assert first.recv(timeout=WAIT) == second.recv(timeout=WAIT) == b"welcome"
+        first.send(b"hello")
+        assert second.recv(timeout=WAIT) == b"hello"
+        second.close()
+        process.expect("2 left: closed by peer")
+        interrupt(process, first)
+
+
+def echoes(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as client:
+        client.send_many([b"hello", b"stop"])
+        assert list(client) == [b"hello", b"bye"]
+    assert process.wait() == 0, process.err
+
+
+def talks_to_one(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as client:
+        assert client.recv(timeout=WAIT) == b"welcome"
+        client.send_many([b"hello", b"goodbye"])
+    assert process.wait() == 0, process.err
+    assert process.out.splitlines() == ["b'hello'", "b'goodbye'"]
+
+
+def is_found(program: Program) -> None:
+    """A server and its client meet by a matchmaker."""
+    with rpc.serve(Matchmaker(), ("127.0.0.1", program.port(7411)), linger=0.2):
+        prints("12")(program)
+
+
+def knows_the_machine(program: Program) -> None:
+    process = program.start()
+    assert process.wait() == 0, process.err
+    port, *interfaces, addresses = process.out.splitlines()
+    assert 0 < int(port) < 1 << 16
+    assert any(each.startswith("lo ") for each in interfaces)
+    assert "127.0.0.1" in addresses
+
+
+TALKS: dict[str, Talk] = {
+    "README: Tell everybody, 1": ticks,
+    "README: Tell everybody, 2": hears,
+    "README: Answer, and relay, 3": answers,
+    "README: Call another process, 4": prints(r"3\.0"),
+    "client: Client, 1": hears,
+    "client: In an event loop, 2": hears,
+    "client: SingleServer, 3": talks_to_one,
+    "rpc: Remote procedure calls, 1": prints(
+        r"3\.0", r"\[0\.0, 2\.0, 4\.0\]", r"\[2, 3, 5, 7, 11, 13, 17, 19\]"
+    ),
+    "rpc: What you may want, 2": prints("overdrawn by 100"),
+    "rpc: What you may want, 3": prints("hello eve", "greet done"),
+    "rpc: Without addresses, 4": is_found,
+    "server: Where it listens, 1": prints(r"\(\('127.0.0.1', \d+\), .*/chat.sock'\)"),
+    "server: Drive it, 2": relays,
+    "server: Drive it, 3": welcomes,
+    "server: Drive it, 4": echoes,
+    "sockets: Raw sockets, 1": prints("b'hello'"),
+    "sockets: Raw sockets, 2": prints(r"\[4 4 4\]", r"\[4 4 4\]"),
+    "sockets: Raw sockets, 3": knows_the_machine,
+}
+"""How each program is run, by page, heading and number in the page."""
+
+
+def test_every_program_is_here():
+    assert sorted(TALKS) == sorted(PROGRAMS)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_program_does_what_its_page_says(programs, tmp_path, name):
+    path = tmp_path / "pasted.py"
+
+    def run(text: str) -> Process:
+        path.write_text(text)
+        return programs.python(str(path), cwd=tmp_path)
+
+    TALKS[name](Program(PROGRAMS[name], run))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What links can name within a page: its headings, as code hosts spell them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors_of(target), link
