@@ -1,7 +1,9 @@
 """Numbers that nobody means, and initialisation twice: refused in words, or done."""
 
 import contextlib
+import copy
 import gc
+import pickle
 import subprocess
 import sys
 
@@ -43,3 +45,13 @@ def test_a_second_init_leaks_nothing_and_leaves_the_object_as_it_was(name):
             made.__init__(**given)
         gc.collect()
         assert (repr(made), open_descriptors()) == (shown, before)
+
+
+@pytest.mark.parametrize("name", sorted(odd_numbers.MADE.keys() - {"Splitter", "Matchmaker"}))
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_has_something_of_the_systems_is_not_copied(name, how):
+    """A copy would close what is not its own, perhaps when that is another one's already."""
+    with contextlib.ExitStack() as stack:
+        made = odd_numbers.MADE[name](odd_numbers.Scene(stack))
+        with pytest.raises(TypeError, match="copied|pickle"):
+            how(made)

@@ -3,9 +3,9 @@
 import warnings
 from abc import abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self, SupportsIndex
 
-__all__ = ["Closing", "warn_dropped"]
+__all__ = ["Closing", "Single", "warn_dropped"]
 
 
 def warn_dropped(thing: object, held: str) -> None:
@@ -19,7 +19,16 @@ def warn_dropped(thing: object, held: str) -> None:
     )
 
 
-class Closing:
+class Single:
+    """An object that has something of the system's, which a copy of it would close, too."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuses ``copy.copy``, ``copy.deepcopy`` and ``pickle``: TypeError."""
+        kind = type(self).__name__
+        raise TypeError(f"a {kind} cannot be copied or pickled: make another {kind}")
+
+
+class Closing(Single):
     """``with`` calls ``close()`` at its end. If an object is dropped without, a ResourceWarning
     says so, and what it holds ends without waiting."""
 

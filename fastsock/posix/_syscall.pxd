@@ -34,6 +34,13 @@ cdef object out_of_range(str name, object value, long least, long most)
 cdef int64_t timeout_ns(object timeout) except? -2
 
 
+cdef inline int check_given(object timeout) except -1:
+    """Raises for what is no timeout, where it may not be needed. None costs next to nothing."""
+    if timeout is not None:
+        timeout_ns(timeout)
+    return 0
+
+
 cdef inline long number_in(str name, object value, long least, long most) except? -1:
     """An int from least to most; TypeError or ValueError, which says so, for anything else."""
     cdef int overflow

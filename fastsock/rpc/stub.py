@@ -14,6 +14,7 @@ from fastsock.rpc.interface import Interface, Service
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.service import Instance, Matchmaker
 from fastsock.rpc.values.weights import VALUES_MAX
+from fastsock.rpc.wire.handshake import check_token
 
 __all__ = ["close", "connect"]
 
@@ -88,6 +89,7 @@ def connect(
     check_count("body_bytes_max", body_bytes_max, 1 << 40)
     check_count("values_max", values_max, 1 << 40)
     check_busy_poll(busy_poll_us)
+    check_token(token)
     described = Interface.of(interface)
     settings = Settings(
         timeout=timeout,

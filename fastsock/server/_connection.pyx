@@ -2,6 +2,7 @@
 
 cimport cython
 
+from fastsock.posix._syscall cimport check_given
 from fastsock.server._engine cimport Engine
 
 
@@ -49,6 +50,7 @@ cdef class Connection:
         ``handler_timeout``); then LogFull says that it was not queued. Raises what ``broadcast``
         raises for data that cannot be sent.
         """
+        check_given(timeout)
         return made_by(self.engine).send_to(self, data, timeout)
 
     def close(self):
@@ -91,6 +93,7 @@ cdef class Channel:
         so much waits for the connection that there is no room to note it, waits for room, for at
         most ``timeout`` seconds, as ``Connection.send`` does; then LogFull.
         """
+        check_given(timeout)
         return made_by(self.engine).subscribe(self, conn, timeout)
 
     def unsubscribe(self, Connection conn not None):
@@ -103,10 +106,12 @@ cdef class Channel:
 
     def publish(self, data, *, Connection exclude=None, timeout=None):
         """Publishes one message to those who subscribe; as ``MultiServer.broadcast``."""
+        check_given(timeout)
         return made_by(self.engine).publish(self.number, data, exclude, timeout)
 
     def publish_many(self, messages, *, timeout=None):
         """Publishes several; as ``MultiServer.broadcast_many``."""
+        check_given(timeout)
         return made_by(self.engine).publish_many(self.number, messages, timeout)
 
     def __repr__(self):

@@ -31,7 +31,7 @@ from fastsock.core._convert cimport (
     time_left,
 )
 from fastsock._csrc cimport *
-from fastsock.posix._syscall cimport timeout_ns, whole
+from fastsock.posix._syscall cimport check_given, timeout_ns, whole
 from fastsock.server._events cimport Connected, Disconnected, Event, Gap, Message
 
 
@@ -429,6 +429,7 @@ cdef class Engine:
         Raises MessageTooBig, ValueError for a newline inside a line, LogFull when the time is
         over and nothing was published, ServerClosed.
         """
+        check_given(timeout)
         return self.publish(0, data, exclude, timeout)
 
     cdef object publish(self, uint32_t channel, data, Connection exclude, timeout):
@@ -509,6 +510,7 @@ cdef class Engine:
         before the first is published. Raises as ``broadcast`` does; LogFull says how many were
         published by then.
         """
+        check_given(timeout)
         return self.publish_many(0, messages, timeout)
 
     cdef object publish_many(self, uint32_t channel, messages, timeout):
@@ -609,6 +611,7 @@ cdef class Engine:
         As ``Connection.send``: returns False when the connection has ended, or no open connection
         has the number. It comes behind all that was published before.
         """
+        check_given(timeout)
         if not isinstance(conn, Connection):
             conn = self.find(conn)
             if conn is None:

@@ -30,10 +30,13 @@ from fastsock.rpc.matchmaker.service import Matchmaker
 INF = float("inf")
 ODD = (float("nan"), INF, -INF, -1, 0, 1e-300, 1e300, 2**31, 2**32, 2**63, 2**64, 1 << 200)
 ODD += (True, "1", None, 0.5)
+TIMES = ("float", "float | None")
 LONG = {
     repr(value) for value in (INF, 1e300, 2**31, 2**32, 2**63, 2**64, 1 << 200, True, None, 0.5)
 }
 """Times in which waiting is right."""
+NEVER = {repr(value) for value in (float("nan"), -INF, -1, "1")}
+"""Times that are refused, whether or not there is something to wait for."""
 HERE = ("127.0.0.1", 0)
 WAIT_SECONDS = 0.02
 """Whether a wait is right is not asked: so long is enough."""
@@ -228,12 +231,12 @@ def used(result):
 
 def fault(function, given, kind, value):
     """What is wrong with how a call takes a value; None if it is right."""
-    may_wait = kind in ("float", "float | None") and repr(value) in LONG
+    may_wait = kind in TIMES and repr(value) in LONG
     limit = WAIT_SECONDS if may_wait else ENDLESS_SECONDS
     signal.setitimer(signal.ITIMER_REAL, limit, limit)
     try:
         used(function(**given))
-        return None
+        return "it is taken" if kind in TIMES and repr(value) in NEVER else None
     except Waited:
         return None if may_wait else "it waits"
     except (ValueError, TypeError) as error:

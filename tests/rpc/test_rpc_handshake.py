@@ -270,3 +270,13 @@ def test_without_a_token_nothing_is_asked(serve):
 )
 def test_an_address_has_one_name(host, name):
     assert tcp_name(host, 7) == name
+
+
+@pytest.mark.parametrize(
+    ("token", "error"), [(None, TypeError), (b"secret", TypeError), ("\ud800", ValueError)]
+)
+def test_what_is_no_token_is_refused_and_not_taken_for_none(server, token, error):
+    with pytest.raises(error, match="token must be"):
+        rpc.serve(Greeter(), token=token)
+    with pytest.raises(error, match="token must be"):
+        rpc.connect(Greeter, server.address, token=token)

@@ -14,6 +14,7 @@ from weakref import WeakMethod
 
 from fastsock.core import address as addresses
 from fastsock.core.address import Address
+from fastsock.core.closing import Single
 from fastsock.core.handed import Handed
 from fastsock.core.options import check_count, check_timeout
 from fastsock.rpc import wire
@@ -35,6 +36,7 @@ from fastsock.rpc.server.session import Running, Session
 from fastsock.rpc.server.sessions import Sessions
 from fastsock.rpc.server.skeleton import Interceptor, Methods, Skeleton
 from fastsock.rpc.values.weights import VALUES_MAX
+from fastsock.rpc.wire.handshake import check_token
 from fastsock.server import MultiServer
 
 __all__ = ["Server", "serve"]
@@ -149,6 +151,7 @@ def serve(
         metadata_bytes_max=metadata_bytes_max,
     )
     check_count("threads_max", threads_max, 1 << 12)
+    check_token(token)
     skeleton = Skeleton(
         Interface.of(interface or type(service)).name,
         threads_max=threads_max,
@@ -196,8 +199,10 @@ def _called(method: WeakMethod[Callable[[], T]]) -> T | None:
     return None if bound is None else bound()
 
 
-class Server:
+class Server(Single):
     """A running server of one service. Made by :func:`serve`. ``with`` closes it."""
+
+    _engine: Engine | None = None
 
     def __init__(
         self, service: object, interface: type, skeleton: Skeleton, token: str, limits: Limits
@@ -206,7 +211,6 @@ class Server:
         self._secret = secrets.token_bytes(32)
         self.incarnation = incarnation_of(self._secret)
         self._skeleton = skeleton
-        self._engine: Engine | None = None
         self._registrar: Registrar | None = None
         self._closed = threading.Event()
         self._linger = 1.0

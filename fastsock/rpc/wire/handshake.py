@@ -23,9 +23,20 @@ from fastsock.core.address import show
 from fastsock.rpc import wire
 from fastsock.rpc.errors import BadRequest, Forbidden
 
-__all__ = ["Challenged", "Challenger", "tcp_name"]
+__all__ = ["Challenged", "Challenger", "check_token", "tcp_name"]
 
 NONCE_BYTES = 32
+
+
+def check_token(token: object) -> None:
+    """Raises TypeError for what is no str, ValueError for one that is no UTF-8. So a token that is
+    missing somewhere, None, does not serve everybody."""
+    if not isinstance(token, str):
+        raise TypeError(f'token must be a str, "" for none, not {type(token).__name__}')
+    try:
+        token.encode()
+    except UnicodeEncodeError:
+        raise ValueError("token must be text that UTF-8 can encode") from None
 
 
 def tcp_name(host: str, port: int) -> str:
