@@ -18,6 +18,10 @@ TREE = Path(__file__).parents[1]
 GUIDE = [TREE / "README.md", *sorted((TREE / "docs/guide").glob("*.md"))]
 SKIPPED = {".venv", ".pytest_cache", "build", "dist", "node_modules"}
 PAGES = sorted(page for page in TREE.rglob("*.md") if not SKIPPED & {*page.relative_to(TREE).parts})
+TOPS = "benchmarks", "csrc", "docs", "examples", "fastsock", "tests"
+FILES = re.compile(r"`((?:\w+/)*\w+\.(?:pyx?|pxd|pyi|[ch]|toml|txt|sh))`")
+NAMES = re.compile(r"\bfs_\w+")
+QUOTED_NAMES = re.compile(r"`(fs_\w+)`")
 PORTS = "9000", "7000", "7411"
 
 
@@ -233,3 +237,35 @@ def test_every_link_leads_somewhere(page):
         assert target.exists(), link
         if anchor:
             assert anchor in anchors_of(target), link
+
+
+def test_every_file_that_a_page_names_exists():
+    """A path may be in part: `rpc/server/limits.py`. `fs_log` is a name of the C engine."""
+    files = [each for top in TOPS for each in (TREE / top).rglob("*.*")] + [*TREE.iterdir()]
+    paths = [f"/{each.relative_to(TREE)}" for each in files]
+    names = {
+        name for each in (TREE / "csrc").rglob("*.[ch]") for name in NAMES.findall(each.read_text())
+    }
+    names |= {each.stem for each in files}
+    missing = []
+    for page in PAGES:
+        text = page.read_text()
+        for file in FILES.findall(text):
+            if not any(path.endswith(f"/{file}") for path in paths):
+                missing.append((page.name, file))
+        missing += [(page.name, name) for name in QUOTED_NAMES.findall(text) if name not in names]
+    assert missing == []
+
+
+def test_the_readme_is_short():
+    assert len((TREE / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    "page",
+    [TREE / "ARCHITECTURE.md", *sorted((TREE / "docs/architecture").glob("*.md"))],
+    ids=lambda page: page.stem,
+)
+def test_lines_of_the_architecture_are_short(page):
+    long = [line for line in page.read_text().splitlines() if len(line) > 100 and line[0] != "|"]
+    assert long == []
