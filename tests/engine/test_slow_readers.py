@@ -13,6 +13,9 @@ from fastsock import LogFull, MultiServer, Reason
 GRACE = 0.2
 BOUND = 10.0
 """Seconds: 50 graces."""
+WAITS_PER_GRACE = 10
+WAITS_MAX = 3 * WAITS_PER_GRACE
+"""Three graces: those who look at a slow one may be late."""
 
 
 @pytest.fixture
@@ -78,6 +81,15 @@ def publish(server, seconds, enough=lambda: False):
     return False
 
 
+def join_two(server, readers, size, every):
+    """A healthy client and one that reads as told: their connections."""
+    readers(server)
+    server.wait_connections(1, timeout=WAIT)
+    readers(server, size, every)
+    server.wait_connections(2, timeout=WAIT)
+    return server.connections
+
+
 LITTLE = [
     pytest.param(1 << 16, GRACE / 2, id="in bites"),
     pytest.param(1 << 17, GRACE / 4, id="steadily"),
@@ -86,15 +98,52 @@ LITTLE = [
 NEVER = pytest.param(1, 10 * BOUND, id="never")
 
 
-@pytest.mark.parametrize(("size", "every"), LITTLE)
-def test_who_takes_a_little_in_each_grace_is_slow_all_the_same(server, readers, size, every):
-    readers(server)
-    readers(server, size, every)
-    server.wait_connections(2, timeout=WAIT)
-    assert publish(server, BOUND, lambda: server.stats().ended)
+@pytest.mark.parametrize(("size", "every"), [NEVER, *LITTLE])
+def test_a_slow_one_costs_the_others_about_its_grace_and_then_nothing(start, readers, size, every):
+    """Counted in waits, so that it holds at any speed."""
+    server = start(log_bytes=1 << 20)
+    healthy, slow = join_two(server, readers, size, every)
+    waits, published, data = 0, 0, bytes(1000)
+    while slow.reason is None and waits <= WAITS_MAX:
+        try:
+            server.broadcast(data, timeout=GRACE / WAITS_PER_GRACE)
+            published += 1
+        except LogFull:
+            waits += 1
+        if published % 100 == 0:
+            wait_until(lambda: healthy.stats().lag_bytes == 0, "the healthy reader has all")
+    assert waits <= WAITS_MAX
     assert server.stats().ended == {Reason.SLOW: 1}
-    [healthy] = server.connections
-    assert healthy.number == 1
+    for _ in range(50):
+        server.broadcast_many([data] * 100, timeout=0)
+        wait_until(lambda: healthy.stats().lag_bytes == 0, "the healthy reader has all")
+    assert healthy.stats().messages_sent == published + 5000
+    assert healthy.stats().dropped == 0
+
+
+def test_one_that_is_far_faster_makes_the_others_slow_in_a_long_burst(start, readers):
+    """It is held up by those that take less than half, however many they are."""
+    server = start()
+    readers(server)
+    for _ in range(3):
+        readers(server, 1 << 16, GRACE / 8)
+    server.wait_connections(4, timeout=WAIT)
+    assert publish(server, BOUND, lambda: len(server.connections) == 1)
+    assert server.stats().ended == {Reason.SLOW: 3}
+    assert server.connections[0].number == 1
+
+
+def test_bursts_that_the_log_holds_disconnect_nobody(start, readers):
+    """However different the readers are: nobody waits."""
+    server = start(log_bytes=1 << 20)
+    readers(server)
+    for _ in range(3):
+        readers(server, 1 << 16, GRACE / 8)
+    server.wait_connections(4, timeout=WAIT)
+    for _ in range(3):
+        server.broadcast_many([bytes(1000)] * 1000, timeout=0)
+        server.drain(timeout=WAIT)
+    assert server.stats().ended == {}
 
 
 def test_a_burst_among_equals_disconnects_nobody(server, readers):
@@ -148,15 +197,6 @@ def test_block_disconnects_nobody_and_the_publisher_gets_log_full(start, readers
 # ---- Messages for one client: a full outbox ----
 
 
-def join_two(server, readers, size, every):
-    """A healthy client and one that reads as told: their connections."""
-    readers(server)
-    server.wait_connections(1, timeout=WAIT)
-    readers(server, size, every)
-    server.wait_connections(2, timeout=WAIT)
-    return server.connections
-
-
 def send_to_each(server, connections, enough, timeout=None):
     """One thread sends to each in turn until enough(); False when BOUND is over first."""
     deadline, data = time.monotonic() + BOUND, bytes(1000)
@@ -173,7 +213,14 @@ def send_to_each(server, connections, enough, timeout=None):
 def test_one_that_holds_up_the_sender_of_others_is_slow(start, readers, policy, size, every):
     server = start(slow_policy=policy, outbox_bytes_max=1 << 17)
     healthy, slow = join_two(server, readers, size, every)
-    assert send_to_each(server, [healthy, slow], lambda: server.stats().ended)
+    waits, data = 0, bytes(1000)
+    while slow.reason is None and waits <= WAITS_MAX:
+        healthy.send(data, timeout=WAIT)
+        try:
+            slow.send(data, timeout=GRACE / WAITS_PER_GRACE)
+        except LogFull:
+            waits += 1
+    assert waits <= WAITS_MAX
     assert server.stats().ended == {Reason.SLOW: 1}
     assert slow.send(b"late") is False
     before = healthy.stats().messages_sent
