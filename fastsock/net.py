@@ -25,7 +25,8 @@ def free_port(
     host: the local address to look at, "" for all of them; family: AF_INET or AF_INET6, by default
     every family that host has, both for "": the port is free in each; type: SOCK_STREAM for TCP,
     SOCK_DGRAM for UDP. Another program may take the port before it is used: to be sure, bind to
-    port 0 and keep the socket. Raises OSError for a host that is unknown or not of this machine.
+    port 0 and keep the socket. Looking up a name takes as long as the resolver does, a number no
+    time. Raises OSError for a host that is unknown or not of this machine.
     Follows algorithm 11-1 of the lecture.
     """
     if family not in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6):
@@ -120,6 +121,9 @@ class Host:
 
 def resolve(name: str) -> Host:
     """Finds the official name, the aliases and every address of a host: getaddrinfo(3).
+
+    It takes as long as the resolver does, without a limit of its own: while the name servers are
+    silent, as long as ``timeout`` and ``attempts`` of resolv.conf(5) say, 10 s each by default.
 
     Raises socket.gaierror, an OSError, for a name that is unknown, and ValueError for what cannot
     be a name.

@@ -234,6 +234,35 @@ def test_a_fork_in_the_middle_of_an_accept_and_a_send(serve, dial):
         wait_until(lambda: calls[0].wait_result(), "accept ends")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork beside threads
+def test_a_process_for_each_client():
+    """The server of one's own that forks for each caller: the children hold their connections, not
+    the port."""
+    with SingleServer(HOME, queue=True) as server:
+        children, peers = [], []
+        for _ in range(2):
+            peers.append(socket.create_connection(server.address, timeout=WAIT))
+            fd = server.accept(timeout=WAIT).detach()
+            if (child := os.fork()) == 0:
+                try:
+                    for peer in peers:  # The test's own ends are not the child's.
+                        peer.close()
+                    with Client.from_socket(fd, linger=WAIT) as conn:
+                        conn.send(b"%d hears %s" % (len(children), conn.recv(timeout=WAIT)))
+                finally:
+                    os._exit(0)
+            os.close(fd)
+            children.append(child)
+        address = server.address
+    SingleServer(address).close()  # Its port is free while the children serve.
+    for number, peer in enumerate(peers):
+        with peer:
+            peer.sendall(b"hello\n")
+            assert read_exactly(peer, 14) == b"%d hears hello\n" % number
+    for child in children:
+        assert os.waitpid(child, 0) == (child, 0)
+
+
 def test_a_child_of_a_child_has_its_own(serve):
     """What a child opens is hidden from its own children in turn."""
     address = serve(relay="all").start().address

@@ -165,6 +165,15 @@ def talks_to_one(program: Program) -> None:
     assert process.out.splitlines() == ["b'hello'", "b'goodbye'"]
 
 
+def forks(program: Program) -> None:
+    process = program.start()
+    with dial(process, program.port(9000)) as first, dial(process, program.port(9000)) as second:
+        for client in (second, first):
+            client.send(b"hello")
+            assert client.recv(timeout=WAIT) == b"hello"
+        interrupt(process, first, second)
+
+
 def is_found(program: Program) -> None:
     """A server and its client meet by a matchmaker."""
     with rpc.serve(Matchmaker(), ("127.0.0.1", program.port(7411)), linger=0.2):
@@ -188,6 +197,7 @@ TALKS: dict[str, Talk] = {
     "client: Client, 1": hears,
     "client: In an event loop, 2": hears,
     "client: SingleServer, 3": talks_to_one,
+    "client: SingleServer, 4": forks,
     "rpc: Remote procedure calls, 1": prints(
         r"3\.0", r"\[0\.0, 2\.0, 4\.0\]", r"\[2, 3, 5, 7, 11, 13, 17, 19\]"
     ),

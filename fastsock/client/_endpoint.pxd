@@ -11,7 +11,7 @@ cdef struct Buffer:
 cdef class ClientCore:
     cdef object __weakref__
     cdef int fd, users
-    cdef bint closing, disowned, ended, emptied, final_line
+    cdef bint closing, disowned, ended, finished, emptied, final_line
     cdef const fs_codec *codec
     cdef size_t message_bytes_max, outbox_bytes_max
     cdef int64_t busy_poll_ns
@@ -21,6 +21,7 @@ cdef class ClientCore:
     cdef Buffer received, unsent
     # Of all messages, with their framing: bytes accepted from the user, and taken by the kernel.
     cdef readonly uint64_t bytes_queued, bytes_sent
+    cdef uint64_t bytes_discarded  # of the peer's, by close()
     cdef Lock send_lock, recv_lock
     cdef str end_reason
     # A TimeoutError was our own, not one of a signal handler's; whoever cares takes it back.

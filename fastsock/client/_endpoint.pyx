@@ -398,6 +398,9 @@ cdef class ClientCore:
         """error: of the failed call, 0 at the end of the peer's stream."""
         if self.closing:
             raise ConnectionClosed("the connection is closed", "local")
+        if self.finished and error == -EPIPE:
+            self.unsent.start = self.unsent.end = 0
+            raise ConnectionClosed("nothing can be sent after finish()", "local")
         self.ended = True
         raise ConnectionClosed("closed by peer" if error == 0 or error == -EPIPE
                                else "reset by peer", "peer")
@@ -609,6 +612,42 @@ cdef class ClientCore:
 
     # ---- Closing and looking ----
 
+    def finish(self, *, timeout=None):
+        """Sends what waits, and says to the peer that nothing more follows: shutdown(2).
+
+        ``recv`` and iteration go on until the peer ends, too; ``close()`` would throw away what
+        it still says. A send raises ConnectionClosed from now on. Raises as ``send`` does.
+        """
+        cdef int64_t limit = timeout_ns(timeout)
+        cdef uint64_t begun = fs_sys_now_ns()
+        self.enter(self.send_lock, limit, begun)
+        try:
+            self.flush_in_time(limit, begun, timeout)
+            fs_sys_shutdown_write(self.fd)
+            self.finished = True
+        finally:
+            self.leave(self.send_lock)
+
+    def detach(self):
+        """Gives the socket away: closes this object, and returns the descriptor, which is now the
+        caller's. Forked children inherit it, as they do no connection of ours.
+
+        Raises RuntimeError while another thread sends or receives, and if bytes are here that the
+        caller would lose; after ``accept`` there are none. ConnectionClosed if it is closed.
+        """
+        cdef int fd = self.fd
+        self.require_connection()
+        if self.closing:
+            raise ConnectionClosed("the connection is closed", "local")
+        if self.users:
+            raise RuntimeError("detach() is for a connection at which no thread sends or receives")
+        if buffer_len(&self.received) or buffer_len(&self.unsent):
+            raise RuntimeError(f"detach() would lose {buffer_len(&self.received)} bytes that were"
+                               f" received and {buffer_len(&self.unsent)} that are not sent yet")
+        self.closing = True
+        self.fd = -1
+        return fd
+
     def _close(self, timeout):
         """Sends what waits, shuts our side, and reads to the peer's end, all within timeout."""
         cdef int64_t limit = timeout_ns(timeout)
@@ -649,6 +688,8 @@ cdef class ClientCore:
             received = fs_sys_recv(self.fd, scratch, sizeof(scratch))
             if received == 0 or (received < 0 and received != -EAGAIN):
                 return 0
+            if received > 0:
+                self.bytes_discarded += received
             if time_left(limit, begun) == 0:
                 return 0
             if received == -EAGAIN and not self.wait(POLLIN, limit, begun):
@@ -682,6 +723,13 @@ cdef class ClientCore:
                 return count + (taken < 0)
             at += taken
             count += 1
+
+    @property
+    def bytes_unheard(self):
+        """How many bytes of the peer were thrown away when this side was closed: received and not
+        handed out, or sent by the peer while ``close()`` waited for its end. 0 before. What comes
+        later, the kernel refuses, and the peer is told of a reset."""
+        return self.bytes_discarded + buffer_len(&self.received) if self.closing else 0
 
     @property
     def closed(self):

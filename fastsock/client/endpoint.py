@@ -38,6 +38,9 @@ class Endpoint(ClientCore, Closing):
     def close(self) -> None:
         """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
 
+        What the peer has said and nobody has received is thrown away, and so is what it says until
+        then: ``bytes_unheard`` says how much. To hear it, call ``finish()`` first, and receive.
+
         Idempotent; a call that waits in another thread raises ConnectionClosed. In a forked child
         the connection is closed from the beginning, and the parent's goes on.
         """

@@ -40,8 +40,9 @@ class SingleServer(Closing):
     ``outbox_bytes_max``, ``linger`` and ``busy_poll_us`` are those of :class:`fastsock.Client`.
 
     If this process has no descriptor left for a caller, it is closed at once, and the log tells of
-    it. A forked child closes the descriptors that it has inherited, and its server raises
-    RuntimeError.
+    it. A forked child closes the descriptors that it has inherited, and its server and its
+    connections raise RuntimeError. For a process for each client, accept with ``queue``, give the
+    child ``conn.detach()``, and close that descriptor in the parent.
 
     Raises ValueError or TypeError for an argument that cannot be, OSError that names the address
     that cannot be listened on. Follows algorithm 11-2 of the lecture.
@@ -162,11 +163,17 @@ class SingleServer(Closing):
         refuser, self._refuser = self._refuser, None
         if conn:
             conn.close()
+            if conn.bytes_unheard:
+                log.info("%r: %d bytes that were sent were not received", conn, conn.bytes_unheard)
         if refuser:
             refuser.stop()
 
     def close(self) -> None:
         """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
+
+        What its client has said and nobody has received is lost: ``conn.bytes_unheard`` and the log
+        say how much; call ``conn.finish()`` and receive before, to hear it. Callers that wait in
+        the backlog are reset by the kernel.
 
         Any thread may call it; an ``accept`` that waits raises ServerClosed. In a forked child it
         does nothing: there the server is closed from the beginning, and the parent's goes on.

@@ -261,6 +261,81 @@ def test_a_signal_handler_may_close_the_server():
         signal.signal(signal.SIGUSR1, before)
 
 
+def test_what_was_said_before_the_end_is_heard_after_finish(talking):
+    server, conn, peer = talking(framing="line")
+    peer.sendall(b"one\ntwo\n")
+    conn.finish()
+    with pytest.raises(ConnectionClosed, match=r"nothing can be sent after finish\(\)"):
+        conn.send(b"late")
+    assert peer.recv(1) == b""
+    assert not conn.closed
+    peer.sendall(b"three\n")
+    peer.close()
+    assert list(conn) == [b"one", b"two", b"three"]
+    server.close()
+    assert conn.bytes_unheard == 0
+
+
+def test_finish_says_everything_first_and_has_a_limit(talking):
+    server, conn, peer = talking()
+    conn.send(b"last words")
+    conn.finish(timeout=0)
+    assert read_to_end(peer) == b"last words\n"
+    server.close()
+    with pytest.raises(ConnectionClosed):
+        conn.finish()
+
+
+def test_a_close_tells_how_much_was_not_heard(talking, caplog):
+    server, conn, peer = talking()
+    peer.sendall(b"heard\nwaits\n")
+    assert conn.recv(timeout=WAIT) == b"heard"
+    assert (conn.pending, conn.bytes_unheard) == (1, 0)
+    peer.sendall(b"with the kernel\n")
+    peer.shutdown(socket.SHUT_WR)
+    with caplog.at_level("INFO", logger="fastsock"):
+        server.close()
+    assert conn.bytes_unheard == len(b"waits\nwith the kernel\n")
+    assert "22 bytes that were sent were not received" in caplog.text
+
+
+@pytest.mark.parametrize("framing", ["line", "length"])
+def test_a_message_of_its_client_that_never_ended_is_told(talking, framing):
+    _, conn, peer = talking(framing=framing)
+    peer.sendall(b"\0\0\0")
+    peer.close()
+    with pytest.raises(ConnectionClosed, match="unfinished message"):
+        list(conn)
+
+
+def test_a_connection_is_given_away(talking):
+    server, conn, peer = talking(queue=True)
+    with socket.socket(fileno=conn.detach()) as given:
+        assert given.getpeername() == peer.getsockname()
+        assert (conn.closed, conn.fileno()) == (True, -1)
+        conn.close()
+        with call(server) as later:
+            assert server.accept(timeout=WAIT).peer == later.getsockname()
+        with Client.from_socket(given) as taken:
+            taken.send(b"still open")
+            assert read_exactly(peer, 11) == b"still open\n"
+    with pytest.raises(ConnectionClosed, match="the connection is closed"):
+        conn.detach()
+
+
+def test_a_connection_in_use_is_not_given_away(talking):
+    _, conn, peer = talking()
+    receiving = Call(lambda: conn.recv(timeout=WAIT))
+    receiving.wait_asleep()
+    with pytest.raises(RuntimeError, match="no thread sends or receives"):
+        conn.detach()
+    peer.sendall(b"one\ntwo\n")
+    assert receiving.wait_result() == b"one"
+    with pytest.raises(RuntimeError, match="would lose 4 bytes that were received and 0 that"):
+        conn.detach()
+    assert conn.recv(timeout=0) == b"two"
+
+
 def test_a_server_can_be_started_again_on_its_address_at_once(talking):
     server, conn, _ = talking()
     address = server.address

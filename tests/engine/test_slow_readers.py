@@ -308,3 +308,9 @@ def test_a_gap_notice_stands_where_the_messages_are_gone(framing):
 def test_a_gap_notice_that_cannot_be_sent_is_refused(value):
     with pytest.raises(ValueError, match="gap_notice"):
         MultiServer(("127.0.0.1", 0), gap_notice=value)
+
+
+def test_raw_framing_has_no_gap_notice():
+    """A client could not tell it from the stream."""
+    with pytest.raises(ValueError, match="gap_notice is a message, which cannot be told in a"):
+        MultiServer(("127.0.0.1", 0), framing="raw", gap_notice=b"lost %d")
