@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WAIT, wait_until
+from guide import PROGRAMS, TREE
 from peers.process import Process
 
 from fastsock import Client, SingleServer, net, rpc
@@ -14,8 +15,6 @@ from fastsock.rpc.matchmaker.service import Matchmaker
 
 pytest_plugins = ["peers.fixtures"]
 
-TREE = Path(__file__).parents[1]
-GUIDE = [TREE / "README.md", *sorted((TREE / "docs/guide").glob("*.md"))]
 SKIPPED = {".venv", ".pytest_cache", "build", "dist", "node_modules"}
 PAGES = sorted(page for page in TREE.rglob("*.md") if not SKIPPED & {*page.relative_to(TREE).parts})
 TOPS = "benchmarks", "csrc", "docs", "examples", "fastsock", "tests"
@@ -23,19 +22,6 @@ FILES = re.compile(r"`((?:\w+/)*\w+\.(?:pyx?|pxd|pyi|[ch]|toml|txt|sh))`")
 NAMES = re.compile(r"\bfs_\w+")
 QUOTED_NAMES = re.compile(r"`(fs_\w+)`")
 PORTS = "9000", "7000", "7411"
-
-
-def programs_of(page: Path) -> dict[str, str]:
-    """The Python programs of a page, by heading and number in the page."""
-    found: dict[str, str] = {}
-    for section in re.split(r"^## ", page.read_text(), flags=re.MULTILINE):
-        heading = section.partition("\n")[0].removeprefix("# ")
-        for program in re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE):
-            found[f"{page.stem}: {heading}, {len(found) + 1}"] = program
-    return found
-
-
-PROGRAMS = {name: text for page in GUIDE for name, text in programs_of(page).items()}
 
 
 class Program:
