@@ -114,7 +114,7 @@ cdef extern from "wire/fs_codec.h" nogil:
     const fs_codec fs_codec_raw
 
 
-cdef extern from "engine/fs_conn.h" nogil:
+cdef extern from "engine/fs_types.h" nogil:
     ctypedef enum fs_reason:
         FS_REASON_PEER
         FS_REASON_RESET
@@ -143,7 +143,7 @@ cdef extern from "log/fs_outbox.h" nogil:
         cbool counts
 
 
-cdef extern from "engine/fs_reactor.h" nogil:
+cdef extern from "engine/fs_types.h" nogil:
     const uint32_t FS_NO_LOG
 
     ctypedef enum fs_relay:
@@ -202,9 +202,6 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint64_t turns
         uint64_t *ended
 
-    ctypedef struct fs_poll:
-        int fd
-
     ctypedef enum fs_wait_kind:
         FS_WAIT_ROOM
         FS_WAIT_DRAIN
@@ -215,10 +212,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint32_t count
 
     ctypedef struct fs_reactor:
-        fs_event *events
-        bint report
-        uint32_t open_count
-        fs_counters counters
+        pass
 
     ctypedef struct fs_conn_stats:
         uint64_t number
@@ -246,13 +240,17 @@ cdef extern from "engine/fs_reactor.h" nogil:
         uint64_t bytes_published
         uint64_t queued_bytes
 
+
+cdef extern from "engine/fs_reactor.h" nogil:
     int fs_reactor_new(fs_reactor **result, const fs_config *config, const int *listen_fds,
                        uint32_t listen_count)
     void fs_reactor_free(fs_reactor *reactor)
     int fs_reactor_drive(fs_reactor *reactor, int64_t timeout_ns)
+    const fs_event *fs_reactor_events(const fs_reactor *reactor)
     cbool fs_reactor_consumed(fs_reactor *reactor)
     void fs_reactor_catch_up(fs_reactor *reactor)
     void fs_reactor_abandon(fs_reactor *reactor)
+    void fs_reactor_set_reporting(fs_reactor *reactor, cbool report)
     int fs_reactor_add_channel(fs_reactor *reactor, size_t log_bytes, fs_policy policy,
                                uint64_t slow_grace_ns)
     int fs_reactor_subscribe(fs_reactor *reactor, uint32_t channel, uint64_t handle)
@@ -262,6 +260,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
     int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slice *messages,
                                 size_t count, uint64_t *seq)
     bint fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel)
+    void fs_reactor_flush(fs_reactor *reactor)
     int fs_reactor_send(fs_reactor *reactor, uint64_t handle, const uint8_t *data, size_t len)
     int fs_reactor_trust(fs_reactor *reactor, uint64_t handle)
     int fs_reactor_close_conn(fs_reactor *reactor, uint64_t handle, fs_reason reason)
@@ -270,8 +269,10 @@ cdef extern from "engine/fs_reactor.h" nogil:
     void fs_reactor_prepare(fs_reactor *reactor, fs_waiter *waiter, fs_wait_kind kind)
     void fs_reactor_prepare_room(fs_reactor *reactor, fs_waiter *waiter, uint32_t channel,
                                  size_t len, uint64_t handle)
+    int fs_reactor_wait(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)
     bint fs_reactor_ended(fs_reactor *reactor)
     int fs_reactor_embed(fs_reactor *reactor)
+    const fs_counters *fs_reactor_counters(const fs_reactor *reactor)
     int fs_reactor_conn_stats(fs_reactor *reactor, uint64_t handle, fs_conn_stats *stats)
     int fs_reactor_slowest(fs_reactor *reactor, uint32_t channel, fs_slowest *slowest)
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
@@ -280,8 +281,3 @@ cdef extern from "engine/fs_reactor.h" nogil:
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
     int fs_reactor_local(fs_reactor *reactor, uint64_t handle, fs_addr *local)
     void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals)
-
-
-cdef extern from "engine/fs_borrow.h" nogil:
-    void fs_reactor_flush(fs_reactor *reactor)
-    int fs_borrow_until(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns)

@@ -1,7 +1,14 @@
-/* Turns that only flush, by which publishers and those who wait help themselves. */
 #include "engine/fs_borrow.h"
 
-#include <errno.h>
+#include "engine/fs_accept.h"
+#include "engine/fs_flush.h"
+#include "engine/fs_idle.h"
+#include "engine/fs_publish.h"
+#include "engine/fs_reactor.h"
+#include "engine/fs_receive.h"
+#include "engine/fs_slow.h"
+#include "engine/fs_turn.h"
+#include "engine/fs_waiter.h"
 
 /* ---- Turns ---- */
 
@@ -10,60 +17,55 @@ static void flush_until_taken(fs_reactor *r) {
   for (;;) {
     fs_flush_all(r);
     if (fs_list_empty(&r->pending) || atomic_load(&r->turn_wanted)) return;
-    fs_wait_tell(r, false);
+    fs_waiter_tell(r, false);
   }
-}
-
-static bool try_turn(fs_reactor *r) {
-  if (atomic_load(&r->turn_wanted) || pthread_mutex_trylock(&r->turn) != 0) return false;
-  r->now_ns = fs_sys_now_ns();
-  return true;
 }
 
 /* ---- Waiting ---- */
 
 /* What those who wait need of a turn. */
 static void serve_waiters(fs_reactor *r) {
-  bool closing = fs_wait_any(r, FS_WAIT_CLOSED);
-  if (closing) fs_reactor_begin_closing(r);
-  if (fs_wait_any(r, FS_WAIT_COUNT)) fs_receive_accept(r);
+  bool closing = fs_waiter_any(r, FS_WAIT_CLOSED);
+  if (closing) fs_turn_begin_closing(r);
+  if (fs_waiter_any(r, FS_WAIT_COUNT)) fs_accept(r);
   if (closing && atomic_load(&r->closing) && !atomic_load(&r->hearing)) fs_receive_discard(r);
   flush_until_taken(r);
-  fs_expire(r);
-  fs_reactor_tidy(r);
+  fs_idle_expire(r);
+  fs_slow_apply(r);
+  fs_turn_tidy(r);
 }
 
 static bool has_work(const fs_reactor *r) {
-  if (fs_reactor_asked(r) || !fs_list_empty(&r->pending)) return true;
-  if (fs_wait_any(r, FS_WAIT_COUNT) && fs_reactor_can_accept(r)) return true;
-  if (!fs_wait_any(r, FS_WAIT_CLOSED) || !atomic_load(&r->closing)) return false;
-  return fs_reactor_must_close(r) || (!atomic_load(&r->hearing) && !fs_list_empty(&r->ready));
+  if (fs_state_asked(r) || !fs_list_empty(&r->pending)) return true;
+  if (fs_waiter_any(r, FS_WAIT_COUNT) && fs_state_can_accept(r)) return true;
+  if (!fs_waiter_any(r, FS_WAIT_CLOSED) || !atomic_load(&r->closing)) return false;
+  return fs_state_must_close(r) || (!atomic_load(&r->hearing) && !fs_list_empty(&r->ready));
 }
 
 /* Sleeps, unless there is something to do. */
 static int poll_asleep(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
-  uint64_t next_ns = fs_min(fs_reactor_due_ns(r), until_ns);
-  if (fs_wait_any(r, FS_WAIT_COUNT) && r->listeners.ready_count && r->accept_at_ns > r->now_ns)
+  uint64_t next_ns = fs_min(fs_state_due_ns(r), until_ns);
+  if (fs_waiter_any(r, FS_WAIT_COUNT) && r->listeners.ready_count && r->accept_at_ns > r->now_ns)
     next_ns = fs_min(next_ns, r->accept_at_ns);
   int64_t wait_ns = next_ns > r->now_ns ? (int64_t)(next_ns - r->now_ns) : 0;
   if (next_ns == UINT64_MAX) wait_ns = -1;
   atomic_store(&r->asleep, true);
   if (has_work(r) || fs_reactor_met(r, waiter)) wait_ns = 0;
-  fs_wait_tell(r, false);
-  int result = fs_reactor_poll(r, wait_ns);
+  fs_waiter_tell(r, false);
+  int result = fs_state_poll(r, wait_ns);
   atomic_store(&r->asleep, false);
   return result;
 }
 
 /* Has the turn until the waiter's condition holds. FS_EBUSY: it is to be a driver's. */
 static int drive_until(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
-  int result = r->poll.fd < 0 ? 0 : fs_reactor_poll(r, 0);
+  int result = r->poll.fd < 0 ? 0 : fs_state_poll(r, 0);
   while (result >= 0) {
     r->now_ns = fs_sys_now_ns();
     serve_waiters(r);
     if (fs_reactor_met(r, waiter)) return 0;
     if (r->now_ns >= until_ns) return -ETIMEDOUT;
-    if (fs_reactor_is_drivers(r)) return FS_EBUSY;
+    if (fs_turn_is_drivers(r)) return FS_EBUSY;
     result = r->poll.fd < 0 ? 0 : poll_asleep(r, waiter, until_ns);
   }
   return result;
@@ -83,9 +85,9 @@ static int wait_on_list(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   for (;;) {
     if (fs_reactor_met(r, waiter)) return 0;
     int result = FS_EBUSY;
-    if (try_turn(r)) {
+    if (fs_turn_try(r)) {
       result = drive_until(r, waiter, until_ns);
-      (void)fs_reactor_end_turn(r);
+      (void)fs_turn_end(r);
     }
     if (result == FS_EBUSY) result = await_told(r, waiter, until_ns);
     if (result == -ETIMEDOUT && fs_reactor_met(r, waiter)) return 0;
@@ -94,11 +96,11 @@ static int wait_on_list(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
 }
 
 static int borrow_until(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
-  fs_wait_enter(r, waiter);
+  fs_waiter_enter(r, waiter);
   /* Who sleeps in a turn is to see the waiter. */
-  fs_reactor_wake(r);
+  fs_state_wake(r);
   int result = wait_on_list(r, waiter, until_ns);
-  fs_wait_leave(r, waiter);
+  fs_waiter_leave(r, waiter);
   return result;
 }
 
@@ -113,30 +115,40 @@ static void await_flush(fs_reactor *r) {
 
 void fs_reactor_flush(fs_reactor *r) {
   atomic_store(&r->flush_wanted, true);
-  while (try_turn(r)) {
-    if (r->poll.fd >= 0 && r->blocked_count) (void)fs_reactor_poll(r, 0);
+  while (fs_turn_try(r)) {
+    if (r->poll.fd >= 0 && r->blocked_count) (void)fs_state_poll(r, 0);
     flush_until_taken(r);
     /* Who asked between the flush and the end of the turn found it taken. */
-    if (!fs_reactor_end_turn(r)) return;
+    if (!fs_turn_end(r)) return;
   }
   /* Who is in a turn flushes, and is woken if it sleeps; but who leaves does not look again. */
-  fs_reactor_wake(r);
+  fs_state_wake(r);
   if (atomic_load(&r->leaving)) await_flush(r);
 }
 
-void fs_reactor_catch_up(fs_reactor *r) {
-  if (!atomic_load(&r->flush_wanted) || !try_turn(r)) return;
-  /* Before the flush: who asks and does not see it, asked before the flush. */
-  atomic_fetch_add(&r->leaving, 1);
-  fs_flush_all(r);
-  (void)fs_reactor_end_turn(r);
-  atomic_fetch_sub(&r->leaving, 1);
-}
-
-int fs_borrow_until(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
+int fs_reactor_wait(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
   uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
   int result = borrow_until(r, waiter, until_ns);
   /* Who asked in our turn, behind its last flush, relies on us. */
   if (atomic_load(&r->flush_wanted)) fs_reactor_flush(r);
   return result;
+}
+
+/* ---- Answering ---- */
+
+/* Sends the answer to a lone message, unless a turn has other work, too: Python's other threads
+ * stand still in the meantime. Whether it did; *wanted as fs_reactor_send returns it. */
+static bool answer_lone(fs_reactor *r, int *wanted) {
+  if (!fs_turn_try(r)) return false;
+  bool alone = fs_list_empty(&r->pending);
+  if (alone) fs_flush_asked(r);
+  *wanted = fs_turn_end(r);
+  return alone;
+}
+
+int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
+  int wanted = 0, lone = fs_publish_direct(r, handle, data, len);
+  if (lone < 0) return lone;
+  if (!lone || !answer_lone(r, &wanted)) fs_state_wake(r);
+  return wanted;
 }

@@ -39,14 +39,7 @@
 #ifndef FS_BORROW_H
 #define FS_BORROW_H
 
-#include "engine/fs_reactor.h"
-
-/* Hands the kernel all that it takes now, in this thread or, if the reactor is in a turn, in its.
- * Stops early if a driver wants the turn, which then goes on. */
-void fs_reactor_flush(fs_reactor *reactor);
-
-/* Waits until fs_reactor_met, for timeout_ns at most (-1: without an end): takes turns while nobody
- * else does. 0, -ETIMEDOUT, or -EINTR on a signal; the waiter may be waited for again. */
-int fs_borrow_until(fs_reactor *reactor, fs_waiter *waiter, int64_t timeout_ns);
+/* An event loop that watches the descriptor and has work keeps the turn free for so long. */
+enum { FS_EMBEDDED_NS = 10000000 };
 
 #endif

@@ -1,5 +1,7 @@
-/* Ending connections: in an orderly way, because sending failed, or at once. */
+#include "engine/fs_close.h"
+
 #include "engine/fs_reactor.h"
+#include "engine/fs_subscribe.h"
 
 /* Ends the connection's part in all channels; notes how much went out while the logs know it.
  * Under turn and lock. */
@@ -33,7 +35,7 @@ void fs_close_begin(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   r->open_count--;
   pthread_mutex_unlock(&r->lock);
   set_linger(r, conn);
-  fs_reactor_enlist(&r->pending, &conn->pending_link);
+  fs_state_enlist(&r->pending, &conn->pending_link);
 }
 
 void fs_close_flushed(fs_reactor *r, fs_conn *conn) {
@@ -45,24 +47,24 @@ void fs_close_flushed(fs_reactor *r, fs_conn *conn) {
   detach(r, conn);
   conn->state = FS_SHUT;
   pthread_mutex_unlock(&r->lock);
-  fs_reactor_enlist(&r->ready, &conn->ready_link);
+  fs_state_enlist(&r->ready, &conn->ready_link);
 }
 
 void fs_close_broken(fs_reactor *r, fs_conn *conn, int error) {
   if (conn->peer_eof || conn->state != FS_OPEN) {
-    fs_close_kill(r, conn, fs_reason_of_error(error));
+    fs_close_kill(r, conn, fs_close_reason_of(error));
     return;
   }
   pthread_mutex_lock(&r->lock);
   fs_subscribe_join(r, conn);
   detach(r, conn);
-  set_reason(conn, fs_reason_of_error(error));
+  set_reason(conn, fs_close_reason_of(error));
   conn->state = FS_BROKEN;
   r->open_count--;
   pthread_mutex_unlock(&r->lock);
   conn->hung_up = true;
   set_linger(r, conn);
-  fs_reactor_enlist(&r->ready, &conn->ready_link);
+  fs_state_enlist(&r->ready, &conn->ready_link);
 }
 
 /* What it had said and nobody has heard. */
@@ -103,4 +105,42 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   fs_list_remove(&conn->hold_link);
   fs_wheel_remove(&r->wheel, &conn->timer);
   fs_list_push(&r->dead, &conn->link);
+}
+
+void fs_close_release(fs_reactor *r) {
+  if (fs_list_empty(&r->reported)) return;
+  pthread_mutex_lock(&r->lock);
+  FS_LIST_EACH(link, &r->reported)
+  fs_conns_release(&r->conns, fs_container_of(link, fs_conn, link));
+  pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- Any thread ---- */
+
+int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
+  pthread_mutex_lock(&r->lock);
+  fs_conn *conn = fs_conns_find(&r->conns, handle);
+  bool open = conn && fs_conn_takes(conn);
+  if (open) {
+    conn->close_wanted = true;
+    conn->close_reason = reason;
+    fs_subscribe_end_all(r, conn);
+    fs_state_ask(r, conn);
+  }
+  pthread_mutex_unlock(&r->lock);
+  if (open) fs_state_wake(r);
+  return open ? 0 : FS_EGONE;
+}
+
+void fs_reactor_close(fs_reactor *r, bool hearing) {
+  pthread_mutex_lock(&r->lock);
+  /* Before it is closing: who sees that knows this. The first close decides. */
+  if (!atomic_load(&r->closing)) atomic_store(&r->hearing, hearing);
+  atomic_store(&r->closing, true);
+  pthread_mutex_unlock(&r->lock);
+  fs_state_wake(r);
+}
+
+void fs_reactor_set_linger(fs_reactor *r, uint64_t linger_ns) {
+  atomic_store(&r->linger_ns, linger_ns);
 }

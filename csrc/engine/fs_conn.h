@@ -13,11 +13,9 @@
 #ifndef FS_CONN_H
 #define FS_CONN_H
 
-#include "log/fs_channel.h"
 #include "engine/fs_inbox.h"
 #include "engine/fs_pace.h"
-#include "io/fs_sys.h"
-#include "io/fs_sys_linux.h"
+#include "engine/fs_types.h"
 #include "io/fs_timer.h"
 
 typedef enum fs_state {
@@ -27,30 +25,6 @@ typedef enum fs_state {
   FS_BROKEN,
   FS_DEAD,
 } fs_state;
-
-/* Why a connection ended. */
-typedef enum fs_reason {
-  FS_REASON_PEER,       /* the peer closed */
-  FS_REASON_RESET,      /* the peer reset, or its host is gone */
-  FS_REASON_LOCAL,      /* this program closed it */
-  FS_REASON_SERVER,     /* the server closed */
-  FS_REASON_SLOW,       /* slow consumer */
-  FS_REASON_TOO_BIG,    /* a message above message_bytes_max */
-  FS_REASON_HANDLER,    /* a handler raised */
-  FS_REASON_MEMORY,     /* no memory for what it sent */
-  FS_REASON_IDLE,       /* nothing was heard of it for idle_timeout */
-  FS_REASON_UNFINISHED, /* the peer closed in the middle of a message */
-  FS_REASON_FRAMING,    /* the peer speaks another framing */
-  FS_REASON_COUNT,
-} fs_reason;
-
-/* Written by one thread, read by any. */
-typedef _Atomic uint64_t fs_counter;
-
-static inline void fs_count(fs_counter *counter, uint64_t n) {
-  uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-  atomic_store_explicit(counter, value + n, memory_order_relaxed);
-}
 
 typedef struct fs_conn {
   uint64_t handle; /* generation << 32 | slot */

@@ -8,7 +8,10 @@
  * over, and takes the readers of a log directly as long as it is not: who has had no turn stands in
  * the line, before those that have had one and have more.
  */
-#include "engine/fs_reactor.h"
+#include "engine/fs_flush.h"
+
+#include "engine/fs_close.h"
+#include "engine/fs_subscribe.h"
 
 typedef enum flow {
   FLOW_DONE,    /* nothing is left */
@@ -118,11 +121,17 @@ void fs_flush_one(fs_reactor *r, fs_conn *conn) {
   if (result == FLOW_BLOCKED || result == FLOW_BROKEN) return;
   conn->blocked_ns = 0;
   if (result == FLOW_MORE) {
-    fs_reactor_enlist(&r->pending, &conn->pending_link);
+    fs_state_enlist(&r->pending, &conn->pending_link);
     return;
   }
   fs_pace_drained(&conn->pace);
   if (conn->state == FS_CLOSING) fs_close_flushed(r, conn);
+}
+
+void fs_flush_again(fs_reactor *r, fs_conn *conn) {
+  conn->blocked = false;
+  r->blocked_count--;
+  fs_flush_one(r, conn);
 }
 
 /* ---- All of them ---- */
@@ -149,7 +158,7 @@ static fs_conn *take_until_close(fs_reactor *r, fs_list *asked) {
     fs_conn *conn = fs_container_of(r->dirty.next, fs_conn, dirty_link);
     fs_list_remove(&conn->dirty_link);
     fs_subscribe_join(r, conn);
-    fs_reactor_enlist(asked, &conn->pending_link);
+    fs_state_enlist(asked, &conn->pending_link);
     if (conn->close_wanted && conn->state == FS_OPEN) close = conn;
   }
   pthread_mutex_unlock(&r->lock);
@@ -193,7 +202,7 @@ static void flush_channel(fs_reactor *r, fs_channel *channel) {
   FS_LIST_EACH(link, &channel->subs) {
     fs_conn *conn = fs_container_of(link, fs_sub, channel_link)->conn;
     if (is_over(r))
-      fs_reactor_enlist(&r->pending, &conn->pending_link);
+      fs_state_enlist(&r->pending, &conn->pending_link);
     else
       fs_flush_one(r, conn);
   }

@@ -1,5 +1,7 @@
-/* Publishing: what any thread may do while the reactor runs, or while nobody runs it. */
+#include "engine/fs_publish.h"
+
 #include "engine/fs_reactor.h"
+#include "engine/fs_subscribe.h"
 
 /* ---- Append and queue ---- */
 
@@ -39,7 +41,7 @@ int fs_reactor_publish(fs_reactor *r, uint32_t channel, const uint8_t *data, siz
   int result = fs_publish_append(r, r->channels[channel], message, (size_t)framed, excluded, seq);
   pthread_mutex_unlock(&r->lock);
   if (result < 0) return result;
-  fs_reactor_wake(r);
+  fs_state_wake(r);
   return fs_reactor_flush_due(r, channel);
 }
 
@@ -62,14 +64,14 @@ int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_slice *mes
   }
   pthread_mutex_unlock(&r->lock);
   if (done == 0 && result != FS_EFULL) return result;
-  fs_reactor_wake(r);
+  fs_state_wake(r);
   return (int)done;
 }
 
 /* Queues framed bytes, which it takes over. Under lock. */
 static int insert(fs_reactor *r, fs_conn *conn, fs_insert *message) {
   int result = fs_outbox_insert(&conn->main.box, message, ++r->serial);
-  if (result == 0) fs_reactor_ask(r, conn);
+  if (result == 0) fs_state_ask(r, conn);
   return result;
 }
 
@@ -97,20 +99,7 @@ static bool asked_alone(const fs_reactor *r, const fs_conn *conn) {
          !conn->main.next;
 }
 
-/* Sends the answer to a lone message, unless there is other work to be done in a turn: Python's
- * other threads stand still meanwhile. Whether it did; *wanted as fs_reactor_send returns it. */
-static bool answer_lone(fs_reactor *r, int *wanted) {
-  if (atomic_load(&r->turn_wanted) || pthread_mutex_trylock(&r->turn) != 0) return false;
-  bool alone = fs_list_empty(&r->pending);
-  if (alone) {
-    r->now_ns = fs_sys_now_ns();
-    fs_flush_asked(r);
-  }
-  *wanted = fs_reactor_end_turn(r);
-  return alone;
-}
-
-int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
+int fs_publish_direct(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t len) {
   ssize_t framed = measure(r, data, len);
   if (framed < 0) return (int)framed;
   fs_insert *message = frame(r, data, (size_t)framed);
@@ -123,59 +112,6 @@ int fs_reactor_send(fs_reactor *r, uint64_t handle, const uint8_t *data, size_t 
   bool lone = result == 0 && atomic_load(&r->lone) && atomic_exchange(&r->lone, false) &&
               asked_alone(r, conn);
   pthread_mutex_unlock(&r->lock);
-  if (result < 0)
-    free(message);
-  else if (!lone || !answer_lone(r, &result))
-    fs_reactor_wake(r);
-  return result;
-}
-
-int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
-  pthread_mutex_lock(&r->lock);
-  fs_conn *conn = fs_conns_find(&r->conns, handle);
-  bool open = conn && fs_conn_takes(conn);
-  if (open) {
-    conn->close_wanted = true;
-    conn->close_reason = reason;
-    fs_subscribe_end_all(r, conn);
-    fs_reactor_ask(r, conn);
-  }
-  pthread_mutex_unlock(&r->lock);
-  if (open) fs_reactor_wake(r);
-  return open ? 0 : FS_EGONE;
-}
-
-int fs_reactor_trust(fs_reactor *r, uint64_t handle) {
-  pthread_mutex_lock(&r->lock);
-  fs_conn *conn = fs_conns_find(&r->conns, handle);
-  if (conn) atomic_store(&conn->received_bytes_max, 0);
-  pthread_mutex_unlock(&r->lock);
-  return conn ? 0 : FS_EGONE;
-}
-
-void fs_reactor_set_linger(fs_reactor *r, uint64_t linger_ns) {
-  atomic_store(&r->linger_ns, linger_ns);
-}
-
-void fs_reactor_close(fs_reactor *r, bool hearing) {
-  pthread_mutex_lock(&r->lock);
-  /* Before it is closing: who sees that knows this. The first close decides. */
-  if (!atomic_load(&r->closing)) atomic_store(&r->hearing, hearing);
-  atomic_store(&r->closing, true);
-  pthread_mutex_unlock(&r->lock);
-  fs_reactor_wake(r);
-}
-
-/* Under the lock, because the reactor closes its descriptors under it. */
-static void wake_locked(fs_reactor *r) {
-  if (r->wake_fd < 0 || !atomic_exchange(&r->asleep, false)) return;
-  fs_sys_notify(r->wake_fd);
-  fs_count(&r->counters.wakeups, 1);
-}
-
-void fs_reactor_wake(fs_reactor *r) {
-  if (!atomic_load(&r->asleep)) return;
-  pthread_mutex_lock(&r->lock);
-  wake_locked(r);
-  pthread_mutex_unlock(&r->lock);
+  if (result < 0) free(message);
+  return result < 0 ? result : lone;
 }

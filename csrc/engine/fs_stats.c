@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/fs_reactor.h"
+#include "engine/fs_state.h"
 
 /* Messages of a connection that went to the kernel. Under lock. */
 static uint64_t sent_count(const fs_conn *conn) {
@@ -132,3 +133,5 @@ void fs_reactor_totals(fs_reactor *r, fs_totals *totals) {
   }
   pthread_mutex_unlock(&r->lock);
 }
+
+const fs_counters *fs_reactor_counters(const fs_reactor *r) { return &r->counters; }

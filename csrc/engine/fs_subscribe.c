@@ -1,5 +1,5 @@
-/* Subscribing: any thread asks, the reactor joins. Between the two a subscription lies in its
- * channel's list of joining ones, where it holds the tail and is found, but is not walked. */
+#include "engine/fs_subscribe.h"
+
 #include "engine/fs_reactor.h"
 
 fs_sub *fs_subscribe_find(fs_channel *channel, fs_conn *conn) {
@@ -19,7 +19,7 @@ static int join(fs_reactor *r, fs_channel *channel, fs_conn *conn) {
   fs_sub_init(sub, conn, channel, r->config.outbox_bytes_max);
   fs_list_push(&channel->joining, &sub->channel_link);
   conn->joining_count++;
-  fs_reactor_ask(r, conn);
+  fs_state_ask(r, conn);
   return 0;
 }
 
@@ -33,7 +33,7 @@ int fs_reactor_subscribe(fs_reactor *r, uint32_t number, uint64_t handle) {
     result = sub ? fs_outbox_resume(&sub->box, ++r->serial) : join(r, channel, conn);
   }
   pthread_mutex_unlock(&r->lock);
-  fs_reactor_wake(r);
+  fs_state_wake(r);
   return result;
 }
 
@@ -46,12 +46,12 @@ int fs_reactor_unsubscribe(fs_reactor *r, uint32_t number, uint64_t handle) {
     if (sub && atomic_load(&sub->box.end) == UINT64_MAX) {
       /* What was published before still comes, so the stream ends with a whole message. */
       atomic_store(&sub->box.end, atomic_load(&sub->box.log->head));
-      fs_reactor_ask(r, conn);
+      fs_state_ask(r, conn);
     }
     result = 0;
   }
   pthread_mutex_unlock(&r->lock);
-  fs_reactor_wake(r);
+  fs_state_wake(r);
   return result;
 }
 

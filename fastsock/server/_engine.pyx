@@ -161,7 +161,7 @@ cdef class Engine:
             raise_unless_opened(result)
         self.listening_at = addresses
         self.refusals = Refusals(addresses)
-        owned.c.report = True
+        fs_reactor_set_reporting(owned.c, True)
         self.owned = owned
         self.reactor = owned.c
         disown_in_children(owned)
@@ -227,7 +227,7 @@ cdef class Engine:
         return self.driver != 0
 
     def _report_messages(self, report):
-        self.live().report = report
+        fs_reactor_set_reporting(self.live(), report)
 
     cdef list turn(self, int64_t timeout):
         """Turns for at most timeout nanoseconds (-1: until something happens); their events."""
@@ -240,8 +240,9 @@ cdef class Engine:
 
     cdef int tell_refused(self) except -1:
         """Tells the log of callers for whom no descriptor was left, where no event can be lost."""
-        if self.reactor.counters.refused != self.refused:
-            self.refused = self.reactor.counters.refused
+        cdef uint64_t refused = fs_reactor_counters(self.reactor).refused
+        if refused != self.refused:
+            self.refused = refused
             self.refusals.tell(self.refused)
         return 0
 
@@ -251,6 +252,7 @@ cdef class Engine:
         cdef list events
         cdef bint flush = False
         cdef fs_reactor *reactor = self.reactor
+        cdef const fs_event *occurred = fs_reactor_events(reactor)
         if count <= 0:
             if count < 0 and count != -EINTR:
                 raise_code(count, "poll")
@@ -259,7 +261,7 @@ cdef class Engine:
         events = []
         try:
             for i in range(count):
-                event = self.event_object(&reactor.events[i])
+                event = self.event_object(&occurred[i])
                 if is_news(event):
                     events.append(event)
             return events
@@ -713,7 +715,7 @@ cdef class Engine:
         while True:
             left = time_left(limit, begun)
             with nogil:
-                result = fs_borrow_until(reactor, waiter, left)
+                result = fs_reactor_wait(reactor, waiter, left)
             if result >= 0:
                 return True
             if result == -ETIMEDOUT:
@@ -801,7 +803,7 @@ cdef class Engine:
 
     def stats(self):
         """Figures of the server and each of its connections, as :class:`fastsock.ServerStats`."""
-        cdef fs_counters *counters = &self.live().counters
+        cdef const fs_counters *counters = fs_reactor_counters(self.live())
         cdef fs_totals totals
         fs_reactor_totals(self.reactor, &totals)
         per_connection = []

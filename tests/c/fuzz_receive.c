@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/fs_reactor.h"
+#include "engine/fs_state.h"
 #include "fuzz.h"
 
 enum { STREAM_MAX = 1 << 16, LIMIT_MAX = 256 };

@@ -154,7 +154,7 @@ int rig_make_room(fs_reactor *reactor, uint32_t channel, size_t len, uint64_t ha
                   int64_t timeout_ns) {
   fs_waiter waiter;
   fs_reactor_prepare_room(reactor, &waiter, channel, len, handle);
-  return fs_borrow_until(reactor, &waiter, timeout_ns);
+  return fs_reactor_wait(reactor, &waiter, timeout_ns);
 }
 
 static bool pulled(struct client *client, size_t len) {

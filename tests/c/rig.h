@@ -9,7 +9,8 @@
 #define RIG_H
 
 #include "check.h"
-#include "engine/fs_borrow.h"
+#include "engine/fs_reactor.h"
+#include "engine/fs_state.h"
 
 #define RIG_MS_NS 1000000LL
 #define RIG_WAIT_NS (10000 * RIG_MS_NS)

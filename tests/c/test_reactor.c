@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "engine/fs_reactor.h"
+#include "engine/fs_state.h"
 #include "rig.h"
 
 enum { FEW = 5 };

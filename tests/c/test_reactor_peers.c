@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/fs_receive.h"
 #include "rig.h"
 
 enum { MANY = 20 };

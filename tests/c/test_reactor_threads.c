@@ -41,7 +41,7 @@ static void stop_driver(struct rig *rig, pthread_t thread) {
   fs_waiter closed;
   fs_reactor_close(rig->reactor, false);
   fs_reactor_prepare(rig->reactor, &closed, FS_WAIT_CLOSED);
-  CHECK_INT(fs_borrow_until(rig->reactor, &closed, RIG_WAIT_NS), 0);
+  CHECK_INT(fs_reactor_wait(rig->reactor, &closed, RIG_WAIT_NS), 0);
   CHECK(fs_reactor_met(rig->reactor, &closed));
   pthread_join(thread, NULL);
 }
@@ -61,7 +61,7 @@ struct waiting {
 static void *wait_in_thread(void *arg) {
   struct waiting *w = arg;
   atomic_store(&w->tid, (pid_t)syscall(SYS_gettid));
-  w->result = w->waiter ? fs_borrow_until(w->rig->reactor, w->waiter, w->limit_ns)
+  w->result = w->waiter ? fs_reactor_wait(w->rig->reactor, w->waiter, w->limit_ns)
                         : rig_make_room(w->rig->reactor, 0, 1000, w->client ? w->client->handle : 0,
                                         w->limit_ns);
   atomic_store(&w->done, true);
@@ -194,7 +194,7 @@ static void waiters_are_told(void) {
   pthread_t driver = start_driver(&rig);
   fs_reactor_prepare(rig.reactor, &count, FS_WAIT_COUNT);
   count.count = 1;
-  CHECK_INT(fs_borrow_until(rig.reactor, &count, 20 * RIG_MS_NS), -ETIMEDOUT);
+  CHECK_INT(fs_reactor_wait(rig.reactor, &count, 20 * RIG_MS_NS), -ETIMEDOUT);
   struct waiting w = {.rig = &rig, .waiter = &count, .limit_ns = -1};
   start_waiting(&w);
   rig_call(&rig, &client);
@@ -202,7 +202,7 @@ static void waiters_are_told(void) {
   for (int i = 0; i < 500; i++) {
     rig_publish(&rig, "x", 0);
     fs_reactor_prepare(rig.reactor, &drain, FS_WAIT_DRAIN);
-    CHECK_INT(fs_borrow_until(rig.reactor, &drain, RIG_WAIT_NS), 0);
+    CHECK_INT(fs_reactor_wait(rig.reactor, &drain, RIG_WAIT_NS), 0);
     CHECK(fs_reactor_met(rig.reactor, &drain));
   }
   CHECK_INT(waiter_count(&rig), 0);
@@ -301,7 +301,7 @@ static void closed_while_being_sent_to(void) {
     fs_reactor_prepare(rig.reactor, &waiter, FS_WAIT_COUNT);
     waiter.count = 1;
     rig_call(&rig, &client);
-    CHECK_INT(fs_borrow_until(rig.reactor, &waiter, RIG_WAIT_NS), 0);
+    CHECK_INT(fs_reactor_wait(rig.reactor, &waiter, RIG_WAIT_NS), 0);
     CHECK_INT(fs_reactor_open_handles(rig.reactor, &client.handle, &number, 1), 1);
     CHECK_INT(pthread_create(&sender.thread, NULL, send_until_gone, &sender), 0);
     fs_reactor_close_conn(rig.reactor, client.handle, FS_REASON_HANDLER);

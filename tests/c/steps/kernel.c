@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "log/fs_log.h"
-#include "engine/fs_reactor.h"
+#include "engine/fs_state.h"
 
 enum { WAKE_FD = 1000, TIMER_FD, POLL_FD, SPARE_FD, FIRST_FD = 2000 };
 
@@ -218,12 +218,12 @@ void fs_sys_rouse(atomic_uint *told) {
 
 /* ---- The engine's, of which a test takes something away ---- */
 
-void __real_fs_wait_tell(fs_reactor *reactor, bool turn_free);
-void __wrap_fs_wait_tell(fs_reactor *reactor, bool turn_free);
+void __real_fs_waiter_tell(fs_reactor *reactor, bool turn_free);
+void __wrap_fs_waiter_tell(fs_reactor *reactor, bool turn_free);
 
 /* As fs_reactor.c and fs_borrow.c call it. */
-void __wrap_fs_wait_tell(fs_reactor *reactor, bool turn_free) {
-  __real_fs_wait_tell(reactor, turn_free && kernel_faulty != KERNEL_FORGETS_OFFER);
+void __wrap_fs_waiter_tell(fs_reactor *reactor, bool turn_free) {
+  __real_fs_waiter_tell(reactor, turn_free && kernel_faulty != KERNEL_FORGETS_OFFER);
 }
 
 /* ---- What each order needs again ---- */

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "check.h"
-#include "engine/fs_borrow.h"
+#include "engine/fs_reactor.h"
+#include "engine/fs_state.h"
 #include "kernel.h"
 
 enum { PREEMPTIONS_MAX = STEPS_PREEMPTIONS }; /* orders grow with the power of it */
@@ -22,7 +23,7 @@ static const uint8_t message[MESSAGE_BYTES];
 static bool make_room(uint32_t channel, size_t len, uint64_t handle) {
   fs_waiter waiter;
   fs_reactor_prepare_room(r, &waiter, channel, len, handle);
-  return fs_borrow_until(r, &waiter, -1) == 0;
+  return fs_reactor_wait(r, &waiter, -1) == 0;
 }
 
 static void publish_to(uint32_t channel) {
@@ -69,7 +70,7 @@ static void wait_for(fs_wait_kind kind) {
   fs_waiter waiter;
   fs_reactor_prepare(r, &waiter, kind);
   waiter.count = 3;
-  (void)fs_borrow_until(r, &waiter, -1);
+  (void)fs_reactor_wait(r, &waiter, -1);
 }
 
 static void drain(void) { wait_for(FS_WAIT_DRAIN); }

@@ -1,6 +1,8 @@
-/* What time does: lingering closes end, idle connections are closed or hear a heartbeat, and slow
- * consumers in whose way somebody waits meet the policy of their channel. */
-#include "engine/fs_reactor.h"
+#include "engine/fs_slow.h"
+
+#include "engine/fs_close.h"
+#include "engine/fs_flush.h"
+#include "engine/fs_waiter.h"
 
 /* Full outboxes that one turn looks at; others have their turn when these are dealt with. */
 enum { WANTED_MAX = 64 };
@@ -11,48 +13,6 @@ enum { TRIES_PER_GRACE = 8 };
 
 /* A reader that takes less than one part in so many of what another one takes is slow. */
 enum { SLOWER_TIMES = 2 };
-
-/* ---- Timers ---- */
-
-static uint64_t due_ns(fs_counter *since, uint64_t period_ns) {
-  return period_ns ? atomic_load_explicit(since, memory_order_relaxed) + period_ns : UINT64_MAX;
-}
-
-void fs_expire_watch_idle(fs_reactor *r, fs_conn *conn) {
-  uint64_t deadline_ns = fs_min(due_ns(&conn->last_received_ns, r->config.idle_timeout_ns),
-                                due_ns(&conn->last_sent_ns, r->config.heartbeat_ns));
-  if (deadline_ns != UINT64_MAX) fs_wheel_set(&r->wheel, &conn->timer, deadline_ns);
-}
-
-static void send_heartbeat(fs_reactor *r, fs_conn *conn) {
-  pthread_mutex_lock(&r->lock);
-  /* Without room there is enough to send already. */
-  (void)fs_publish_heartbeat(r, conn);
-  pthread_mutex_unlock(&r->lock);
-  /* Whether or not the kernel takes it now: the next one is due a period later. */
-  atomic_store_explicit(&conn->last_sent_ns, r->now_ns, memory_order_relaxed);
-  fs_reactor_enlist(&r->pending, &conn->pending_link);
-}
-
-static void check_idle(fs_reactor *r, fs_conn *conn) {
-  if (r->now_ns >= due_ns(&conn->last_received_ns, r->config.idle_timeout_ns)) {
-    fs_close_begin(r, conn, FS_REASON_IDLE);
-    return;
-  }
-  if (r->now_ns >= due_ns(&conn->last_sent_ns, r->config.heartbeat_ns)) send_heartbeat(r, conn);
-  fs_expire_watch_idle(r, conn);
-}
-
-static void expire_timers(fs_reactor *r) {
-  fs_timer *timer;
-  while ((timer = fs_wheel_pop(&r->wheel, r->now_ns))) {
-    fs_conn *conn = fs_container_of(timer, fs_conn, timer);
-    if (conn->state == FS_OPEN)
-      check_idle(r, conn);
-    else
-      fs_close_kill(r, conn, conn->reason);
-  }
-}
 
 /* ---- Slow consumers ---- */
 
@@ -73,18 +33,15 @@ static void drop_oldest(fs_reactor *r, fs_sub *sub) {
   sub->gap_count += lost;
   fs_count(&conn->dropped, lost);
   fs_count(&r->counters.dropped, lost);
-  if (lost) fs_reactor_enlist(&r->untold, &conn->untold_link);
+  if (lost) fs_state_enlist(&r->untold, &conn->untold_link);
 }
 
-/* A kernel calls a socket writable only when a good part of its buffer is free: who reads slowly
- * but steadily may have taken something all the same, which an attempt shows. */
-static bool takes_a_byte(fs_reactor *r, fs_conn *conn) {
-  uint64_t before = atomic_load(&conn->bytes_sent);
-  conn->blocked = false;
-  r->blocked_count--;
-  fs_flush_one(r, conn);
+/* A kernel calls a socket writable only when a good part of its buffer is free. A peer that reads
+ * slowly but steadily may have taken something all the same, and only an attempt shows it: whether
+ * the last one did, or ended the connection. */
+static bool has_moved(const fs_conn *conn, uint64_t sent_before) {
   bool flowing = conn->state == FS_OPEN || conn->state == FS_CLOSING;
-  return !flowing || atomic_load(&conn->bytes_sent) != before;
+  return !flowing || atomic_load(&conn->bytes_sent) != sent_before;
 }
 
 /* Somebody waits, perhaps in vain: attempts with all who are blocked show when each of them has
@@ -95,7 +52,7 @@ static void try_blocked(fs_reactor *r, fs_channel *channel) {
     channel->try_at_ns = r->now_ns + channel->slow_grace_ns / TRIES_PER_GRACE;
     FS_LIST_EACH(link, &channel->subs) {
       fs_conn *conn = fs_container_of(link, fs_sub, channel_link)->conn;
-      if (conn->blocked) (void)takes_a_byte(r, conn);
+      if (conn->blocked) fs_flush_again(r, conn);
     }
   }
   r->deadline_ns = fs_min(r->deadline_ns, channel->try_at_ns);
@@ -126,7 +83,7 @@ static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t s
   if (conn->pace.held_ns >= slow_grace_ns)
     fs_close_kill(r, conn, FS_REASON_SLOW);
   else
-    fs_reactor_enlist(&r->holding, &conn->hold_link);
+    fs_state_enlist(&r->holding, &conn->hold_link);
 }
 
 /* Somebody waits for room in the channel's log, and some have had nearly all of it: who has had
@@ -166,9 +123,13 @@ static void hold_receiver(fs_reactor *r, fs_conn *conn, uintptr_t sender) {
 /* ---- Whose grace is over ---- */
 
 static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
-  if (conn->blocked_ns + slow_grace_ns <= r->now_ns && !takes_a_byte(r, conn)) {
-    fs_close_kill(r, conn, FS_REASON_SLOW);
-    return;
+  if (conn->blocked_ns + slow_grace_ns <= r->now_ns) {
+    uint64_t before = atomic_load(&conn->bytes_sent);
+    fs_flush_again(r, conn);
+    if (!has_moved(conn, before)) {
+      fs_close_kill(r, conn, FS_REASON_SLOW);
+      return;
+    }
   }
   if (conn->blocked) r->deadline_ns = fs_min(r->deadline_ns, conn->blocked_ns + slow_grace_ns);
 }
@@ -205,12 +166,13 @@ static void list_wants(fs_reactor *r, wants *wanted) {
   atomic_store(&r->room_wanted, false);
   FS_LIST_EACH(link, &r->waiters) {
     const fs_waiter *waiter = fs_container_of(link, fs_waiter, link);
-    if (waiter->kind != FS_WAIT_ROOM || fs_wait_room_met(r, waiter)) continue;
-    if (!fs_wait_log_met(r, waiter))
-      wanted->channels[waiter->channel] = true;
+    const fs_wanted_room *room = &waiter->room;
+    if (waiter->kind != FS_WAIT_ROOM || fs_waiter_has_room(r, room)) continue;
+    if (!fs_waiter_has_log(r, room))
+      wanted->channels[room->channel] = true;
     else if (wanted->handle_count < WANTED_MAX) {
-      wanted->senders[wanted->handle_count] = waiter->sender;
-      wanted->handles[wanted->handle_count++] = waiter->handle;
+      wanted->senders[wanted->handle_count] = room->sender;
+      wanted->handles[wanted->handle_count++] = room->handle;
     }
   }
   pthread_mutex_unlock(&r->lock);
@@ -234,11 +196,10 @@ static void expire_slow(fs_reactor *r) {
   }
 }
 
-void fs_expire(fs_reactor *r) {
+void fs_slow_apply(fs_reactor *r) {
   add_up_holding(r);
   r->looked_ns = r->now_ns;
   r->deadline_ns = UINT64_MAX;
-  expire_timers(r);
   /* When the slowest has gone, the next one may be in the way. */
   do expire_slow(r);
   while (fs_flush_move_tails(r));
