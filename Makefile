@@ -8,7 +8,11 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-
 SOURCES := $(wildcard csrc/*/*.[ch]) $(shell find fastsock -name '*.pyx' -o -name '*.pxd') setup.py
 ASAN_LIB := build/asan/lib
 ASAN_TESTS ?= engine client posix rpc
+COV_TESTS ?= .
 FUZZ_SECONDS ?= 60
+# Processes that run tests beside each other.
+WORKERS ?= 2
+PYTEST := -m pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: ready build demo test ctest tsan pytest soak fuzz tools debug asan cov bench dashboard \
   bench-gate check wheel clean
@@ -21,14 +25,14 @@ demo: build
 test: ready ctest pytest
 
 ctest:
-	$(MAKE) --no-print-directory -C tests/c
+	$(MAKE) --no-print-directory -j $(WORKERS) -C tests/c
 
 # Those with threads under ThreadSanitizer.
 tsan:
-	$(MAKE) --no-print-directory -C tests/c tsan
+	$(MAKE) --no-print-directory -j $(WORKERS) -C tests/c tsan
 
 pytest: build .venv/dev tools
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 # The model test over many more seeds; a few minutes.
 soak: build .venv/dev
@@ -82,11 +86,11 @@ asan: .venv/dev tools
 	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
 	cd tests && PYTHONPATH="$(CURDIR)/$(ASAN_LIB)" ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 UBSAN_OPTIONS=halt_on_error=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	  "$(CURDIR)/$(BIN)/python" -m pytest -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
+	  "$(CURDIR)/$(BIN)/python" $(PYTEST) -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
 
 cov: .venv/dev
 	FASTSOCK_BUILD=cov $(BIN)/python setup.py --quiet build --build-base build/cov --build-lib build/cov/lib
-	cd tests && PYTHONPATH="$(CURDIR)/build/cov/lib" "$(CURDIR)/$(BIN)/python" -m pytest -c ../pyproject.toml --rootdir .. .
+	cd tests && PYTHONPATH="$(CURDIR)/build/cov/lib" "$(CURDIR)/$(BIN)/python" $(PYTEST) -c ../pyproject.toml --rootdir .. $(COV_TESTS)
 	$(BIN)/gcovr --root . --filter csrc/ build/cov
 
 # Hot calls beside what plain Python does, half a minute; saved in .benchmarks.

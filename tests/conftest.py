@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,29 @@ from fastsock import MultiServer
 WAIT = 30.0
 """Seconds after which a condition that should come about at once is given up, however busy the
 machine is."""
+
+
+ALONE = ("benchmarks", "chat/test_demo.py", "engine/test_memory.py", "test_install.py")
+"""Folders and files of tests that load the whole machine: no two of them run beside each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each file is one group for pytest-xdist, so that its module's fixtures are made once."""
+    here = Path(__file__).parent
+    for item in items:
+        name = str(item.path.relative_to(here))
+        group = "alone" if name.startswith(ALONE) else name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logs may hold surrogates, which pytest-xdist cannot send."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 def open_descriptors() -> set[str]:

@@ -19,6 +19,7 @@ pytest_plugins = ["peers.fixtures"]
 PEERS = Path(__file__).parents[1] / "peers"
 LOSSY = str(PEERS / "lossy.py")
 DEMO_WITH_LOSS = str(PEERS / "demo_with_loss.py")
+SHORT_DEMO = str(PEERS / "short_demo.py"), "demo"
 TEXT = b"one\ntwo\n\nthree\n"
 
 
@@ -49,7 +50,7 @@ def test_every_server_delivers_the_packaged_text(programs):
 
 def test_a_progress_bar_on_a_terminal(programs):
     reader, terminal = pty.openpty()
-    demo = programs.chat("demo", "--clients", "2", "--messages", "100", stderr=terminal)
+    demo = programs.python(*SHORT_DEMO, "--clients", "2", "--messages", "100", stderr=terminal)
     os.close(terminal)
     drawn = b""
     with suppress(OSError), open(reader, "rb", buffering=0) as shown:  # EIO is the end of a pty
@@ -64,10 +65,10 @@ def test_input_from_a_file_and_from_stdin(programs, tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"binary \0\xff\r\n\nno newline at the end")
     options = "--clients", "3", "--messages", "5"
-    from_file = programs.chat("demo", *options, "--input", str(path))
+    from_file = programs.python(*SHORT_DEMO, *options, "--input", str(path))
     assert from_file.wait() == 0
     assert from_file.out.startswith("5 lines, 46 bytes, ")
-    from_stdin = programs.chat("demo", *options, "--input", "-")
+    from_stdin = programs.python(*SHORT_DEMO, *options, "--input", "-")
     from_stdin.type(path.read_bytes())
     from_stdin.close_stdin()
     assert from_stdin.wait() == 0

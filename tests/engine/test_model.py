@@ -1,4 +1,4 @@
-"""The model test of tests/model.py over many seeds, on an honest kernel and on a stingy one.
+"""The model test of tests/support/model.py over many seeds, on an honest kernel and a stingy one.
 
 SOAK_SEEDS says how many seeds; `make soak` sets it high.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import preload
 import pytest
 
-TESTS = Path(__file__).parents[1]
+MODEL = Path(__file__).parents[1] / "support" / "model.py"
 SEEDS = int(os.environ.get("SOAK_SEEDS", "60"))
 
 
@@ -22,7 +22,7 @@ def library(tmp_path_factory):
 
 
 def run(first_seed, stingy, library):
-    command = [sys.executable, TESTS / "model.py", f"--seed={first_seed}", f"--count={SEEDS}"]
+    command = [sys.executable, MODEL, f"--seed={first_seed}", f"--count={SEEDS}"]
     environment = preload.environment(library, STINGY=stingy)
     limit = 50 + SEEDS
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)

@@ -17,4 +17,5 @@ def lossy_command(name: str, clients: int) -> list[str]:
 
 
 demo.server_command = lossy_command
+demo.SHORT_RUNS = 1
 _scripts.chat()
