@@ -54,14 +54,22 @@ def run(program: str, cli: "click.Group", failures: tuple[type[Exception], ...])
         if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup(1) leaves it
             signal.signal(signum, _stop)
     try:
-        return _main(program, cli, failures)
-    except Stopped as stopped:
+        try:
+            return _main(program, cli, failures)
+        finally:
+            _end_at_signals()
+    except Stopped as stopped:  # A signal that came before that was done is taken here, too.
+        _end_at_signals()
         return stopped.status
     finally:
-        for signum in SIGNALS:  # From here on a signal ends the process without a traceback.
-            if signal.getsignal(signum) == _stop:
-                signal.signal(signum, signal.SIG_DFL)
         _drop_unwritten()
+
+
+def _end_at_signals() -> None:
+    """From here on a signal ends the process without a traceback."""
+    for signum in SIGNALS:
+        if signal.getsignal(signum) == _stop:
+            signal.signal(signum, signal.SIG_DFL)
 
 
 def _main(program: str, cli: "click.Group", failures: tuple[type[Exception], ...]) -> int:

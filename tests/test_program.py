@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 import rpc_store
@@ -12,10 +13,10 @@ from fastsock import rpc
 pytest_plugins = ["peers.fixtures"]
 
 RPC = (*PYTHON, "-m", "fastsock.rpc")
-DEMO = ("demo", "--clients", "2", "--messages", "3")
+SHORT_DEMO = (*PYTHON, str(Path(__file__).with_name("peers") / "short_demo.py"))
 PRINTS = [
     *((CHAT, *rest) for rest in (("port",), ("interfaces",), ("--help",), ("input", "--help"))),
-    (CHAT, *DEMO),
+    (SHORT_DEMO, "demo", "--clients", "2", "--messages", "3"),
     *((RPC, *rest) for rest in (("--help",), ("list", "--help"))),
 ]
 ASKS = [("describe",), ("describe", "--json"), ("stub",), ("ping", "-c", "1"), ("call", "double")]
@@ -84,6 +85,45 @@ def test_wrong_usage_has_its_status_if_nobody_can_be_told(programs, env):
 def test_descriptors_that_are_closed(programs, command):
     shell = programs.start("sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command[0], *command[1:])
     assert shell.wait() == 0
+
+
+# ---- Signals ----
+
+ENDING = """
+import os, signal, sys
+from fastsock import _cli
+
+class Commands:
+    \"\"\"A command line that has nothing to do; then a signal comes at a line of run().\"\"\"
+    def __init__(self, line):
+        self.line = line
+    def main(self, **options):
+        sys._getframe(2).f_trace = self.trace
+        sys.settrace(lambda *_: None)
+    def trace(self, frame, event, argument):
+        self.line -= 1
+        if self.line == 0:
+            signal.raise_signal(signal.SIGTERM)
+        return self.trace
+
+def status(line):
+    child = os.fork()
+    if child == 0:
+        os._exit(_cli.run("program", Commands(line), ()))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+found = []
+while not found or found[-1] != 0:
+    found.append(status(len(found) + 1))
+print(sorted(set(found[:-1])))
+"""
+
+
+def test_a_signal_while_it_ends_leaves_no_traceback(programs):
+    process = programs.python("-c", ENDING)
+    assert process.wait() == 0
+    assert process.err == ""
+    assert process.out == "[-15, 143]\n"
 
 
 @pytest.mark.parametrize("command", [CHAT, RPC], ids=["chat", "rpc"])

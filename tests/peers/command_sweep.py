@@ -92,7 +92,7 @@ class Run:
         told = self.err.read_bytes().decode(errors="backslashreplace")
         # On a busy machine one that has told its failure may be ended before it ends.
         if code in (1, 2) or (code == -signal.SIGTERM and told):
-            return None if TOLD.fullmatch(told) and told else f"status {code}, {told!r:.300}"
+            return None if TOLD.fullmatch(told) and told else f"status {code}, {told!r:.3000}"
         if (
             self.stdout is None
             and code in (0, STOPPED, -signal.SIGTERM)
@@ -100,7 +100,7 @@ class Run:
             and "Exception" not in told
         ):
             return None
-        return f"status {code}, {told!r:.300}"
+        return f"status {code}, {told!r:.3000}"
 
 
 def main(kind, address):
