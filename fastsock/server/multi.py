@@ -22,7 +22,7 @@ from fastsock.core.options import (
     check_seconds,
     check_stream,
 )
-from fastsock.errors import ConnectionClosed, LogFull
+from fastsock.errors import ConnectionClosed, LogFull, ServerClosed
 from fastsock.server._connection import Channel, Connection
 from fastsock.server._engine import Engine, Reactor
 from fastsock.server._events import Connected, Disconnected, Event, Gap
@@ -270,9 +270,12 @@ class MultiServer(Engine, Closing):
         thread ends when nobody has the server any more.
 
         Whatever a handler raises there, SystemExit included, is logged; the thread goes on. Raises
-        RuntimeError if the server is driven already, or no thread can be started.
+        RuntimeError if the server is driven already, or no thread can be started, ServerClosed
+        after ``close()``.
         """
         self._require_open()
+        if self._closed:
+            raise ServerClosed("the server is closed: make another one to start()")
         with self._lock:
             if self._thread is not None:
                 raise RuntimeError("the server is started already; start() it once")
@@ -440,16 +443,16 @@ def _check_gap_notice(options: dict[str, Any]) -> None:
 def _check_log_bytes(log_bytes: int, message_bytes_max: int) -> None:
     check_count("log_bytes", log_bytes, 1 << 40)
     page = os.sysconf("SC_PAGESIZE")
+    least = max(page, 4 * (message_bytes_max + 4))
+    right = 1 << (max(least, log_bytes) - 1).bit_length()
     if log_bytes & (log_bytes - 1) or log_bytes < page:
-        right = max(page, 1 << (log_bytes - 1).bit_length())
         raise ValueError(
             f"log_bytes must be a power of two of at least {page}, such as {right}, not {log_bytes}"
         )
-    least = 4 * (message_bytes_max + 4)
     if log_bytes < least:
         raise ValueError(
             f"log_bytes must be at least {least}, four times message_bytes_max ="
-            f" {message_bytes_max} and its header, not {log_bytes}"
+            f" {message_bytes_max} and its header, such as {right}, not {log_bytes}"
         )
 
 

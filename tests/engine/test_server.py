@@ -523,6 +523,16 @@ def test_publishing_after_close_is_an_error(serve, start):
     assert server.poll() == []
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_a_closed_server_does_not_start(serve, started):
+    server = serve()
+    if started:
+        server.start()
+    server.close()
+    with pytest.raises(ServerClosed, match="the server is closed: make another one"):
+        server.start()
+
+
 def test_sending_to_a_connection_that_has_ended_returns_false(serve, dial):
     server = serve()
     dial(server).close()
@@ -565,6 +575,10 @@ def test_a_linger_that_cannot_be_closes_nothing(serve, linger):
 def test_log_bytes_that_would_be_right_are_named():
     with pytest.raises(ValueError, match="such as 8388608, not 5000000"):
         MultiServer(("127.0.0.1", 0), log_bytes=5_000_000)
+    for given in (1000, 8192):  # What is named is large enough for a message, too.
+        with pytest.raises(ValueError, match=f"such as 524288, not {given}"):
+            MultiServer(("127.0.0.1", 0), log_bytes=given)
+    MultiServer(("127.0.0.1", 0), log_bytes=524288).close()
 
 
 def test_a_client_made_without_connect_says_how():

@@ -1,6 +1,7 @@
 """Gives every argument and option of a command line values that nobody means.
 
-Arguments: chat or rpc, and the address of an RPC server. The commands are found through click.
+Arguments: chat or rpc, the address of an RPC server, and "bytes" for those values alone that are no
+UTF-8. The commands are found through click.
 Prints how many runs there were, and each that ended otherwise than it should: with one line and
 status 1 or 2, or with status 0; or by SIGTERM, since it has taken the value and serves.
 """
@@ -38,14 +39,22 @@ def commands(command, *path):
     yield path, command
 
 
-def lines(cli, good):
+def is_text(value):
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def lines(cli, good, values):
     """Command lines, each with one value that nobody means, or an option or argument too many."""
     for path, command in commands(cli):
         options = [each for each in command.params if isinstance(each, click.Option)]
         needed = [each for each in command.params if isinstance(each, click.Argument)]
         given = [good.get(each.name, b"x") for each in needed]
         names = [name.encode() for name in path]
-        for value in (*VALUES, *NUMBERS):
+        for value in values:
             for option in options:
                 numeric = isinstance(option.type, click.types.FloatRange | click.types.IntRange)
                 if not option.is_flag and (numeric or value in VALUES):
@@ -103,7 +112,7 @@ class Run:
         return f"status {code}, {told!r:.3000}"
 
 
-def main(kind, address):
+def main(kind, address, only=None):
     entry = getattr(_scripts, kind)
     program = f"fastsock-{kind}"
     module = "fastsock.chat.commands" if kind == "chat" else "fastsock.rpc.cli.commands"
@@ -133,7 +142,8 @@ def main(kind, address):
 
     helps = [[*map(str.encode, path), b"--help"] for path, _ in commands(cli)]
     into = [(words, stdout) for words in helps for stdout in (full, closed_pipe)]
-    for words, stdout in (*((words, None) for words in lines(cli, good)), *into):
+    values = [each for each in (*VALUES, *NUMBERS) if only != "bytes" or not is_text(each)]
+    for words, stdout in (*((words, None) for words in lines(cli, good, values)), *into):
         place = top / str(count)
         place.mkdir()
         run = Run(entry, program, words, place, stdout)
