@@ -116,7 +116,7 @@ check: build .venv/dev
 	$(BIN)/mypy --strict examples
 	rm -rf build/guide
 	$(BIN)/python tests/support/guide.py build/guide
-	$(BIN)/mypy --config-file= --python-version 3.11 --check-untyped-defs build/guide/*.py
+	$(BIN)/mypy --config-file= --strict --python-version 3.11 build/guide/*.py
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
 	  $$(find fastsock -name '_*.pyi' ! -name _buffers.pyi -size +0 | sed 's/\.pyi$$//; s#/#.#g' | sort)
 	$(BIN)/clang-format --dry-run --Werror csrc/*/*.[ch]

@@ -20,7 +20,7 @@ PAGES = sorted(page for page in TREE.rglob("*.md") if not SKIPPED & {*page.relat
 TOPS = "benchmarks", "csrc", "docs", "examples", "fastsock", "tests"
 FILES = re.compile(r"`((?:\w+/)*\w+\.(?:pyx?|pxd|pyi|[ch]|toml|txt|sh))`")
 NAMES = re.compile(r"\bfs_\w+")
-QUOTED_NAMES = re.compile(r"`(fs_\w+)`")
+QUOTED_NAMES = re.compile(r"`(fs_\w*[^\W_])`")
 PORTS = "9000", "7000", "7411"
 
 

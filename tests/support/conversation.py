@@ -1,6 +1,6 @@
 """A conversation of a server, two clients and an input terminal, in four terminals.
 
-``python tests/conversation.py > docs/conversation.txt`` records what each of them shows.
+``python tests/support/conversation.py > docs/conversation.txt`` records what each of them shows.
 """
 
 import re
