@@ -143,7 +143,7 @@ cdef class ClientCore:
             raise_code(result, "connect")
         self.fd = result
         if pending and not self.wait(POLLOUT, limit, begun):
-            raise TimeoutError(f"not connected after {timeout} s")
+            raise TimeoutError(f"not connected after {timeout:.3g} s")
         result = fs_sys_connect_result(self.fd)
         if result < 0:
             raise_code(result, "connect")

@@ -115,7 +115,7 @@ class Client(Endpoint):
         assert failure is not None, "resolve() returns an address or raises"
         shown = addresses.show(addresses.check(address))
         if failure.errno is None:
-            raise TimeoutError(f"cannot connect to {shown}: not connected after {timeout} s")
+            raise TimeoutError(f"cannot connect to {shown}: not connected after {timeout:.3g} s")
         raise OSError(failure.errno, f"cannot connect to {shown}: {os.strerror(failure.errno)}")
 
     @classmethod
@@ -141,7 +141,7 @@ class Client(Endpoint):
                     raise
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"not connected after {timeout} s") from None
+                    raise TimeoutError(f"not connected after {timeout:.3g} s") from None
             else:
                 return client
             time.sleep(min(pause, left))
