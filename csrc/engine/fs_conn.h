@@ -38,7 +38,6 @@ typedef struct fs_conn {
   bool urgent;            /* the peer has sent urgent data: reads may stop at it */
   bool peer_eof;          /* the end of the peer's stream was read */
   bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
-  bool paused;       /* for the next turn, when its message that is not relayed has been answered */
   bool announced;    /* that it has come is reported */
   bool heard;        /* what it says while the server closes is still reported */
   bool close_wanted; /* by close_reason, from any thread: under the lock */

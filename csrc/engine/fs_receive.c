@@ -35,11 +35,11 @@ static void end_of_stream(fs_reactor *r, fs_conn *conn, ssize_t received) {
     fs_close_begin(r, conn, reason);
 }
 
-/* A speaker whose messages find no room is read again when a flush has made progress; who has just
- * had room for some stands behind those who had none. */
-static void set_aside(fs_reactor *r, fs_conn *conn, bool had_room) {
+/* A sender whose messages find no room is read again when a flush has made progress. One that has
+ * just had room for some goes behind those that had none. */
+static void set_aside(fs_reactor *r, fs_conn *conn, int routed, bool had_room) {
   fs_list *line = had_room ? &r->served : &r->stalled;
-  if (conn->paused || fs_route_had_turn(r)) line = &r->ready;
+  if (routed == FS_AWAITS_ANSWER || fs_route_had_turn(r)) line = &r->ready;
   if (r->turn_messages >= r->turn_share) r->cut_short++;
   fs_state_enlist(line, &conn->ready_link);
 }
@@ -67,35 +67,42 @@ static size_t read_bytes_max(const fs_reactor *r) {
   return report ? FS_READ_BYTES : FS_RELAY_BYTES;
 }
 
+/* Nothing more comes: received is 0 or an error. */
+static int take_end(fs_reactor *r, fs_conn *conn, ssize_t received) {
+  bool cut_off = received == 0 && conn->inbox && r->config.final_line;
+  int routed = cut_off ? finish_line(r, conn) : FS_ROUTED_ALL;
+  if (fs_route_goes_on(routed)) end_of_stream(r, conn, received);
+  return routed;
+}
+
+/* Reads once and routes it. Returns as fs_route_take does. */
+static int receive(fs_reactor *r, fs_conn *conn) {
+  size_t asked = fs_min(read_bytes_max(r), FS_ARENA_BYTES - r->arena_used);
+  uint8_t *place = r->arena + r->arena_used;
+  ssize_t received = fs_sys_recv(conn->fd, place, asked);
+  if (received == -EAGAIN) return FS_ROUTED_ALL;
+  if (received <= 0) return take_end(r, conn, received);
+  fs_count(&conn->bytes_received, (uint64_t)received);
+  fs_count(&r->counters.bytes_received, (uint64_t)received);
+  atomic_store_explicit(&conn->last_received_ns, r->now_ns, memory_order_relaxed);
+  r->arena_used += (size_t)received;
+  int routed = fs_route_take(r, conn, place, (size_t)received);
+  bool more = (size_t)received == asked || !short_read_is_all(conn);
+  /* Also after an error: the rest is still to be read, and discarded. */
+  if (more && routed < FS_NO_ROOM) fs_state_enlist(&r->ready, &conn->ready_link);
+  return routed;
+}
+
 static void read_one(fs_reactor *r, fs_conn *conn) {
   uint64_t before = atomic_load(&conn->messages_received);
   r->turn_messages = 0;
-  int result = conn->stalled ? fs_route_kept(r, conn) : 0;
-  if (result == 0 && conn->stalled) {
-    set_aside(r, conn, atomic_load(&conn->messages_received) != before);
-    return;
-  }
-  size_t asked = fs_min(read_bytes_max(r), FS_ARENA_BYTES - r->arena_used);
-  uint8_t *place = r->arena + r->arena_used;
-  ssize_t received = result < 0 ? 0 : fs_sys_recv(conn->fd, place, asked);
-  if (received > 0) {
-    fs_count(&conn->bytes_received, (uint64_t)received);
-    fs_count(&r->counters.bytes_received, (uint64_t)received);
-    atomic_store_explicit(&conn->last_received_ns, r->now_ns, memory_order_relaxed);
-    r->arena_used += (size_t)received;
-    result = fs_route_take(r, conn, place, (size_t)received);
-    if (conn->stalled)
-      set_aside(r, conn, atomic_load(&conn->messages_received) != before);
-    else if ((size_t)received == asked || !short_read_is_all(conn))
-      fs_state_enlist(&r->ready, &conn->ready_link);
-  } else if (result == 0 && received != -EAGAIN) {
-    if (received == 0 && conn->inbox && r->config.final_line) result = finish_line(r, conn);
-    if (conn->stalled)
-      set_aside(r, conn, atomic_load(&conn->messages_received) != before);
-    else if (result == 0)
-      end_of_stream(r, conn, received);
-  }
-  if (result < 0) fail(r, conn, result);
+  int routed = conn->stalled ? fs_route_kept(r, conn) : FS_ROUTED_ALL;
+  if (fs_route_goes_on(routed)) routed = receive(r, conn);
+  conn->stalled = routed >= FS_NO_ROOM;
+  if (routed < 0)
+    fail(r, conn, routed);
+  else if (conn->stalled)
+    set_aside(r, conn, routed, atomic_load(&conn->messages_received) != before);
 }
 
 static bool can_read(const fs_reactor *r) {

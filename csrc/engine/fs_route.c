@@ -21,7 +21,6 @@ static size_t longest(const fs_reactor *r, const fs_conn *conn) {
   return own ? own : r->config.message_bytes_max;
 }
 
-/* Whether this turn makes no more events of what the connection says: it is the others' turn. */
 bool fs_route_had_turn(const fs_reactor *r) {
   return r->event_count == FS_EVENTS_MAX || r->turn_messages >= r->turn_share;
 }
@@ -35,19 +34,19 @@ void fs_route_share(fs_reactor *r) {
   r->turn_share = (uint32_t)fs_max(1, fs_min(share, most));
 }
 
-/* 1, or 0: no room for it now, or -ENOMEM; then nothing was done. */
+/* 0. FS_EFULL: no room for it now, or -ENOMEM; then nothing was done. */
 static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed) {
   bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
-  if (report && fs_route_had_turn(r)) return 0;
+  if (report && fs_route_had_turn(r)) return FS_EFULL;
   if (relayed) {
-    size_t framed = (size_t)r->config.codec->measure(message.data, message.len);
+    size_t framed = fs_codec_framed_len(r->config.codec, message);
     uint64_t seq;
     pthread_mutex_lock(&r->lock);
     fs_conn *exclude = r->config.relay == FS_RELAY_OTHERS ? conn : NULL;
     int result = fs_publish_append(r, r->channels[0], message, framed, exclude, &seq);
     pthread_mutex_unlock(&r->lock);
     if (result == -ENOMEM) return result;
-    if (result < 0 && result != FS_ECLOSED) return 0;
+    if (result < 0 && result != FS_ECLOSED) return FS_EFULL;
   }
   if (report) {
     fs_state_report(r, FS_MESSAGE, conn)->message = message;
@@ -55,61 +54,66 @@ static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed)
   }
   fs_count(&conn->messages_received, 1);
   fs_count(&r->counters.messages_received, 1);
-  return 1;
+  return 0;
 }
 
-/* Routes the whole frames of buf. Returns the bytes they take, or FS_ETOOBIG, FS_EFRAMING,
- * -ENOMEM. */
-static ssize_t route(fs_reactor *r, fs_conn *conn, const uint8_t *buf, size_t len) {
-  size_t taken = 0;
-  conn->stalled = false;
-  while (taken < len) {
+/* Routes the whole frames that *bytes begins with; then it begins behind them. An fs_routed, or an
+ * error as of fs_route_take. */
+static int route(fs_reactor *r, fs_conn *conn, fs_slice *bytes) {
+  while (bytes->len > 0) {
     fs_slice message;
     ssize_t frame_len =
-        r->config.codec->decode(buf + taken, len - taken, longest(r, conn), &message);
-    if (frame_len < 0) return frame_len;
-    if (frame_len == 0) break;
+        r->config.codec->decode(bytes->data, bytes->len, longest(r, conn), &message);
+    if (frame_len < 0) return (int)frame_len;
+    if (frame_len == 0) return FS_UNFINISHED;
     bool excepted = is_excepted(r, message);
-    int delivered = deliver(r, conn, message, r->config.relay != FS_RELAY_NONE && !excepted);
-    if (delivered < 0) return delivered;
-    if (delivered) taken += (size_t)frame_len;
+    int result = deliver(r, conn, message, r->config.relay != FS_RELAY_NONE && !excepted);
+    if (result == FS_EFULL) return FS_NO_ROOM;
+    if (result < 0) return result;
+    bytes->data += frame_len;
+    bytes->len -= (size_t)frame_len;
     /* What follows keeps its place behind the answer, or is not relayed after a close. */
-    conn->paused = delivered && excepted;
-    conn->stalled = !delivered || excepted;
-    if (conn->stalled) break;
+    if (excepted) return FS_AWAITS_ANSWER;
   }
-  return (ssize_t)taken;
+  return FS_ROUTED_ALL;
 }
 
-/* Routes what the inbox holds and keeps the rest in a new one, since events point to the old. */
+/* Appends bytes to the inbox, after which routed is still so, unless there is no memory. */
+static int keep(fs_conn *conn, fs_slice bytes, int routed) {
+  int result = fs_inbox_push(&conn->inbox, bytes.data, bytes.len);
+  return result < 0 ? result : routed;
+}
+
+/* The rest goes into a new inbox, since events point to the old one. */
 int fs_route_kept(fs_reactor *r, fs_conn *conn) {
   fs_inbox *kept = conn->inbox;
-  conn->stalled = false;
-  if (!kept) return 0;
-  ssize_t taken = route(r, conn, kept->data, kept->len);
-  if (taken == 0) return 0;
+  if (!kept) return FS_ROUTED_ALL;
+  fs_slice rest = {kept->data, kept->len};
+  int routed = route(r, conn, &rest);
+  if (routed >= 0 && rest.len == kept->len) return routed;
   fs_inbox_retire(&conn->inbox, &r->retired);
-  if (taken < 0) return (int)taken;
-  return fs_inbox_push(&conn->inbox, kept->data + taken, kept->len - (size_t)taken);
+  return routed < 0 ? routed : keep(conn, rest, routed);
 }
 
-/* Takes bytes that have just arrived. */
+/* Completes the frame that the inbox begins, and routes it if it is whole; *bytes begins behind it
+ * then. */
+static int complete_kept(fs_reactor *r, fs_conn *conn, fs_slice *bytes) {
+  fs_slice kept = {conn->inbox->data, conn->inbox->len};
+  bool whole;
+  ssize_t rest = r->config.codec->rest(kept, *bytes, longest(r, conn), &whole);
+  if (rest < 0) return (int)rest;
+  int result = keep(conn, (fs_slice){bytes->data, (size_t)rest}, FS_UNFINISHED);
+  if (result < 0) return result;
+  bytes->data += rest;
+  bytes->len -= (size_t)rest;
+  return whole ? fs_route_kept(r, conn) : FS_UNFINISHED;
+}
+
 int fs_route_take(fs_reactor *r, fs_conn *conn, const uint8_t *data, size_t len) {
-  if (conn->inbox) {
-    fs_slice kept = {conn->inbox->data, conn->inbox->len};
-    bool whole;
-    ssize_t rest = r->config.codec->rest(kept, (fs_slice){data, len}, longest(r, conn), &whole);
-    if (rest < 0) return (int)rest;
-    int result = fs_inbox_push(&conn->inbox, data, (size_t)rest);
-    if (result < 0) return result;
-    data += rest;
-    len -= (size_t)rest;
-    if (whole && (result = fs_route_kept(r, conn)) < 0) return result;
-    if (conn->inbox || conn->stalled) return fs_inbox_push(&conn->inbox, data, len);
-  }
-  ssize_t taken = route(r, conn, data, len);
-  if (taken < 0) return (int)taken;
-  return fs_inbox_push(&conn->inbox, data + taken, len - (size_t)taken);
+  fs_slice bytes = {data, len};
+  int routed = conn->inbox ? complete_kept(r, conn, &bytes) : FS_ROUTED_ALL;
+  if (routed == FS_ROUTED_ALL) routed = route(r, conn, &bytes);
+  return routed < 0 ? routed : keep(conn, bytes, routed);
 }
 
 int fs_reactor_trust(fs_reactor *r, uint64_t handle) {

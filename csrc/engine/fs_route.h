@@ -11,10 +11,22 @@
 
 #include "engine/fs_state.h"
 
-/* Takes bytes that have just arrived. FS_ETOOBIG, FS_EFRAMING, -ENOMEM. */
+typedef enum fs_routed {
+  FS_ROUTED_ALL,    /* nothing is kept */
+  FS_UNFINISHED,    /* the beginning of a frame is kept */
+  FS_NO_ROOM,       /* whole frames are kept: no room for them in the log or among the events */
+  FS_AWAITS_ANSWER, /* what follows a message that is not relayed is kept until the next turn */
+} fs_routed;
+
+/* Whether more of the connection can be routed now. */
+static inline bool fs_route_goes_on(int routed) {
+  return routed == FS_ROUTED_ALL || routed == FS_UNFINISHED;
+}
+
+/* Takes bytes that have just arrived. An fs_routed, or FS_ETOOBIG, FS_EFRAMING, -ENOMEM. */
 int fs_route_take(fs_reactor *reactor, fs_conn *conn, const uint8_t *data, size_t len);
 
-/* Routes what the inbox holds. Fails as take does. */
+/* Routes what the inbox holds. Returns as fs_route_take does. */
 int fs_route_kept(fs_reactor *reactor, fs_conn *conn);
 
 /* Whether this turn makes no more events of what the connection says: others have their turn. */

@@ -19,8 +19,7 @@ typedef struct fs_codec {
   const char *name;
   size_t header_len; /* the most that framing adds to a message */
 
-  /* The framed size of a message. FS_ENEWLINE, FS_ERETURN, FS_EEMPTY: it cannot be framed. What
-   * decode has found can. */
+  /* The framed size of a message. FS_ENEWLINE, FS_ERETURN, FS_EEMPTY: it cannot be framed. */
   ssize_t (*measure)(const uint8_t *data, size_t len);
 
   /* Writes the frame of framed bytes, as measure said: also where data has changed since. */
@@ -36,6 +35,11 @@ typedef struct fs_codec {
    * byte of kept but a header, so a frame that comes byte by byte costs no more. */
   ssize_t (*rest)(fs_slice kept, fs_slice more, size_t message_bytes_max, bool *whole);
 } fs_codec;
+
+/* What measure says of a message that decode has found, without a look at it. */
+static inline size_t fs_codec_framed_len(const fs_codec *codec, fs_slice found) {
+  return codec->header_len + found.len;
+}
 
 /* The first bytes of TLS: a handshake record of version 3. */
 static inline bool fs_begins_tls(const uint8_t *bytes) { return bytes[0] == 0x16 && bytes[1] == 3; }
