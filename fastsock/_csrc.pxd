@@ -130,6 +130,9 @@ cdef extern from "engine/fs_types.h" nogil:
 
 
 cdef extern from "log/fs_channel.h" nogil:
+    enum:
+        FS_CHANNELS_MAX
+
     ctypedef enum fs_policy:
         FS_POLICY_DISCONNECT
         FS_POLICY_DROP_OLDEST
@@ -137,6 +140,9 @@ cdef extern from "log/fs_channel.h" nogil:
 
 
 cdef extern from "log/fs_outbox.h" nogil:
+    enum:
+        FS_EDIT_BYTES
+
     ctypedef struct fs_notice:
         const fs_codec *codec
         fs_slice before, after
@@ -202,6 +208,10 @@ cdef extern from "engine/fs_types.h" nogil:
         uint64_t turns
         uint64_t *ended
 
+    ctypedef struct fs_outgoing:
+        fs_slice message
+        size_t framed
+
     ctypedef enum fs_wait_kind:
         FS_WAIT_ROOM
         FS_WAIT_DRAIN
@@ -257,7 +267,9 @@ cdef extern from "engine/fs_reactor.h" nogil:
     int fs_reactor_unsubscribe(fs_reactor *reactor, uint32_t channel, uint64_t handle)
     int fs_reactor_publish(fs_reactor *reactor, uint32_t channel, const uint8_t *data, size_t len,
                            uint64_t exclude, uint64_t *seq)
-    int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slice *messages,
+    int fs_reactor_measure(const fs_reactor *reactor, fs_outgoing *messages, size_t count,
+                           size_t *index)
+    int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_outgoing *messages,
                                 size_t count, uint64_t *seq)
     bint fs_reactor_flush_due(const fs_reactor *reactor, uint32_t channel)
     void fs_reactor_flush(fs_reactor *reactor)
@@ -278,6 +290,7 @@ cdef extern from "engine/fs_reactor.h" nogil:
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
                                      uint32_t max)
     int fs_reactor_reason(fs_reactor *reactor, uint64_t handle)
+    const char *fs_reactor_reason_name(fs_reason reason)
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
     int fs_reactor_local(fs_reactor *reactor, uint64_t handle, fs_addr *local)
     void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals)

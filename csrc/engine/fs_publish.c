@@ -45,25 +45,28 @@ int fs_reactor_publish(fs_reactor *r, uint32_t channel, const uint8_t *data, siz
   return fs_reactor_flush_due(r, channel);
 }
 
-int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_slice *messages, size_t count,
-                            uint64_t *seq) {
+int fs_reactor_measure(const fs_reactor *r, fs_outgoing *messages, size_t count, size_t *index) {
+  for (size_t i = 0; i < count; i++) {
+    ssize_t framed = measure(r, messages[i].message.data, messages[i].message.len);
+    *index = i;
+    if (framed < 0) return (int)framed;
+    messages[i].framed = (size_t)framed;
+  }
+  return 0;
+}
+
+int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_outgoing *messages,
+                            size_t count, uint64_t *seq) {
   size_t done = 0;
   int result = 0;
-  for (size_t i = 0; i < count; i++) {
-    ssize_t framed = measure(r, messages[i].data, messages[i].len);
-    *seq = i;
-    if (framed < 0) return (int)framed;
-  }
   pthread_mutex_lock(&r->lock);
-  for (; done < count && result == 0; done += result == 0) {
-    ssize_t framed = measure(r, messages[done].data, messages[done].len);
-    /* Below zero only where somebody has changed the bytes since they were checked. */
-    result = framed < 0 ? (int)framed
-                        : fs_publish_append(r, r->channels[channel], messages[done], (size_t)framed,
-                                            NULL, seq);
+  for (; done < count; done++) {
+    const fs_outgoing *next = &messages[done];
+    result = fs_publish_append(r, r->channels[channel], next->message, next->framed, NULL, seq);
+    if (result < 0) break;
   }
   pthread_mutex_unlock(&r->lock);
-  if (done == 0 && result != FS_EFULL) return result;
+  if (result == FS_ECLOSED && done == 0) return result;
   fs_state_wake(r);
   return (int)done;
 }

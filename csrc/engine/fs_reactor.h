@@ -71,10 +71,14 @@ int fs_reactor_unsubscribe(fs_reactor *reactor, uint32_t channel, uint64_t handl
 int fs_reactor_publish(fs_reactor *reactor, uint32_t channel, const uint8_t *data, size_t len,
                        uint64_t exclude, uint64_t *seq);
 
-/* Appends messages for all under one lock, as many as there is room for; how many, and *seq is the
- * number of the last. FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN (*seq is then the index of the first
- * such message): none was appended. FS_ECLOSED. */
-int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_slice *messages,
+/* Checks and measures messages for fs_reactor_publish_many. FS_ETOOBIG, FS_ENEWLINE, FS_ERETURN,
+ * FS_EEMPTY: *index is that of the first such message. */
+int fs_reactor_measure(const fs_reactor *reactor, fs_outgoing *messages, size_t count,
+                       size_t *index);
+
+/* Appends measured messages for all under one lock, as many as there is room for. Returns how many,
+ * and *seq is the number of the last, if there is one. FS_ECLOSED. */
+int fs_reactor_publish_many(fs_reactor *reactor, uint32_t channel, const fs_outgoing *messages,
                             size_t count, uint64_t *seq);
 
 /* Whether so much waits that the caller should flush. */
@@ -146,6 +150,9 @@ uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_
 
 /* Why a connection has ended or is ending, an fs_reason. FS_EGONE as above; -EAGAIN: it has not. */
 int fs_reactor_reason(fs_reactor *reactor, uint64_t handle);
+
+/* A reason's name in fs_reason, without FS_REASON_. */
+const char *fs_reactor_reason_name(fs_reason reason);
 
 /* The address of a connection's peer. FS_EGONE as above. */
 int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer);

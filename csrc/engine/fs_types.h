@@ -73,6 +73,14 @@ typedef struct fs_event {
   uint64_t lost;    /* of FS_GAP: messages */
 } fs_event;
 
+/* ---- Publishing ---- */
+
+/* One of many messages. */
+typedef struct fs_outgoing {
+  fs_slice message;
+  size_t framed; /* by fs_reactor_measure */
+} fs_outgoing;
+
 /* ---- Waiting ---- */
 
 /* What a thread waits for; see fs_reactor_met. */

@@ -21,6 +21,9 @@ struct iovec;
 
 #define FS_OUTBOX_BYTES_MAX ((size_t)1 << 31)
 
+/* More than an outbox counts for one message beside its bytes: its edit and its framing. */
+enum { FS_EDIT_BYTES = 64 };
+
 /* A framed message for one connection. */
 typedef struct fs_insert {
   size_t len;
@@ -43,6 +46,8 @@ typedef struct fs_edit {
   size_t skip_len;
   uint64_t skip_count; /* messages that skip_len covers */
 } fs_edit;
+
+_Static_assert(sizeof(fs_edit) + 4 <= FS_EDIT_BYTES, "an edit, and the longest header");
 
 typedef struct fs_outbox {
   fs_log *log;

@@ -1,0 +1,1 @@
+LISTENERS_MAX: int

@@ -11,6 +11,8 @@ from fastsock.posix._sockaddr cimport address_pack, address_unpack
 from fastsock._csrc cimport *
 
 
+LISTENERS_MAX = FS_LISTENERS_MAX
+
 cdef extern from "<arpa/inet.h>" nogil:
     enum: AF_INET6, AF_UNIX
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastsock.core import address as addresses
+from fastsock.core._convert import LISTENERS_MAX
 from fastsock.core.handed import Handed, check_listening, take
 from fastsock.core.options import check_count
 
@@ -21,8 +22,6 @@ __all__ = ["Listening", "SocketFile"]
 
 Plain = tuple[str, int] | str
 
-LISTENERS_MAX = 64
-"""FS_LISTENERS_MAX of the engine."""
 PORT_TRIES = 16
 """How many free ports are tried for a host of several addresses, if one of these lacks it."""
 MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

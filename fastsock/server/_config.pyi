@@ -1,0 +1,2 @@
+CHANNELS_MAX: int
+EDIT_BYTES: int

@@ -2,6 +2,9 @@
 
 from fastsock._csrc cimport *
 
+CHANNELS_MAX = FS_CHANNELS_MAX - 1  # beside the server's own
+EDIT_BYTES = FS_EDIT_BYTES
+
 cdef dict POLICIES = {
     "disconnect": FS_POLICY_DISCONNECT,
     "drop_oldest": FS_POLICY_DROP_OLDEST,

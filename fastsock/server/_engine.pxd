@@ -49,8 +49,8 @@ cdef class Engine:
                        uint64_t *begun) except -1
     cdef int raise_full(self, str what, uint32_t channel, Connection conn) except -1
     cdef object publish_many(self, uint32_t channel, messages, timeout)
-    cdef object publish_slices(self, uint32_t channel, const fs_slice *slices, size_t count,
-                               timeout)
+    cdef object publish_outgoing(self, uint32_t channel, fs_outgoing *outgoing, size_t count,
+                                 timeout)
     cdef bint subscribe(self, Channel channel, Connection conn, timeout) except -1
     cdef bint unsubscribe(self, Channel channel, Connection conn) except -1
     cdef int check_own(self, Connection conn) except -1

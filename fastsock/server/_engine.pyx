@@ -35,9 +35,9 @@ from fastsock.posix._syscall cimport check_given, timeout_ns, whole
 from fastsock.server._events cimport Connected, Disconnected, Event, Gap, Message
 
 
-# In the order of fs_reason.
-cdef tuple REASONS = tuple(Reason)
-assert len(REASONS) == FS_REASON_COUNT
+# By fs_reason.
+cdef tuple REASONS = tuple([Reason[fs_reactor_reason_name(<fs_reason>i).decode()]
+                            for i in range(FS_REASON_COUNT)])
 
 cdef list NOTHING = []
 
@@ -517,7 +517,7 @@ cdef class Engine:
 
     cdef object publish_many(self, uint32_t channel, messages, timeout):
         cdef list views = []
-        cdef fs_slice *slices
+        cdef fs_outgoing *outgoing
         cdef size_t count
         cdef const unsigned char[::1] view
         for message in messages:
@@ -527,34 +527,35 @@ cdef class Engine:
         count = len(views)
         if count == 0:
             return None
-        slices = <fs_slice *>malloc(count * sizeof(fs_slice))
-        if slices is NULL:
+        outgoing = <fs_outgoing *>malloc(count * sizeof(fs_outgoing))
+        if outgoing is NULL:
             raise MemoryError
         try:
             for i in range(count):
                 view = views[i]
-                slices[i].len = view.shape[0]
-                slices[i].data = &view[0] if view.shape[0] else NULL
-            return self.publish_slices(channel, slices, count, timeout)
+                outgoing[i].message.len = view.shape[0]
+                outgoing[i].message.data = &view[0] if view.shape[0] else NULL
+            return self.publish_outgoing(channel, outgoing, count, timeout)
         finally:
-            free(slices)
+            free(outgoing)
 
-    cdef object publish_slices(self, uint32_t channel, const fs_slice *slices, size_t count,
-                               timeout):
+    cdef object publish_outgoing(self, uint32_t channel, fs_outgoing *outgoing, size_t count,
+                                 timeout):
         cdef fs_reactor *reactor = self.live()
-        cdef size_t done = 0
+        cdef size_t done = 0, wrong = 0
         cdef uint64_t seq = 0, begun = 0
-        cdef int result
+        cdef int result = fs_reactor_measure(reactor, outgoing, count, &wrong)
+        if result < 0:
+            raise_code(result, f"message {wrong} of {outgoing[wrong].message.len} bytes")
         while done < count:
-            result = fs_reactor_publish_many(reactor, channel, slices + done, count - done, &seq)
+            result = fs_reactor_publish_many(reactor, channel, outgoing + done, count - done, &seq)
             if result < 0:
-                raise_code(result, "broadcast_many" if result == FS_ECLOSED else
-                           f"message {seq} of {slices[seq].len} bytes")
+                raise_code(result, "broadcast_many")
             done += result
             if done == count:
                 break
             try:
-                self.make_room(channel, slices[done].len, None, timeout, FS_EFULL, &begun)
+                self.make_room(channel, outgoing[done].message.len, None, timeout, FS_EFULL, &begun)
             except LogFull as error:
                 raise LogFull(f"{error}; {done} of {count} messages were published",
                               error.number) from None

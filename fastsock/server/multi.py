@@ -23,6 +23,7 @@ from fastsock.core.options import (
     check_stream,
 )
 from fastsock.errors import ConnectionClosed, LogFull, ServerClosed
+from fastsock.server._config import CHANNELS_MAX, EDIT_BYTES
 from fastsock.server._connection import Channel, Connection
 from fastsock.server._engine import Engine, Reactor
 from fastsock.server._events import Connected, Disconnected, Event, Gap
@@ -36,12 +37,9 @@ RELAYS = (None, "others", "all")
 SLOW_POLICIES = ("disconnect", "drop_oldest", "block")
 NOT_OPTIONS = ("self", "__class__", "address", "socket", "fd", "dual_stack", "backlog")
 GAP_NOTICE_BYTES_MAX = 1024
-CHANNELS_MAX = 255
 CONNECTIONS_MAX = 1 << 24
 FLUSH_BYTES = 1 << 18
 """How much one client is sent of one channel before it is the next one's turn."""
-EDIT_BYTES = 64
-"""More than the engine counts for one direct message beside its bytes."""
 CLOSE_MARGIN = 5.0
 """Seconds beyond ``linger`` that close() waits for a thread that is busy in a handler."""
 

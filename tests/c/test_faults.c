@@ -20,7 +20,8 @@ static void some_turns(struct rig *rig) {
 /* Everything that a server does once. Which calls are reached depends on what has failed. */
 static void act(struct rig *rig, struct client *clients) {
   uint64_t handles[CLIENTS], numbers[CLIENTS], seq;
-  const fs_slice two[] = {{text_of("many 1"), 6}, {text_of("many 2"), 6}};
+  fs_outgoing two[] = {{{text_of("many 1"), 6}, 0}, {{text_of("many 2"), 6}, 0}};
+  size_t index;
   for (int i = 0; i < CLIENTS; i++) {
     rig_call(rig, &clients[i]);
     some_turns(rig);
@@ -36,6 +37,7 @@ static void act(struct rig *rig, struct client *clients) {
   if (count > 1)
     (void)fs_reactor_publish(rig->reactor, 0, text_of("not to 2"), 8, handles[1], &seq);
   if (count > 2) (void)fs_reactor_send(rig->reactor, handles[2], text_of("to 3"), 4);
+  CHECK_INT(fs_reactor_measure(rig->reactor, two, 2, &index), 0);
   (void)fs_reactor_publish_many(rig->reactor, 0, two, 2, &seq);
   fs_reactor_flush(rig->reactor);
   (void)rig_make_room(rig->reactor, 0, 100, 0, 0);

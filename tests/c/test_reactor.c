@@ -182,15 +182,19 @@ static void many_under_one_lock(void) {
   struct rig rig = {0};
   struct client client;
   uint64_t seq = 0;
-  const fs_slice three[] = {{(const uint8_t *)"one", 3}, {NULL, 0}, {(const uint8_t *)"3\n", 2}};
-  const fs_slice bad[] = {{(const uint8_t *)"one", 3}, {(const uint8_t *)"a\nb", 3}};
-  static fs_slice many[5000];
-  for (size_t i = 0; i < 5000; i++) many[i] = (fs_slice){(const uint8_t *)"x", 1};
+  size_t index;
+  fs_outgoing three[] = {
+      {{(const uint8_t *)"one", 3}, 0}, {{NULL, 0}, 0}, {{(const uint8_t *)"3\n", 2}, 0}};
+  fs_outgoing bad[] = {{{(const uint8_t *)"one", 3}, 0}, {{(const uint8_t *)"a\nb", 3}, 0}};
+  static fs_outgoing many[5000];
+  for (size_t i = 0; i < 5000; i++) many[i].message = (fs_slice){(const uint8_t *)"x", 1};
   fs_config config = rig_config();
   rig_open(&rig, &config, AF_INET);
   rig_join(&rig, &client);
-  CHECK_INT(fs_reactor_publish_many(rig.reactor, 0, bad, 2, &seq), FS_ENEWLINE);
-  CHECK_INT(seq, 1);
+  CHECK_INT(fs_reactor_measure(rig.reactor, bad, 2, &index), FS_ENEWLINE);
+  CHECK_INT(index, 1);
+  CHECK_INT(fs_reactor_measure(rig.reactor, three, 3, &index), 0);
+  CHECK_INT(fs_reactor_measure(rig.reactor, many, 5000, &index), 0);
   CHECK_INT(rig.reactor->channels[0]->log.head, 0);
   CHECK_INT(fs_reactor_publish_many(rig.reactor, 0, three, 3, &seq), 3);
   CHECK_INT(seq, 3);
@@ -226,14 +230,17 @@ static void bytes_that_change_meanwhile(void) {
   struct flicker f = {.stop = false};
   pthread_t thread;
   uint64_t seq;
-  const fs_slice message = {(const uint8_t *)f.bytes, sizeof f.bytes};
+  fs_outgoing one = {{(const uint8_t *)f.bytes, sizeof f.bytes}, 0};
+  const fs_slice message = one.message;
+  size_t index;
   fs_config config = rig_config();
   rig_open(&rig, &config, AF_UNIX);
   rig_join(&rig, &client);
   CHECK_INT(pthread_create(&thread, NULL, flicker, &f), 0);
   for (int i = 0; i < 50000; i++) {
     uint64_t head = rig.reactor->channels[0]->log.head;
-    (void)fs_reactor_publish_many(rig.reactor, 0, &message, 1, &seq);
+    if (fs_reactor_measure(rig.reactor, &one, 1, &index) == 0)
+      (void)fs_reactor_publish_many(rig.reactor, 0, &one, 1, &seq);
     CHECK(rig.reactor->channels[0]->log.head - head <= sizeof f.bytes + 1);
     (void)fs_reactor_send(rig.reactor, client.handle, message.data, message.len);
     if (i % 100) continue;
