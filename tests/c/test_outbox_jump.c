@@ -1,6 +1,7 @@
 /* An outbox whose reader loses its oldest messages, or leaves a channel and comes back: against a
  * list of messages, each of which is whole with the peer, on its way, lost, or still to come. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -178,5 +179,89 @@ static void no_memory(void) {
   }
 }
 
+/* What the peer is to have, in order. */
+static struct {
+  uint8_t data[STREAM_MAX];
+  size_t len;
+} due;
+
+static void expect_text(const char *text) {
+  memcpy(due.data + due.len, text, strlen(text));
+  due.len += strlen(text);
+}
+
+static void expect_items(size_t from, size_t to) {
+  for (size_t i = from; i < to; i++) {
+    memset(due.data + due.len, m.items[i].mark, m.items[i].len);
+    due.len += m.items[i].len;
+  }
+}
+
+/* Loses what comes before the item of that number, and tells it. */
+static void jump_telling(size_t number, uint64_t expected) {
+  const fs_notice notice = {.codec = &fs_codec_line,
+                            .before = {(const uint8_t *)"lost ", 5},
+                            .after = {(const uint8_t *)" of it", 6},
+                            .counts = true};
+  uint64_t lost;
+  CHECK_INT(fs_outbox_jump(&m.box, m.items[number].at, &notice, &lost), 0);
+  CHECK_INT(lost, expected);
+}
+
+static void begin_telling(void) {
+  begin();
+  memset(&due, 0, sizeof due);
+  for (int i = 0; i < 40; i++) log_one(false);
+}
+
+static void finish_telling(void) {
+  while (m.box.cursor < m.log.head || m.box.count) send_some(4096);
+  CHECK_BYTES(m.got, m.got_len, due.data, due.len);
+  CHECK_INT(m.box.queued_bytes, 0);
+  fs_outbox_fini(&m.box);
+  fs_log_fini(&m.log);
+}
+
+/* A notice that has not gone out tells what was lost since; one that has begun stays as it is. */
+static void notices_merge(void) {
+  begin_telling();
+  jump_telling(5, 5);
+  jump_telling(12, 7);
+  send_some(3);
+  jump_telling(20, 8);
+  jump_telling(29, 9);
+  expect_text("lost 12 of it\nlost 17 of it\n");
+  expect_items(29, 40);
+  finish_telling();
+}
+
+/* A message that has begun comes whole before the notice, also if there are more jumps. */
+static void notices_come_behind_a_message_that_has_begun(void) {
+  size_t begun = 0;
+  begin_telling();
+  while (fs_outbox_message_rest(&m.box) == 0) send_some(1);
+  for (size_t len = m.items[0].len; len < m.got_len; len += m.items[++begun].len) continue;
+  jump_telling(20, 20 - begun - 1);
+  jump_telling(30, 10);
+  expect_items(0, begun + 1);
+  char text[40];
+  snprintf(text, sizeof text, "lost %zu of it\n", 30 - begun - 1);
+  expect_text(text);
+  expect_items(30, 40);
+  finish_telling();
+}
+
+/* Messages of the connection's own stay in order between the notices. */
+static void notices_and_own_messages(void) {
+  begin_telling();
+  jump_telling(10, 10);
+  insert_one();
+  jump_telling(35, 25);
+  expect_text("lost 35 of it\n");
+  expect_items(35, 41);
+  finish_telling();
+}
+
 CHECK_UNIT(TEST(losing_the_oldest), TEST(leaving_and_coming_back), TEST(both_at_once),
-           TEST(no_memory))
+           TEST(no_memory), TEST(notices_merge), TEST(notices_come_behind_a_message_that_has_begun),
+           TEST(notices_and_own_messages))
