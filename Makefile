@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SETUP := PYTHONWARNINGS=ignore $(BIN)/python setup.py --quiet
 SOURCES := $(wildcard csrc/*/*.[ch]) $(shell find fastsock -name '*.pyx' -o -name '*.pxd') setup.py
 ASAN_LIB := build/asan/lib
 ASAN_TESTS ?= engine client posix rpc
@@ -57,13 +58,16 @@ ready:
 	  { echo "fastsock needs a C compiler: apt-get install gcc python3-dev" >&2; exit 1; }
 	@[ ! -x $(BIN)/python ] || [ "$$($(BIN)/python -V)" = "$$($(PYTHON) -V)" ] || \
 	  { echo ".venv has $$($(BIN)/python -V), not $$($(PYTHON) -V): make clean" >&2; exit 1; }
+	@[ -e .venv/ready ] || ! $(PYTHON) -m pip --version >/dev/null 2>&1 || \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --dry-run --ignore-installed \
+	    --no-deps --retries 0 --timeout 4 setuptools >/dev/null 2>&1 || \
+	  { echo "no packages come from PyPI: is there a network? $(PYTHON) -m pip download setuptools says more" >&2; \
+	    exit 1; }
 
 # What the demo needs. Compiles the extensions, too.
 .venv/ready: pyproject.toml | ready
 	$(PYTHON) -m venv .venv
-	@mkdir -p build
-	@$(PIP) --retries 0 --timeout 4 "setuptools>=77" "Cython>=3.1" 2>build/pip || \
-	  { echo "no packages come from PyPI: is there a network? build/pip has what pip says" >&2; exit 1; }
+	$(PIP) "setuptools>=77" "Cython>=3.1"
 	$(PIP) --no-build-isolation --editable '.[chat]'
 	touch $@
 
@@ -73,23 +77,23 @@ ready:
 	touch $@
 
 build/built: .venv/ready $(SOURCES)
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(SETUP) build_ext --inplace
 	touch $@
 
 debug: .venv/ready
-	FASTSOCK_BUILD=debug $(BIN)/python setup.py --quiet build_ext --inplace --force
+	FASTSOCK_BUILD=debug $(SETUP) build_ext --inplace --force
 	touch build/built
 
 # The tests that move bytes, against extensions with AddressSanitizer and UBSan, which are built
 # beside the others; some minutes.
 asan: .venv/dev tools
-	FASTSOCK_BUILD=asan $(BIN)/python setup.py --quiet build --build-base build/asan --build-lib $(ASAN_LIB)
+	FASTSOCK_BUILD=asan $(SETUP) build --build-base build/asan --build-lib $(ASAN_LIB)
 	cd tests && PYTHONPATH="$(CURDIR)/$(ASAN_LIB)" ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 UBSAN_OPTIONS=halt_on_error=1 \
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	  "$(CURDIR)/$(BIN)/python" $(PYTEST) -c ../pyproject.toml --rootdir .. $(ASAN_TESTS)
 
-cov: .venv/dev
-	FASTSOCK_BUILD=cov $(BIN)/python setup.py --quiet build --build-base build/cov --build-lib build/cov/lib
+cov: .venv/dev tools
+	FASTSOCK_BUILD=cov $(SETUP) build --build-base build/cov --build-lib build/cov/lib
 	cd tests && PYTHONPATH="$(CURDIR)/build/cov/lib" "$(CURDIR)/$(BIN)/python" $(PYTEST) -c ../pyproject.toml --rootdir .. $(COV_TESTS)
 	$(BIN)/gcovr --root . --filter csrc/ build/cov
 
@@ -117,6 +121,8 @@ check: build .venv/dev
 	rm -rf build/guide
 	$(BIN)/python tests/support/guide.py build/guide
 	$(BIN)/mypy --config-file= --strict --python-version 3.11 build/guide/*.py
+	@command -v node >/dev/null || { echo "pyright needs node: apt-get install nodejs" >&2; exit 1; }
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/typing/stubtest.txt \
 	  $$(find fastsock -name '_*.pyi' ! -name _buffers.pyi -size +0 | sed 's/\.pyi$$//; s#/#.#g' | sort)
 	$(BIN)/clang-format --dry-run --Werror csrc/*/*.[ch]
