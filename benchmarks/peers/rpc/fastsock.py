@@ -31,9 +31,14 @@ class Bench(rpc.Service):
         return x
 
 
+servers: list[rpc.Server] = []
+"""They serve until the process ends: one that nobody keeps is closed."""
+
+
 def listen(case: str) -> int:
     microseconds = BUSY_POLL_US if case == "busy" else 0
-    port: int = rpc.serve(Bench(), busy_poll_us=microseconds).address[1]
+    servers.append(rpc.serve(Bench(), busy_poll_us=microseconds))
+    port: int = servers[-1].address[1]
     return port
 
 
