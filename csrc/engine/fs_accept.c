@@ -40,6 +40,6 @@ void fs_accept(fs_reactor *r) {
       /* The caller waits in the backlog. */
       fs_count(&r->counters.accept_errors, 1);
       r->accept_at_ns = r->now_ns + FS_ACCEPT_PAUSE_NS;
-    } /* Else nobody is there, or has ended in the backlog; the next one (accept(2)). */
+    } /* Else there is no caller, or it ended in the backlog: the next one (accept(2)). */
   }
 }

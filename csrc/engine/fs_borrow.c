@@ -23,7 +23,7 @@ static void flush_until_taken(fs_reactor *r) {
 
 /* ---- Waiting ---- */
 
-/* What those who wait need of a turn. */
+/* Does what the threads on the list of waiters need of a turn. */
 static void serve_waiters(fs_reactor *r) {
   bool closing = fs_waiter_any(r, FS_WAIT_CLOSED);
   if (closing) fs_turn_begin_closing(r);
@@ -57,7 +57,7 @@ static int poll_asleep(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns
   return result;
 }
 
-/* Has the turn until the waiter's condition holds. FS_EBUSY: it is to be a driver's. */
+/* Runs turns until the waiter's condition holds. FS_EBUSY: the next turn is a driver's. */
 static int drive_until(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns) {
   int result = r->poll.fd < 0 ? 0 : fs_state_poll(r, 0);
   while (result >= 0) {
@@ -71,8 +71,8 @@ static int drive_until(fs_reactor *r, const fs_waiter *waiter, uint64_t until_ns
   return result;
 }
 
-/* Sleeps until told. An event loop that is not there to drive, perhaps because this is its thread,
- * is waited for no longer than FS_EMBEDDED_NS. */
+/* Sleeps until told. With an event loop that may not come to drive, perhaps because this is its
+ * thread, it sleeps no longer than FS_EMBEDDED_NS. */
 static int await_told(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   uint64_t look_ns = UINT64_MAX;
   if (atomic_load(&r->embedded)) look_ns = fs_sys_now_ns() + FS_EMBEDDED_NS;
@@ -80,7 +80,7 @@ static int await_told(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   return result == -ETIMEDOUT && look_ns < until_ns ? 0 : result;
 }
 
-/* Drives while nobody else does. */
+/* Drives while no other thread does. */
 static int wait_on_list(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   for (;;) {
     if (fs_reactor_met(r, waiter)) return 0;
@@ -97,7 +97,7 @@ static int wait_on_list(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
 
 static int borrow_until(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   fs_waiter_enter(r, waiter);
-  /* Who sleeps in a turn is to see the waiter. */
+  /* A thread that sleeps in a turn must see the new waiter. */
   fs_state_wake(r);
   int result = wait_on_list(r, waiter, until_ns);
   fs_waiter_leave(r, waiter);
@@ -106,7 +106,7 @@ static int borrow_until(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
 
 /* ---- For others ---- */
 
-/* Until somebody flushes, which may be this thread: no longer than a flush or two. */
+/* Waits until a thread flushes, perhaps this one: no longer than a flush or two. */
 static void await_flush(fs_reactor *r) {
   fs_waiter waiter;
   fs_reactor_prepare(r, &waiter, FS_WAIT_FLUSH);
@@ -118,10 +118,11 @@ void fs_reactor_flush(fs_reactor *r) {
   while (fs_turn_try(r)) {
     if (r->poll.fd >= 0 && r->blocked_count) (void)fs_state_poll(r, 0);
     flush_until_taken(r);
-    /* Who asked between the flush and the end of the turn found it taken. */
+    /* A thread that asked between the flush and the end of the turn found the turn taken. */
     if (!fs_turn_end(r)) return;
   }
-  /* Who is in a turn flushes, and is woken if it sleeps; but who leaves does not look again. */
+  /* The thread in the turn flushes, and is woken if it sleeps; but one that leaves does not check
+   * again. */
   fs_state_wake(r);
   if (atomic_load(&r->leaving)) await_flush(r);
 }
@@ -129,15 +130,15 @@ void fs_reactor_flush(fs_reactor *r) {
 int fs_reactor_wait(fs_reactor *r, fs_waiter *waiter, int64_t timeout_ns) {
   uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : fs_sys_now_ns() + (uint64_t)timeout_ns;
   int result = borrow_until(r, waiter, until_ns);
-  /* Who asked in our turn, behind its last flush, relies on us. */
+  /* A thread that asked in our turn, after its last flush, relies on us. */
   if (atomic_load(&r->flush_wanted)) fs_reactor_flush(r);
   return result;
 }
 
 /* ---- Answering ---- */
 
-/* Sends the answer to a lone message, unless a turn has other work, too: Python's other threads
- * stand still in the meantime. Whether it did; *wanted as fs_reactor_send returns it. */
+/* Sends the answer to a lone message, unless a turn has other work, too, since Python's other
+ * threads stand still during it. Whether it did; *wanted as fs_reactor_send returns it. */
 static bool answer_lone(fs_reactor *r, int *wanted) {
   if (!fs_turn_try(r)) return false;
   bool alone = fs_list_empty(&r->pending);

@@ -17,7 +17,7 @@ static void detach(fs_reactor *r, fs_conn *conn) {
   fs_count(&r->counters.deliveries, conn->settled_count - before);
 }
 
-/* Under lock. Who asked first to close it has the last word. */
+/* Under lock. A close that was asked for first decides. */
 static void set_reason(fs_conn *conn, fs_reason reason) {
   conn->reason = conn->close_wanted ? conn->close_reason : reason;
 }
@@ -67,7 +67,7 @@ void fs_close_broken(fs_reactor *r, fs_conn *conn, int error) {
   fs_state_enlist(&r->ready, &conn->ready_link);
 }
 
-/* What it had said and nobody has heard. */
+/* Counts what it had sent that was not read. */
 static void count_unheard(fs_reactor *r, const fs_conn *conn) {
   if (conn->peer_eof) return;
   size_t kept = conn->inbox ? conn->inbox->len : 0;
@@ -78,7 +78,7 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
   if (conn->state == FS_DEAD) return;
   count_unheard(r, conn);
   if (conn->blocked) {
-    /* What it did not take must not stay in the kernel on its behalf. */
+    /* What it did not take must not stay in the kernel. */
     (void)fs_sys_reset_on_close(conn->fd);
     conn->blocked = false;
     r->blocked_count--;
@@ -90,7 +90,7 @@ void fs_close_kill(fs_reactor *r, fs_conn *conn, fs_reason reason) {
     set_reason(conn, reason);
     r->open_count--;
   } else if (conn->state == FS_BROKEN && conn->reason == FS_REASON_PEER) {
-    /* What the peer had sent before it closed tells more. */
+    /* What the peer had sent before it closed says more. */
     set_reason(conn, reason);
   }
   conn->state = FS_DEAD;
@@ -134,7 +134,8 @@ int fs_reactor_close_conn(fs_reactor *r, uint64_t handle, fs_reason reason) {
 
 void fs_reactor_close(fs_reactor *r, bool hearing) {
   pthread_mutex_lock(&r->lock);
-  /* Before it is closing: who sees that knows this. The first close decides. */
+  /* Before closing is stored, so that a thread that sees closing sees this. The first close
+   * decides. */
   if (!atomic_load(&r->closing)) atomic_store(&r->hearing, hearing);
   atomic_store(&r->closing, true);
   pthread_mutex_unlock(&r->lock);

@@ -39,7 +39,7 @@ typedef struct fs_conn {
   bool peer_eof;          /* the end of the peer's stream was read */
   bool stalled;      /* the inbox may hold whole frames, which wait for room or the next turn */
   bool announced;    /* that it has come is reported */
-  bool heard;        /* what it says while the server closes is still reported */
+  bool heard;        /* what it sends while the server closes is still reported */
   bool close_wanted; /* by close_reason, from any thread: under the lock */
   uint8_t close_reason;
   fs_list link;         /* all that are not dead; then the dead, then the reported */
@@ -47,7 +47,7 @@ typedef struct fs_conn {
   fs_list dirty_link;   /* those with something of their own to send, or to close: under the lock */
   fs_list pending_link; /* those that can be flushed further */
   fs_list untold_link;  /* those that have come, or have lost messages: not yet reported */
-  fs_list hold_link;    /* those that held others up when fs_expire last looked */
+  fs_list hold_link;    /* those that held others up when fs_slow last ran */
   fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
   uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
   fs_pace pace;
@@ -62,7 +62,8 @@ typedef struct fs_conn {
   fs_addr peer; /* the last, since the record ends where the address does: most are short */
 } fs_conn;
 
-/* Whether it takes anything more: it is open, and nobody has asked to close it. Under lock. */
+/* Whether more can be queued for it: it is open, and no thread has asked to close it. Under lock.
+ */
 static inline bool fs_conn_takes(const fs_conn *conn) {
   return conn->state == FS_OPEN && !conn->close_wanted;
 }

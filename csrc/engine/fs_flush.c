@@ -1,13 +1,9 @@
-/* Flushing: what the logs and the outboxes hold goes to the kernels.
- *
- * A flush of a log walks all who read it, a flush of direct messages only those that have some.
- * All edits below a head, or before an end moved, were recorded before it could be read: so who
- * reads head and end first, and then sees no edit, may send up to there without the lock.
- *
- * pending is the line of those that can be sent something. A flush goes along it until its time is
- * over, and takes the readers of a log directly as long as it is not: who has had no turn stands in
- * the line, before those that have had one and have more.
- */
+/* A flush of a log walks all its readers, a flush of direct messages only the connections that have
+ * some. All edits below a head, or before an end moved, were recorded before it could be read. So a
+ * flush that reads head and end first, and then sees no edit, may send up to there without the
+ * lock. pending is the queue of connections that can be sent something. A flush goes along it until
+ * its time is over. In that time it takes the readers of a log directly; those that it did not
+ * reach go into the queue, in front of those that have had a turn and have more. */
 #include "engine/fs_flush.h"
 
 #include "engine/fs_close.h"
@@ -149,8 +145,8 @@ static bool is_over(fs_reactor *r) {
   return r->flush_over = now_ns >= r->flush_until_ns || atomic_load(&r->turn_wanted);
 }
 
-/* Takes connections that have asked until one of them is to be closed, which it returns. Those that
- * are not in the line already come to asked. */
+/* Takes connections that have work of their own, up to one that is to be closed, which it returns.
+ * Those that are not in the queue already go into asked. */
 static fs_conn *take_until_close(fs_reactor *r, fs_list *asked) {
   fs_conn *close = NULL;
   pthread_mutex_lock(&r->lock);
@@ -165,12 +161,12 @@ static fs_conn *take_until_close(fs_reactor *r, fs_list *asked) {
   return close;
 }
 
-/* What other threads asked for: messages to single connections, subscriptions, closes. */
+/* Takes what other threads asked for: messages to single connections, subscriptions, closes. */
 static void take_asked(fs_reactor *r, fs_list *asked) {
-  /* Before the lock: who asks now is taken below, or says so again. */
+  /* Before the lock: a thread that asks now is served below, or sets it again. */
   if (!atomic_load(&r->asked) || !atomic_exchange(&r->asked, false)) return;
   fs_conn *conn;
-  /* The reason is the one that was asked for: fs_close_begin looks it up under the lock. */
+  /* fs_close_begin looks up the reason that was asked for, under the lock. */
   while ((conn = take_until_close(r, asked))) fs_close_begin(r, conn, FS_REASON_LOCAL);
 }
 

@@ -15,10 +15,10 @@ void fs_idle_watch(fs_reactor *r, fs_conn *conn) {
 
 static void send_heartbeat(fs_reactor *r, fs_conn *conn) {
   pthread_mutex_lock(&r->lock);
-  /* Without room there is enough to send already. */
+  /* If there is no room, there is enough to send already. */
   (void)fs_publish_heartbeat(r, conn);
   pthread_mutex_unlock(&r->lock);
-  /* Whether or not the kernel takes it now: the next one is due a period later. */
+  /* Even if the kernel does not take it now: the next one is due a period later. */
   atomic_store_explicit(&conn->last_sent_ns, r->now_ns, memory_order_relaxed);
   fs_state_enlist(&r->pending, &conn->pending_link);
 }

@@ -1,14 +1,14 @@
 /* fs_listener.h: the sockets at which a server can be called.
  *
- * Purpose:   accepts the callers of all of them in turn, and refuses a caller for whom the process
- *            has no descriptor left.
+ * Purpose:   accepts the callers of all of them in turn, and refuses a caller if the process has
+ *            no descriptor left for it.
  * Ownership: the listening descriptors and the reserve are the set's, from a successful open on.
  * Threading: one thread at a time.
  * Limits:    FS_LISTENERS_MAX sockets.
  *
  * Out of descriptors, accept(2) fails and leaves the caller in the backlog, where it waits for
- * something that may never come. So one descriptor is kept in reserve, good for nothing but to be
- * closed: in its place the caller is accepted, and closed at once.
+ * something that may never come. So one descriptor is kept in reserve. It is closed, the caller is
+ * accepted in its place, and closed at once.
  */
 #ifndef FS_LISTENER_H
 #define FS_LISTENER_H
@@ -19,14 +19,14 @@ enum { FS_LISTENERS_MAX = 64 };
 
 typedef struct fs_listener {
   int fd;
-  bool ready; /* somebody may wait in its backlog */
+  bool ready; /* a caller may wait in its backlog */
 } fs_listener;
 
 typedef struct fs_listeners {
   fs_listener all[FS_LISTENERS_MAX];
   uint32_t count; /* 0: closed */
   uint32_t ready_count;
-  uint32_t next;  /* whose turn it is */
+  uint32_t next;  /* index of the next one to accept at */
   int reserve_fd; /* below 0: lost to another thread, and not to be had now */
 } fs_listeners;
 
@@ -40,10 +40,10 @@ int fs_listeners_open(fs_listeners *set, const int *fds, uint32_t count);
 /* Closes everything. Idempotent. */
 void fs_listeners_close(fs_listeners *set);
 
-/* Somebody may wait at the socket of that index. */
+/* Notes that a caller may wait at the socket of that index. */
 void fs_listeners_note(fs_listeners *set, uint32_t index);
 
-/* The next caller at a socket that was noted: see fs_sys_accept. -EAGAIN: nobody waits at any of
+/* The next caller at a socket that was noted: see fs_sys_accept. -EAGAIN: no caller waits at any of
  * them. FS_EREFUSED: a caller was closed at once, since no descriptor was left for it; another one
  * may wait. Any other -errno is of one caller or socket, and all that was noted is kept. */
 int fs_listeners_accept(fs_listeners *set, fs_addr *peer);

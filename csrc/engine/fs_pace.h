@@ -19,7 +19,7 @@ enum { FS_PACE_WINDOW = 10 };
 
 typedef struct fs_pace {
   uint64_t held_ns, held_until_ns; /* what it held others up, without what time has forgiven */
-  uint64_t full_ns, full_bytes;    /* the time in which it was the limit, what it took meanwhile */
+  uint64_t full_ns, full_bytes;    /* the time in which it was the limit, what it took in it */
   uint64_t aged_ns;
   uint64_t since_ns, since_bytes; /* it was full then; 0: it has had all since */
 } fs_pace;

@@ -95,8 +95,8 @@ int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
   return result;
 }
 
-/* Whether nothing else was asked for than what was sent to conn, which reads one channel only.
- * Under lock. */
+/* Whether nothing is asked for but what was sent to conn, which reads one channel only. Under lock.
+ */
 static bool asked_alone(const fs_reactor *r, const fs_conn *conn) {
   return r->dirty.next == &conn->dirty_link && r->dirty.prev == &conn->dirty_link &&
          !conn->main.next;

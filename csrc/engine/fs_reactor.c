@@ -17,7 +17,7 @@ int fs_reactor_new(fs_reactor **result, const fs_config *config, const int *list
   size_t frame_max = config->message_bytes_max + config->codec->header_len;
   if (config->log_bytes < 4 * frame_max || config->connections_max == 0) return -EINVAL;
   if (config->flush_bytes == 0 || listen_count > FS_LISTENERS_MAX) return -EINVAL;
-  /* What never fits must not be waited for. */
+  /* A message that never fits must not be waited for. */
   if (config->outbox_bytes_max < sizeof(fs_edit) + frame_max) return -EINVAL;
   if (config->outbox_bytes_max > FS_OUTBOX_BYTES_MAX) return -EINVAL;
   fs_reactor *r = calloc(1, sizeof *r);

@@ -3,7 +3,7 @@
 #include "engine/fs_close.h"
 #include "engine/fs_route.h"
 
-/* What we neither want nor report: a peer that is being closed may go on talking for a while. */
+/* Reads bytes of a connection that is being closed: they are counted, not reported. */
 static void discard(fs_reactor *r, fs_conn *conn) {
   uint8_t *scratch = r->arena + r->arena_used;
   ssize_t received = fs_sys_recv(conn->fd, scratch, FS_ARENA_BYTES - r->arena_used);
@@ -16,7 +16,7 @@ static void discard(fs_reactor *r, fs_conn *conn) {
   }
 }
 
-/* Ends the last line in its peer's place, and routes it. */
+/* Ends the last line for its peer, and routes it. */
 static int finish_line(fs_reactor *r, fs_conn *conn) {
   int result = fs_inbox_push(&conn->inbox, (const uint8_t *)"\n", 1);
   return result < 0 ? result : fs_route_kept(r, conn);
@@ -44,8 +44,8 @@ static void set_aside(fs_reactor *r, fs_conn *conn, int routed, bool had_room) {
   fs_state_enlist(line, &conn->ready_link);
 }
 
-/* Whether a read of less than was asked for means that nothing is left (epoll(7)). Not where it may
- * have stopped at an end, at urgent data (tcp(7)) or at descriptors that came along (unix(7)). */
+/* Whether a short read means that nothing is left (epoll(7)). Not if it may have stopped at an end,
+ * at urgent data (tcp(7)) or at descriptors that came along (unix(7)). */
 static bool short_read_is_all(const fs_conn *conn) {
   return !conn->hung_up && !conn->urgent && conn->peer.any.sa_family != AF_UNIX;
 }
@@ -60,8 +60,8 @@ static void fail(fs_reactor *r, fs_conn *conn, int error) {
     fs_close_kill(r, conn, reason);
 }
 
-/* What becomes of no event costs no time of Python's, and larger reads are flushed in larger sends,
- * of which a relay has one for each client. */
+/* Bytes that become no events cost Python nothing, so more are read at once: larger reads become
+ * larger sends, and a relay has one send for each client. */
 static size_t read_bytes_max(const fs_reactor *r) {
   bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
   return report ? FS_READ_BYTES : FS_RELAY_BYTES;
@@ -134,7 +134,7 @@ void fs_receive_read(fs_reactor *r) {
     r->cut_events = r->event_count;
     r->cut_ns = r->now_ns;
   }
-  /* Those whose turn it was not come first the next time, before those that have more. */
+  /* Connections that were skipped go first next time, before those that have more. */
   fs_list_append(&batch, &r->ready);
   fs_list_take(&r->ready, &batch);
   fs_list_append(&r->stalled, &r->served);

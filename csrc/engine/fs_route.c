@@ -8,14 +8,14 @@
 #include "engine/fs_publish.h"
 #include "engine/fs_reactor.h"
 
-/* A message that the program answers instead of the relay. */
+/* Whether the program, not the relay, deals with the message. */
 static bool is_excepted(const fs_reactor *r, fs_slice message) {
   fs_slice except = r->config.relay_except;
   if (except.len == 0 || message.len < except.len) return false;
   return memcmp(message.data, except.data, except.len) == 0;
 }
 
-/* The longest message that it may send. */
+/* The longest message that the connection may send. */
 static size_t longest(const fs_reactor *r, const fs_conn *conn) {
   size_t own = atomic_load_explicit(&conn->received_bytes_max, memory_order_relaxed);
   return own ? own : r->config.message_bytes_max;
@@ -72,7 +72,7 @@ static int route(fs_reactor *r, fs_conn *conn, fs_slice *bytes) {
     if (result < 0) return result;
     bytes->data += frame_len;
     bytes->len -= (size_t)frame_len;
-    /* What follows keeps its place behind the answer, or is not relayed after a close. */
+    /* What follows must come after the answer, and is not relayed after a close. */
     if (excepted) return FS_AWAITS_ANSWER;
   }
   return FS_ROUTED_ALL;

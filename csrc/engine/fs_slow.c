@@ -4,14 +4,15 @@
 #include "engine/fs_flush.h"
 #include "engine/fs_waiter.h"
 
-/* Full outboxes that one turn looks at; others have their turn when these are dealt with. */
+/* Full outboxes that one turn deals with; the others follow. */
 enum { WANTED_MAX = 64 };
 
-/* So often those who are blocked are tried while somebody waits; see try_blocked. Who was the limit
- * for less time than is between two of them has no speed yet. */
+/* How often blocked connections are tried in a grace while a thread waits; see try_blocked. A
+ * reader that was the limit for less time than there is between two tries has no known speed yet.
+ */
 enum { TRIES_PER_GRACE = 8 };
 
-/* A reader that takes less than one part in so many of what another one takes is slow. */
+/* A reader is slow if it takes less than one part in so many of what another takes. */
 enum { SLOWER_TIMES = 2 };
 
 /* ---- Slow consumers ---- */
@@ -44,8 +45,8 @@ static bool has_moved(const fs_conn *conn, uint64_t sent_before) {
   return !flowing || atomic_load(&conn->bytes_sent) != sent_before;
 }
 
-/* Somebody waits, perhaps in vain: attempts with all who are blocked show when each of them has
- * taken something last. One attempt at the end of a grace would find what was taken at its
+/* A thread waits, and blocked connections may be in its way. Trying all of them shows when each
+ * last took something. A single try at the end of a grace would find what was taken at its
  * beginning, and so give each of them a second grace, one after the other. */
 static void try_blocked(fs_reactor *r, fs_channel *channel) {
   if (channel->try_at_ns <= r->now_ns) {
@@ -58,11 +59,11 @@ static void try_blocked(fs_reactor *r, fs_channel *channel) {
   r->deadline_ns = fs_min(r->deadline_ns, channel->try_at_ns);
 }
 
-/* ---- Who holds others up ---- */
+/* ---- Readers that hold others up ---- */
 
-/* A byte that is taken now and then must not renew a grace for ever. So we note at each look who
- * holds up others that are far ahead of it, and add up how long. Until the next look was due, no
- * longer: where nobody looks, nobody need have waited. */
+/* A byte taken now and then must not renew a grace forever. So each run notes the readers that hold
+ * up others that are far ahead, and the next run adds up the time: until it was due, and no longer,
+ * since a thread that waits keeps the runs coming. */
 static void add_up_holding(fs_reactor *r) {
   uint64_t until_ns = fs_max(r->looked_ns, fs_min(r->now_ns, r->deadline_ns));
   FS_LIST_EACH(link, &r->holding) {
@@ -77,7 +78,8 @@ static uint64_t speed_of(const fs_reactor *r, fs_conn *conn, uint64_t slow_grace
                        slow_grace_ns / TRIES_PER_GRACE);
 }
 
-/* It holds up one that can take so much; ended, if it has done so for longer than its grace. */
+/* The connection holds up one that can take so much. Ends it if it has done so for longer than its
+ * grace. */
 static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t slow_grace_ns) {
   if (speed_of(r, conn, slow_grace_ns) >= others_speed / SLOWER_TIMES) return;
   if (conn->pace.held_ns >= slow_grace_ns)
@@ -86,9 +88,9 @@ static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t s
     fs_state_enlist(&r->holding, &conn->hold_link);
 }
 
-/* Somebody waits for room in the channel's log, and some have had nearly all of it: who has had
- * next to nothing? Among equals the limit of one is about that of the others, and alone a reader
- * holds up nobody. */
+/* A thread waits for room in the channel's log: finds readers that have had next to nothing while
+ * others have had nearly all. A reader that is the limit among equals is about as fast as they are,
+ * and a lone reader holds up no other. */
 static void hold_readers(fs_reactor *r, fs_channel *channel) {
   uint64_t head = atomic_load(&channel->log.head), tail = atomic_load(&channel->log.tail);
   uint64_t quarter = (head - tail) / 4, fastest = 0;
@@ -105,9 +107,9 @@ static void hold_readers(fs_reactor *r, fs_channel *channel) {
   }
 }
 
-/* A thread waits for room in the outbox of conn: who else does it send to? Those of them that have
- * had all it gave them are held up. Who is sent to by threads of their own are not, and a thread
- * that sends to one connection alone has its pace. */
+/* A thread waits for room in the outbox of conn. It holds up the other connections that the same
+ * thread sends to and that have had all it gave them. Connections with a thread of their own are
+ * not held up, and a thread that sends to one connection alone goes at its pace. */
 static void hold_receiver(fs_reactor *r, fs_conn *conn, uintptr_t sender) {
   uint64_t window_ns = FS_PACE_WINDOW * r->config.slow_grace_ns, fastest = 0;
   FS_LIST_EACH(link, &r->conns.all) {
@@ -120,7 +122,7 @@ static void hold_receiver(fs_reactor *r, fs_conn *conn, uintptr_t sender) {
   hold(r, conn, fastest, r->config.slow_grace_ns);
 }
 
-/* ---- Whose grace is over ---- */
+/* ---- Graces that are over ---- */
 
 static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
   if (conn->blocked_ns + slow_grace_ns <= r->now_ns) {
@@ -134,7 +136,8 @@ static void disconnect_if_overdue(fs_reactor *r, fs_conn *conn, uint64_t slow_gr
   if (conn->blocked) r->deadline_ns = fs_min(r->deadline_ns, conn->blocked_ns + slow_grace_ns);
 }
 
-/* Somebody waits for room in the channel's log: who holds the tail and takes nothing? */
+/* A thread waits for room in the channel's log: applies the policy to the readers that hold the
+ * tail and take nothing. */
 static void press_readers(fs_reactor *r, fs_channel *channel) {
   uint64_t tail = atomic_load(&channel->log.tail);
   if (channel->policy == FS_POLICY_BLOCK) return;
@@ -160,7 +163,7 @@ typedef struct wants {
   uint32_t handle_count;
 } wants;
 
-/* Listed under the lock, so that it can be acted on without. */
+/* Lists them under the lock, so that the caller can act without it. */
 static void list_wants(fs_reactor *r, wants *wanted) {
   pthread_mutex_lock(&r->lock);
   atomic_store(&r->room_wanted, false);

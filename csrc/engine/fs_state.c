@@ -22,7 +22,7 @@ int fs_state_open(fs_reactor *r, const int *listen_fds, uint32_t listen_count) {
   if ((result = r->wake_fd = fs_sys_eventfd()) < 0) return result;
   if ((result = r->timer_fd = fs_sys_timerfd()) < 0) return result;
   if ((result = watch_own(r, listen_fds, listen_count)) < 0) return result;
-  /* Last, since they are ours from here on. */
+  /* Last: the listening descriptors are ours from here on. */
   if ((result = fs_listeners_open(&r->listeners, listen_fds, listen_count)) < 0) return result;
   r->listening = true;
   return 0;
@@ -67,7 +67,7 @@ void fs_state_free(fs_reactor *r) {
 
 /* ---- Asking ---- */
 
-/* Under the lock, because the reactor closes its descriptors under it. */
+/* Under the lock, under which the reactor closes its descriptors. */
 void fs_state_rouse(fs_reactor *r) {
   pthread_mutex_lock(&r->lock);
   if (r->wake_fd >= 0 && atomic_exchange(&r->asleep, false)) {

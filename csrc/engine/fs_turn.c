@@ -28,7 +28,7 @@ static int64_t bounded_timeout(const fs_reactor *r, int64_t timeout_ns) {
   return timeout_ns < 0 || bound < (uint64_t)timeout_ns ? (int64_t)bound : timeout_ns;
 }
 
-/* Looks at the descriptors for busy_poll_us before it is worth sleeping. */
+/* Polls for busy_poll_us before it is worth sleeping. */
 static int spin(fs_reactor *r, int64_t timeout_ns) {
   uint64_t spin_ns = r->config.busy_poll_ns, until_ns = r->now_ns + spin_ns;
   if (timeout_ns >= 0) until_ns = fs_min(until_ns, r->now_ns + (uint64_t)timeout_ns);
@@ -41,7 +41,7 @@ static int spin(fs_reactor *r, int64_t timeout_ns) {
   return count;
 }
 
-/* Sleeping: say so, then look once more, then wait; see fs_borrow.h. */
+/* Sleeps: stores asleep, checks once more, then waits; see fs_borrow.h. */
 static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
   if (r->poll.fd < 0) return 0; /* closed; nothing can happen any more */
   r->now_ns = fs_sys_now_ns();
@@ -62,8 +62,8 @@ static int sleep_or_poll(fs_reactor *r, int64_t timeout_ns) {
 
 /* ---- Reporting ---- */
 
-/* That it has come is told before all else, what was lost before the end of the connection that
- * lost it. */
+/* Reports a connection before anything else of it, and what was lost before the end of the
+ * connection that lost it. */
 static void report_untold(fs_reactor *r) {
   FS_LIST_EACH(link, &r->untold) {
     fs_conn *conn = fs_container_of(link, fs_conn, untold_link);
@@ -103,7 +103,7 @@ bool fs_turn_is_drivers(const fs_reactor *r) {
   return atomic_load(&r->embedded) && fs_state_has_news(r);
 }
 
-/* Another event loop sleeps for us: it must be woken by publishers, deadlines and what is left. */
+/* If another event loop waits for us, publishers, deadlines and remaining work must wake it. */
 static void prepare_embedded(fs_reactor *r) {
   if (!atomic_load(&r->embedded) || r->poll.fd < 0) return;
   int64_t wait_ns = bounded_timeout(r, -1);
@@ -118,7 +118,7 @@ bool fs_turn_try(fs_reactor *r) {
   return true;
 }
 
-/* The driver's turn goes before those that are borrowed. */
+/* A driver's turn has priority over borrowed ones. */
 static void begin_turn(fs_reactor *r) {
   if (pthread_mutex_trylock(&r->turn) == 0) return;
   atomic_fetch_add(&r->turn_wanted, 1);
@@ -131,7 +131,7 @@ bool fs_turn_end(fs_reactor *r) {
   prepare_embedded(r);
   bool offered = !fs_turn_is_drivers(r);
   pthread_mutex_unlock(&r->turn);
-  /* After the unlocking, since one of them may take the turn. */
+  /* After unlocking, since one of them may take the turn. */
   fs_waiter_tell(r, offered);
   return atomic_load(&r->flush_wanted);
 }
@@ -140,7 +140,7 @@ void fs_turn_begin_closing(fs_reactor *r) {
   if (!fs_state_must_close(r)) return;
   bool hearing = atomic_load(&r->hearing);
   if (hearing) fs_accept(r);
-  /* Another process may hold them, too; epoll must not go on reporting them. */
+  /* Another process may hold them, too; epoll must stop reporting them. */
   for (uint32_t i = 0; i < r->listeners.count; i++)
     fs_poll_remove(&r->poll, r->listeners.all[i].fd);
   fs_listeners_close(&r->listeners);
@@ -153,7 +153,7 @@ void fs_turn_begin_closing(fs_reactor *r) {
     conn->heard = hearing && !conn->close_wanted;
     fs_close_begin(r, conn, FS_REASON_SERVER);
   }
-  /* What waited for room in the log to be relayed finds that there is no relaying any more. */
+  /* Messages that waited for room in the log find that nothing is relayed any more. */
   fs_list_append(&r->ready, &r->stalled);
 }
 
@@ -174,10 +174,10 @@ void fs_turn_tidy(fs_reactor *r) {
 
 /* ---- One turn ---- */
 
-/* A turn without the taking and the giving back of it. */
+/* One turn, whose lock is taken and released elsewhere. */
 static int turn(fs_reactor *r, int64_t timeout_ns) {
-  /* What the handlers of the last turn have sent and closed comes first: an answer waits for no
-   * look at the descriptors, and then nothing keeps us from sleeping. */
+  /* What the handlers of the last turn have sent and closed comes first: an answer does not wait
+   * for a poll, and then nothing keeps us from sleeping. */
   r->now_ns = fs_sys_now_ns();
   if (r->cut_short) fs_route_share(r);
   fs_flush_all(r);
@@ -209,7 +209,7 @@ bool fs_reactor_consumed(fs_reactor *r) {
 
 void fs_reactor_catch_up(fs_reactor *r) {
   if (!atomic_load(&r->flush_wanted) || !fs_turn_try(r)) return;
-  /* Before the flush: who asks and does not see it, asked before the flush. */
+  /* Before the flush: a thread that asks and does not see it asked before the flush. */
   atomic_fetch_add(&r->leaving, 1);
   fs_flush_all(r);
   (void)fs_turn_end(r);
@@ -227,7 +227,7 @@ int fs_reactor_turn(fs_reactor *r, int64_t timeout_ns) {
   return end_without_events(r, turn(r, timeout_ns));
 }
 
-/* Between two turns in a row: there were no events, and nobody needs to take the turn. */
+/* Between two turns in a row: there were no events, and no other thread needs the turn. */
 static void go_on(fs_reactor *r) {
   fs_turn_tidy(r);
   fs_waiter_tell(r, false);
@@ -258,7 +258,7 @@ int fs_reactor_embed(fs_reactor *r) {
   pthread_mutex_lock(&r->lock);
   atomic_store(&r->embedded, true);
   atomic_store(&r->asleep, true);
-  /* What was published before has woken nobody. */
+  /* What was published before has not woken the other loop. */
   if (r->wake_fd >= 0) fs_sys_notify(r->wake_fd);
   int fd = r->poll.fd;
   pthread_mutex_unlock(&r->lock);

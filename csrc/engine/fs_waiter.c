@@ -31,7 +31,7 @@ bool fs_waiter_has_log(fs_reactor *r, const fs_wanted_room *room) {
          fs_log_reserve(&r->channels[room->channel]->log, room->bytes);
 }
 
-/* Also if there is no outbox any more: the next attempt says so. */
+/* Also true if there is no outbox any more: the next attempt fails with the reason. */
 static bool has_outbox(fs_reactor *r, const fs_wanted_room *room) {
   fs_conn *conn = room->handle ? fs_conns_find(&r->conns, room->handle) : NULL;
   if (!conn || !fs_conn_takes(conn)) return true;
@@ -98,8 +98,8 @@ static void tell(fs_waiter *waiter) {
 }
 
 void fs_waiter_tell(fs_reactor *r, bool turn_free) {
-  /* A change, though of nothing: either we see who enters, or who enters sees what we did before,
-   * that we have given the turn back, for one. */
+  /* A read-modify-write, though it changes nothing: either we see the waiter that enters, or its
+   * thread sees what we did before, such as giving the turn back. */
   if (atomic_fetch_add(&r->waiter_count, 0) == 0) return;
   pthread_mutex_lock(&r->lock);
   FS_LIST_EACH(link, &r->waiters) {

@@ -5,8 +5,8 @@
  * Threading: wait by one thread at a time; add and remove from any.
  * Limits:    FS_POLL_BATCH descriptors are reported by one wait; the rest by the next.
  *
- * Descriptors are watched once, for everything, edge-triggered: a change is reported once, so who
- * is told "readable" or "writable" must remember it until the call says EAGAIN.
+ * Descriptors are watched once, for everything, edge-triggered: a change is reported once, so the
+ * caller must remember "readable" or "writable" until a call fails with EAGAIN.
  */
 #ifndef FS_POLL_H
 #define FS_POLL_H

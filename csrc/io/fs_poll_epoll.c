@@ -29,7 +29,7 @@
 #endif
 
 enum { MS_NS = 1000000, TIMER_BELOW_NS = 100 * MS_NS };
-enum { TAG_TIMER = 0 }; /* which is nobody else's */
+enum { TAG_TIMER = 0 }; /* which no caller uses */
 
 /* The kernel's timespec: 64 bits each on every architecture. */
 typedef struct kernel_time {

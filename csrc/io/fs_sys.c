@@ -64,9 +64,9 @@ int fs_sys_connect_result(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) return -errno;
   if (error) return -error;
   if (!is_own_peer(fd)) return 0;
-  /* Dissolved at once (connect(2)): shut down, its port would be in TIME_WAIT, no server's. */
-  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-  (void)connect(fd, &nobody, sizeof nobody);
+  /* Dissolved at once (connect(2)): shut down, its port would stay in TIME_WAIT. */
+  struct sockaddr none = {.sa_family = AF_UNSPEC};
+  (void)connect(fd, &none, sizeof none);
   return -ECONNREFUSED;
 }
 

@@ -34,7 +34,7 @@ static inline size_t fs_addr_size(const fs_addr *addr) {
   return offsetof(fs_addr, any) + addr->len;
 }
 
-/* A descriptor that is good for nothing but to be closed, when another one is needed. */
+/* A spare descriptor, to be closed when another one is needed. */
 int fs_sys_spare(void);
 
 /* The next connection: non-blocking, TCP_NODELAY where that applies; peer receives its address.
@@ -46,7 +46,7 @@ int fs_sys_accept(int listen_fd, fs_addr *peer);
 int fs_sys_connect(const fs_addr *addr, bool *pending);
 
 /* How connecting ended: 0, or why not. -ECONNREFUSED also for a socket connected to itself, as
- * TCP may do if nobody listens there; its port is free then. */
+ * TCP may do if no socket listens there; its port is free then. */
 int fs_sys_connect_result(int fd);
 
 /* The address that fd is bound to. */
@@ -70,7 +70,7 @@ int fs_sys_reset_on_close(int fd);
 /* Closes fd. Never retried: on Linux the descriptor is gone whatever close(2) returns. */
 void fs_sys_close(int fd);
 
-/* Waits until fd has one of events (POLLIN, POLLOUT) or timeout_ns (-1: for ever) has passed.
+/* Waits until fd has one of events (POLLIN, POLLOUT) or timeout_ns (-1: forever) has passed.
  * 1 ready, 0 timeout, -EINTR on a signal. */
 int fs_sys_poll(int fd, short events, int64_t timeout_ns);
 

@@ -27,7 +27,7 @@ void fs_sys_timer_set(int timerfd, uint64_t deadline_ns);
  * UINT64_MAX: never), -EINTR on a signal. Needs no descriptor. */
 int fs_sys_await(atomic_uint *told, uint64_t deadline_ns);
 
-/* Wakes who sleeps on told, which the caller has set. */
+/* Wakes the thread that sleeps on told, which the caller has set. */
 void fs_sys_rouse(atomic_uint *told);
 
 #endif

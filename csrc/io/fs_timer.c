@@ -1,6 +1,6 @@
 /* A timer hangs in the slot of the tick in which it is due, modulo the number of slots; those that
- * are due laps later are passed over. Timers here are of one or two lengths, seconds mostly, and
- * are rarely due, so one level does. */
+ * are due laps later are passed over. Timers here have one or two lengths, mostly seconds, and are
+ * rarely due, so one level is enough. */
 #include "io/fs_timer.h"
 
 /* The first tick whose end is not before the deadline, so that nothing fires early. */

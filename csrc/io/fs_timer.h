@@ -39,7 +39,7 @@ void fs_wheel_remove(fs_wheel *wheel, fs_timer *timer);
 fs_timer *fs_wheel_pop(fs_wheel *wheel, uint64_t now_ns);
 
 /* When to call pop next: not after the first deadline's tick; UINT64_MAX without timers. It may be
- * too early by one timer that was removed meanwhile. */
+ * too early by one timer that was removed since. */
 uint64_t fs_wheel_next_ns(const fs_wheel *wheel);
 
 #endif

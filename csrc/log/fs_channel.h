@@ -1,7 +1,7 @@
 /* fs_channel.h: a log with its readers.
  *
- * Purpose:   what is published to it reaches those who subscribe; every connection subscribes to
- *            the main channel, number 0, as long as it is open.
+ * Purpose:   what is published to it reaches the connections that subscribe. Every open
+ *            connection subscribes to the main channel, number 0.
  * Ownership: the reactor owns its channels, which live as long as it does; a connection owns its
  *            subscriptions.
  * Threading: subs changes under turn and lock, joining under the lock; see each field.
@@ -15,7 +15,7 @@
 
 enum { FS_CHANNELS_MAX = 256 };
 
-/* What becomes of a connection that does not take what it is sent, when the log is full of it. */
+/* What happens to a connection that does not take what it is sent, once the log is full. */
 typedef enum fs_policy {
   FS_POLICY_DISCONNECT,  /* it has slow_grace to accept a byte, then it is closed */
   FS_POLICY_DROP_OLDEST, /* it loses the oldest messages, and the loss is counted */
@@ -30,7 +30,7 @@ typedef struct fs_channel {
   fs_list subs;             /* turn to walk, turn and lock to change */
   fs_list joining;          /* lock: subscriptions that the reactor has not seen yet */
   bool tail_stale;          /* turn: a cursor that held the tail has moved */
-  uint64_t try_at_ns;       /* turn: who is blocked is not tried again before */
+  uint64_t try_at_ns;       /* turn: blocked connections are not tried again before */
   _Atomic uint64_t flushed; /* the log's head at the last flush */
 } fs_channel;
 
@@ -46,10 +46,10 @@ typedef struct fs_sub {
   uint64_t gap_count;   /* messages lost and not yet reported; turn */
 } fs_sub;
 
-/* A channel with a log of log_bytes, in which nobody reads. -EINVAL, -ENOMEM or -errno. */
+/* A channel with a log of log_bytes, without readers. -EINVAL, -ENOMEM or -errno. */
 int fs_channel_new(fs_channel **result, size_t log_bytes, fs_policy policy, uint64_t slow_grace_ns);
 
-/* Nobody reads it any more. */
+/* It has no readers any more. */
 void fs_channel_free(fs_channel *channel);
 
 /* Begins at the channel's head; the caller puts it into subs or joining. Under lock. */

@@ -64,8 +64,8 @@ uint64_t fs_log_commit(fs_log *log, size_t len) {
 }
 
 uint64_t fs_log_seq_at(const fs_log *log, uint64_t offset) {
-  /* head_seq before head: a commit in between can only make the answer one too small, which keeps
-   * a message longer than it must be kept. */
+  /* head_seq before head: a commit in between can only make the answer one too small, which keeps a
+   * message longer than needed. */
   uint64_t low = atomic_load(&log->tail_seq), high = atomic_load(&log->head_seq);
   if (offset >= atomic_load(&log->head)) return high;
   while (low + 1 < high) {

@@ -1,7 +1,7 @@
 /* fs_log.h: the bounded log of framed messages that all connections read.
  *
  * Purpose:   one copy of every broadcast; a client is a cursor (an offset) into it.
- * Ownership: the log owns its memory; offsets are positions in an endless stream and only grow.
+ * Ownership: the log owns its memory; offsets are positions in an endless stream; they only grow.
  * Threading: reserve and commit under the reactor's lock, by any thread; trim only by the reactor.
  *            The bytes between tail and head never change, so they are read without a lock.
  * Limits:    cap bytes and cap / FS_LOG_BYTES_PER_INDEX messages wait at most; the log is full
@@ -17,7 +17,7 @@
 enum { FS_LOG_BYTES_PER_INDEX = 64 };
 
 typedef struct fs_log {
-  uint8_t *base;   /* cap bytes mapped twice in a row: no range minds the seam */
+  uint8_t *base;   /* cap bytes mapped twice in a row, so every range is contiguous */
   size_t cap;      /* a power of two, at least a page */
   uint64_t *index; /* where message seq begins, at seq & index_mask */
   uint64_t index_mask;
@@ -49,7 +49,7 @@ uint64_t fs_log_boundary_at(const fs_log *log, uint64_t offset);
 /* Where the newest half of what the log can hold begins, at a message. Under the lock. */
 uint64_t fs_log_newest_half(const fs_log *log);
 
-/* Gives up everything before offset; what lies behind the tail is left alone. */
+/* Frees everything before offset. Does nothing if offset is not after the tail. */
 void fs_log_trim(fs_log *log, uint64_t offset);
 
 #endif

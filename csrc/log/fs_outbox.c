@@ -25,7 +25,7 @@ void fs_outbox_init(fs_outbox *box, fs_log *log, uint32_t bytes_max) {
   atomic_init(&box->end, UINT64_MAX);
 }
 
-/* Makes edits, which begin at their beginning, the ring. */
+/* Makes edits the ring; its first edit is at its beginning. */
 static void take_edits(fs_outbox *box, fs_edit *edits, uint32_t cap) {
   free(box->edits);
   box->edits = edits;
@@ -97,7 +97,7 @@ int fs_outbox_resume(fs_outbox *box, uint64_t serial) {
     int result = push_edit(box, edit);
     if (result < 0) return result;
   }
-  /* After the edit: who reads the new end sees it. */
+  /* After the edit, so that a thread that reads the new end sees the edit. */
   atomic_store(&box->end, UINT64_MAX);
   return 0;
 }
@@ -176,7 +176,7 @@ size_t fs_outbox_message_rest(const fs_outbox *box) {
   return (size_t)(fs_log_boundary_at(box->log, box->cursor) - box->cursor);
 }
 
-/* What an edit becomes when the cursor jumps to target: false, nothing. */
+/* Moves an edit when the cursor jumps to target. False: nothing is left of it. */
 static bool carry_over(fs_outbox *box, fs_edit *edit, uint64_t target, uint64_t *skipped) {
   if (edit->insert) {
     edit->at = fs_max(edit->at, target);
@@ -195,7 +195,8 @@ static bool carry_over(fs_outbox *box, fs_edit *edit, uint64_t target, uint64_t 
   return skip_end > target;
 }
 
-/* The rest of the message that has begun, as one of the connection's own. NULL: no memory. */
+/* Copies the rest of the message that has begun into one of the connection's own. NULL: no memory.
+ */
 static fs_insert *copy_rest(const fs_outbox *box, size_t rest) {
   fs_insert *insert = malloc(sizeof *insert + rest);
   if (!insert) return NULL;
@@ -204,7 +205,7 @@ static fs_insert *copy_rest(const fs_outbox *box, size_t rest) {
   return insert;
 }
 
-/* A notice that is to be written: room for its text, then for its frame. NULL: no memory. */
+/* Allocates a notice: room for its text, then for its frame. NULL: no memory. */
 static fs_insert *begin_notice(const fs_notice *notice) {
   size_t text_max = notice->before.len + NUMBER_MAX + notice->after.len;
   return malloc(sizeof(fs_insert) + 2 * text_max + notice->codec->header_len);
@@ -250,7 +251,7 @@ int fs_outbox_jump(fs_outbox *box, uint64_t target, const fs_notice *notice, uin
   }
   box->queued_bytes = 0;
   if (insert) edits[kept++] = (fs_edit){.at = target, .insert = insert};
-  /* Behind what has begun; what it tells is known below. */
+  /* After what has begun. Its text is written below, when the count is known. */
   uint32_t place = kept;
   if (count && (box->insert_sent || is_rest(edit_at(box, 0)))) place = 1;
   for (uint32_t i = 0; i < count; i++) {

@@ -32,7 +32,7 @@ typedef struct fs_insert {
   uint8_t data[];
 } fs_insert;
 
-/* What a stream says where messages are gone: before, how many, after. */
+/* The text that a stream gets in place of lost messages: before, how many, after. */
 typedef struct fs_notice {
   const fs_codec *codec;
   fs_slice before, after;
@@ -54,7 +54,7 @@ typedef struct fs_outbox {
   _Atomic uint64_t cursor; /* what lies before it is with the kernel */
   _Atomic uint64_t end;    /* the stream ends here; UINT64_MAX while it goes on */
   fs_edit *edits;
-  uint32_t first, cap; /* cap is a power of two, 0 without edits: who is idle keeps no ring */
+  uint32_t first, cap; /* cap is a power of two, 0 without edits: an idle outbox keeps no ring */
   atomic_uint count;
   uint32_t insert_sent;             /* bytes of the first edit's message that are with the kernel */
   uint32_t queued_bytes, bytes_max; /* 32 bits: these records are many */
@@ -77,7 +77,7 @@ static inline bool fs_outbox_has_room(const fs_outbox *box, size_t bytes) {
  * skips merge. FS_EOUTBOX at the limit, -ENOMEM: nothing changed. */
 int fs_outbox_skip(fs_outbox *box, size_t len, uint64_t serial);
 
-/* Takes insert over; it will be sent after all that the log holds now. Fails as skip does; insert
+/* Takes insert over, to be sent after all that the log holds now. Fails as skip does; insert
  * is then still the caller's. */
 int fs_outbox_insert(fs_outbox *box, fs_insert *insert, uint64_t serial);
 
@@ -100,7 +100,7 @@ size_t fs_outbox_message_rest(const fs_outbox *box);
  * those of a notice that has not gone out, in their place. -ENOMEM: nothing changed. */
 int fs_outbox_jump(fs_outbox *box, uint64_t target, const fs_notice *notice, uint64_t *lost);
 
-/* A stream that was to end goes on at the log's head. Fails as skip does. */
+/* Lets a stream that was to end go on at the log's head. Fails as skip does. */
 int fs_outbox_resume(fs_outbox *box, uint64_t serial);
 
 /* Messages that are whole with the kernel: what the cursor passed without the skipped and dropped,

@@ -22,21 +22,21 @@ typedef struct fs_codec {
   /* The framed size of a message. FS_ENEWLINE, FS_ERETURN, FS_EEMPTY: it cannot be framed. */
   ssize_t (*measure)(const uint8_t *data, size_t len);
 
-  /* Writes the frame of framed bytes, as measure said: also where data has changed since. */
+  /* Writes the frame of framed bytes, as measure said, even if data has changed since. */
   void (*encode)(uint8_t *dst, size_t framed, const uint8_t *data);
 
-  /* The first frame in buf: returns the bytes it takes and points payload at its message. 0 where
+  /* The first frame in buf: returns the bytes it takes and points payload at its message. 0 if
    * it is not whole yet; FS_ETOOBIG as soon as it is known to exceed message_bytes_max, FS_EFRAMING
-   * if it begins as no frame of a peer would that speaks this framing. */
+   * if it begins like another framing, or TLS. */
   ssize_t (*decode)(const uint8_t *buf, size_t len, size_t message_bytes_max, fs_slice *payload);
 
   /* How many bytes of more belong to the frame that kept begins (decode found it unfinished), all
-   * of them where it does not end there; *whole says whether it does. Fails as decode. Looks at no
-   * byte of kept but a header, so a frame that comes byte by byte costs no more. */
+   * of them if it does not end there; *whole says whether it does. Fails as decode does. Of
+   * kept it reads only a header, so a frame that comes byte by byte costs no more. */
   ssize_t (*rest)(fs_slice kept, fs_slice more, size_t message_bytes_max, bool *whole);
 } fs_codec;
 
-/* What measure says of a message that decode has found, without a look at it. */
+/* What measure returns for a message that decode has found, without reading it. */
 static inline size_t fs_codec_framed_len(const fs_codec *codec, fs_slice found) {
   return codec->header_len + found.len;
 }

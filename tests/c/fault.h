@@ -37,7 +37,7 @@ int fault_hits(void);
 /* For sends: the most bytes that this call may take; 0: it would block. len: as it comes. */
 extern size_t (*fault_send_limit)(int fd, size_t len);
 
-/* Called in the middle of the writes that wake somebody up, by any thread. */
+/* Called in the middle of the writes that wake a thread, by any thread. */
 extern void (*fault_before_write)(int fd);
 
 #endif

@@ -66,7 +66,7 @@ static void table_full(void) {
   fs_conns_fini(&conns);
 }
 
-static void stale_handles_name_nobody(void) {
+static void stale_handles_name_no_connection(void) {
   enum { ROUNDS = 1000, MAX = 4 };
   static uint64_t stale[ROUNDS];
   fs_conns conns;
@@ -138,5 +138,5 @@ static void no_memory(void) {
   fs_conns_fini(&conns);
 }
 
-CHECK_UNIT(TEST(a_new_record), TEST(table_full), TEST(stale_handles_name_nobody),
+CHECK_UNIT(TEST(a_new_record), TEST(table_full), TEST(stale_handles_name_no_connection),
            TEST(handles_that_never_were), TEST(no_memory))

@@ -47,7 +47,7 @@ static void act(struct rig *rig, struct client *clients) {
   some_turns(rig);
 }
 
-/* Whole lines that somebody sent, none of them twice; what was cut off at the end does not count.
+/* Whole lines that a client sent, none of them twice; what was cut off at the end does not count.
  */
 static void check_lines(const struct client *client) {
   static const char *const lines[] = {"relayed\n", "unfinished\n", "to all\n", "not to 2\n",
@@ -160,7 +160,7 @@ static void receiving_failing(void) {
   fail_each(FAULT_recv, ENOMEM);
 }
 
-/* Whoever is interrupted goes on; nobody notices. */
+/* An interrupted call goes on, and nothing shows it. */
 static void signals(void) {
   fail_each(FAULT_accept4, EINTR);
   fail_each(FAULT_send, EINTR);

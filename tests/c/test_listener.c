@@ -130,7 +130,7 @@ static void who_finds_no_descriptor_is_refused_at_once(void) {
   client_close(&later);
 }
 
-/* fs_reactor_drive returns, so that the program can tell somebody. */
+/* fs_reactor_drive returns, so that the program can report it. */
 static void a_refusal_ends_driving(void) {
   struct rig rig = {0};
   struct client caller;

@@ -1,4 +1,4 @@
-/* The reactor among peers that behave: who hears what, in which order, and how it ends. */
+/* The reactor among peers that behave: what each receives, in which order, and how it ends. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,7 +125,7 @@ static void no_descriptor_for_a_caller(void) {
   none = (struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max};
   CHECK_INT(setrlimit(RLIMIT_NOFILE, &none), 0);
   RIG_UNTIL(&rig, rig.reactor->counters.accept_errors == 1);
-  /* It serves the others meanwhile, and does not try again at once. */
+  /* It serves the others in the meantime, and does not try again at once. */
   uint64_t turns = rig.reactor->counters.turns;
   rig_publish(&rig, "all the same", 0);
   rig_receives(&rig, &clients[0], "all the same\n");
@@ -136,7 +136,7 @@ static void no_descriptor_for_a_caller(void) {
   left(clients, 2);
 }
 
-/* ---- Who hears what ---- */
+/* ---- What each client receives ---- */
 
 static void a_broadcast_reaches_all(void) {
   for (size_t family = 0; family < 3; family++) {
@@ -224,7 +224,7 @@ static void *flicker(void *arg) {
 }
 
 /* What is sent is then anything, but nothing outside of the message is written. */
-static void bytes_that_change_meanwhile(void) {
+static void bytes_that_change_in_between(void) {
   struct rig rig = {0};
   struct client client;
   struct flicker f = {.stop = false};
@@ -268,7 +268,7 @@ static void the_excluded_one_hears_the_rest(void) {
   rig_receives(&rig, &clients[0], "2\n3\n4\n");
   rig_receives(&rig, &clients[1], "1\n4\n5\n");
   rig_receives(&rig, &clients[2], "1\n2\n3\n4\n5\n");
-  /* Who is gone excludes nobody, nor does its successor in the slot. */
+  /* A connection that is gone excludes none, nor does its successor in the slot. */
   client_close(&clients[1]);
   RIG_UNTIL(&rig, rig_count(&rig, FS_DISCONNECTED) == 1);
   uint64_t stale = clients[1].handle;
@@ -522,7 +522,7 @@ static void counted(void) {
   CHECK(fs_reactor_met(rig.reactor, &waiter));
   client_close(&clients[0]);
   RIG_UNTIL(&rig, !fs_reactor_met(rig.reactor, &waiter));
-  /* Nobody comes to a closed server: who waits for clients is told. */
+  /* No client comes to a closed server: a thread that waits for clients is told. */
   fs_reactor_close(rig.reactor, false);
   CHECK(fs_reactor_met(rig.reactor, &waiter));
   rig_close(&rig);
@@ -576,7 +576,7 @@ CHECK_UNIT(TEST(clients_are_numbered), TEST(the_longest_address_of_a_peer),
            TEST(a_reactor_that_cannot_be), TEST(callers_beyond_the_limit_wait),
            TEST(no_descriptor_for_a_caller), TEST(a_broadcast_reaches_all),
            TEST(messages_that_cannot_be_published), TEST(many_under_one_lock),
-           TEST(bytes_that_change_meanwhile), TEST(the_excluded_one_hears_the_rest),
+           TEST(bytes_that_change_in_between), TEST(the_excluded_one_hears_the_rest),
            TEST(sends_keep_the_order_of_the_calls), TEST(a_closed_client_gets_its_tail),
            TEST(a_tail_is_not_lost_to_a_reset), TEST(closing_the_server),
            TEST(linger_is_the_longest_wait), TEST(drained), TEST(drained_of_direct_messages),

@@ -88,7 +88,7 @@ static void what_publishers_do(void) {
   rig_close(&rig);
 }
 
-/* The loop begins to watch; nobody has taken a turn since. */
+/* The loop begins to watch; no thread has taken a turn since. */
 static void what_publishers_did_before(void) {
   struct rig rig = {0};
   struct client client;
@@ -180,9 +180,9 @@ static void blocked_clients_cost_no_turns(void) {
   client_close(&client);
 }
 
-/* ---- A publisher's flush must leave nothing behind that nobody is told of ---- */
+/* ---- A publisher's flush must leave nothing behind unreported ---- */
 
-/* The flush has seen that somebody has something to say. */
+/* The flush has seen that a client has sent something. */
 static void a_flush_hides_no_message(void) {
   struct rig rig = {0};
   struct client stuck, other;

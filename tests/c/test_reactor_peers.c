@@ -163,7 +163,7 @@ static void talk_of_the_closing_spares_the_others(void) {
 
 /* ---- Sizes ---- */
 
-/* A peer that sends this is closed, hears why it was cut off at most, and harms nobody. */
+/* A peer that sends this is closed, gets at most the reason, and harms no other. */
 static void too_big(const fs_codec *codec, const char *bytes, size_t len) {
   struct rig rig = {0};
   struct client client, other;
@@ -387,10 +387,10 @@ static void relay_stalls_and_resumes(void) {
   client_close(&speaker);
 }
 
-/* ---- Who is loud must not silence the others ---- */
+/* ---- Loud peers must not silence the others ---- */
 
 /* One that fills the events of every turn. */
-static void a_loud_client_silences_nobody(void) {
+static void a_loud_client_silences_no_other(void) {
   struct rig rig = {0};
   struct client loud, quiet;
   fs_config config = rig_config();
@@ -408,7 +408,7 @@ static void a_loud_client_silences_nobody(void) {
 }
 
 /* As many as fill the arena of every turn. */
-static void loud_clients_silence_nobody(void) {
+static void loud_clients_silence_no_other(void) {
   struct rig rig = {0};
   struct client clients[MANY];
   fs_config config = rig_config();
@@ -424,7 +424,7 @@ static void loud_clients_silence_nobody(void) {
   for (int i = 0; i < MANY; i++) client_close(&clients[i]);
 }
 
-/* That somebody has left is told, however many messages there are to tell. */
+/* A client that has left is reported, however many messages there are to tell. */
 static void a_loud_client_hides_no_end(void) {
   struct rig rig = {0};
   struct client loud, leaver;
@@ -560,7 +560,7 @@ CHECK_UNIT(TEST(half_closed_peer_still_hears), TEST(reset_in_the_middle_of_a_fra
            TEST(descriptors_sent_along), TEST(messages_in_many_small_sends),
            TEST(more_messages_than_a_turn_reports), TEST(pieces_that_are_read),
            TEST(more_bytes_than_the_arena_holds), TEST(relay_stalls_and_resumes),
-           TEST(a_loud_client_silences_nobody), TEST(loud_clients_silence_nobody),
+           TEST(a_loud_client_silences_no_other), TEST(loud_clients_silence_no_other),
            TEST(a_loud_client_hides_no_end), TEST(a_loud_speaker_leaves_room_for_others),
            TEST(a_turn_reports_a_few_messages_of_each), TEST(slow_messages_are_fewer_in_a_turn),
            TEST(strangers_send_little))

@@ -123,7 +123,7 @@ static void however_the_bytes_come(void) {
 }
 
 /* Where the program does not listen, these messages go nowhere, and the rest is relayed. */
-static void nobody_listens(void) {
+static void no_client_reads(void) {
   begin(&fs_codec_line);
   atomic_store(&rig.reactor->report, false);
   client_say(&clients[0], "one\nend\ntwo\n");
@@ -134,4 +134,4 @@ static void nobody_listens(void) {
 
 CHECK_UNIT(TEST(relay_to_others), TEST(relay_to_all), TEST(an_answer_takes_the_place_of_a_message),
            TEST(nothing_is_relayed_after_a_close_in_answer), TEST(however_the_bytes_come),
-           TEST(nobody_listens))
+           TEST(no_client_reads))

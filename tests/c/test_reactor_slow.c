@@ -1,4 +1,4 @@
-/* Slow consumers, full logs and full outboxes: who is cut off, who waits, and for how long.
+/* Slow consumers, full logs and full outboxes: which are cut off, which wait, and how long.
  *
  * UNIX sockets, since their buffers have no life of their own: once full, they stay so until the
  * peer reads. */
@@ -32,7 +32,7 @@ static void check_rests(struct rig *rig) {
 
 /* ---- The log ---- */
 
-static void full_without_anybody_slow(void) {
+static void full_without_a_slow_reader(void) {
   struct rig rig = {0};
   struct client client;
   static uint8_t bytes[1000];
@@ -121,8 +121,8 @@ static void waiting_for_room_has_an_end(void) {
   client_close(&client);
 }
 
-/* Who is slow but in nobody's way stays. */
-static void slow_in_nobodys_way(void) {
+/* A slow reader in no thread's way stays. */
+static void slow_in_no_threads_way(void) {
   struct rig rig = {0};
   struct client client;
   fs_config config = rig_config();
@@ -185,7 +185,7 @@ static void *read_on(void *arg) {
   return NULL;
 }
 
-/* A tight publishing loop harms nobody who keeps up, while it waits for one who does not. */
+/* A tight publishing loop harms no reader that keeps up, while it waits for one that does not. */
 static void who_keeps_up_is_not_harmed(void) {
   enum { COUNT = 3000, LEN = 1000 };
   struct rig rig = {0};
@@ -243,7 +243,7 @@ static void steady_but_slow_is_not_stuck(void) {
 }
 
 /* Long before their grace is over, all who are blocked are asked whether they have taken something,
- * so that later nobody's grace begins anew where another's ends. */
+ * so that no grace begins later where another one ends. */
 static void graces_run_at_the_same_time(void) {
   struct rig rig = {0};
   struct client clients[3];
@@ -272,7 +272,7 @@ static void graces_run_at_the_same_time(void) {
   for (int i = 0; i < 3; i++) client_close(&clients[i]);
 }
 
-/* It is blocked since the flush that found it so, however long nobody had driven before. */
+/* It is blocked since the flush that found it so, however long no thread had driven before. */
 static void blocked_after_a_long_pause(void) {
   struct rig rig = {0};
   struct client client;
@@ -327,8 +327,8 @@ static void a_full_outbox_that_empties(void) {
   client_close(&client);
 }
 
-/* Somebody waits for one client's outbox; another is slow, but the log has room. */
-static void a_full_outbox_is_nobody_elses_fault(void) {
+/* A thread waits for one client's outbox; another is slow, but the log has room. */
+static void a_full_outbox_is_no_other_clients_fault(void) {
   struct rig rig = {0};
   struct client bystander, client;
   static const uint8_t zeros[1000];
@@ -349,7 +349,7 @@ static void a_full_outbox_is_nobody_elses_fault(void) {
   client_close(&client);
 }
 
-/* "No room now" must not be said where there can never be any: who waits would wait for ever. */
+/* "No room now" must not be returned if there can never be any: the caller would wait forever. */
 static void what_never_fits_is_not_waited_for(void) {
   static const uint8_t zeros[2000];
   struct rig rig = {0};
@@ -462,12 +462,12 @@ static void a_held_up_speaker_can_be_closed(void) {
   client_close(&stuck);
 }
 
-CHECK_UNIT(TEST(full_without_anybody_slow), TEST(slow_consumer_has_its_grace),
-           TEST(the_slowest_is_named), TEST(waiting_for_room_has_an_end), TEST(slow_in_nobodys_way),
-           TEST(two_slow_consumers_apart), TEST(who_keeps_up_is_not_harmed),
-           TEST(steady_but_slow_is_not_stuck), TEST(graces_run_at_the_same_time),
-           TEST(blocked_after_a_long_pause), TEST(a_full_outbox_makes_its_owner_slow),
-           TEST(a_full_outbox_that_empties), TEST(a_full_outbox_is_nobody_elses_fault),
-           TEST(what_never_fits_is_not_waited_for), TEST(linger_begins_with_a_flush),
-           TEST(unfinished_ends_cost_no_turns), TEST(a_stuck_listener_frees_the_relay),
-           TEST(a_held_up_speaker_can_be_closed))
+CHECK_UNIT(TEST(full_without_a_slow_reader), TEST(slow_consumer_has_its_grace),
+           TEST(the_slowest_is_named), TEST(waiting_for_room_has_an_end),
+           TEST(slow_in_no_threads_way), TEST(two_slow_consumers_apart),
+           TEST(who_keeps_up_is_not_harmed), TEST(steady_but_slow_is_not_stuck),
+           TEST(graces_run_at_the_same_time), TEST(blocked_after_a_long_pause),
+           TEST(a_full_outbox_makes_its_owner_slow), TEST(a_full_outbox_that_empties),
+           TEST(a_full_outbox_is_no_other_clients_fault), TEST(what_never_fits_is_not_waited_for),
+           TEST(linger_begins_with_a_flush), TEST(unfinished_ends_cost_no_turns),
+           TEST(a_stuck_listener_frees_the_relay), TEST(a_held_up_speaker_can_be_closed))

@@ -1,4 +1,4 @@
-/* The reactor and other threads: publishers, waiters, and who drives when. */
+/* The reactor and other threads: publishers, waiters, and which of them drives when. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -49,7 +49,7 @@ static void stop_driver(struct rig *rig, pthread_t thread) {
 /* Waits for room, or for something else. */
 struct waiting {
   struct rig *rig;
-  const struct client *client; /* whose outbox, NULL: the log */
+  const struct client *client; /* in its outbox; NULL: in the log */
   fs_waiter *waiter;           /* for this; NULL: for room */
   int64_t limit_ns;
   pthread_t thread;
@@ -219,7 +219,7 @@ struct meddler {
   atomic_bool stop;
 };
 
-/* Sends to, asks about and closes whoever it finds, but for one. */
+/* Sends to, asks about and closes any connection it finds, but for one. */
 static void *meddle(void *arg) {
   struct meddler *m = arg;
   fs_reactor *reactor = m->rig->reactor;
@@ -378,7 +378,7 @@ static void told_before_the_turn_sleeps(void) {
   client_close(&other);
 }
 
-/* Who begins to wait while the events of a turn are still looked at is not forgotten. */
+/* A thread that begins to wait while the events of a turn are still read is not forgotten. */
 static void waiting_begins_between_two_turns(void) {
   struct rig rig = {0};
   struct client client;
@@ -399,7 +399,8 @@ static void waiting_begins_between_two_turns(void) {
   client_close(&client);
 }
 
-/* Two wait and nobody drives: when the first has its room, the second must not wait for ever. */
+/* Two threads wait and none drives: when the first has its room, the second must not wait
+ * forever. */
 static void who_drives_hands_over(void) {
   struct rig rig = {0};
   struct client clients[2];
@@ -424,7 +425,8 @@ static void who_drives_hands_over(void) {
   for (int i = 0; i < 2; i++) client_close(&clients[i]);
 }
 
-/* Whoever waits, and whatever else there is to do that a flush does not do: they sleep. */
+/* Whatever a thread waits for, and whatever else there is to do that a flush does not do: it
+ * sleeps. */
 static void waiting_costs_nothing(bool driven) {
   struct rig rig = {0};
   struct client stuck, other;
@@ -481,7 +483,7 @@ static void closing_ends_the_wait(bool driven) {
 static void closing_ends_a_wait_for_the_driver(void) { closing_ends_the_wait(true); }
 static void closing_ends_a_wait_of_the_driver(void) { closing_ends_the_wait(false); }
 
-/* A publisher that began to wait before anybody drove does not keep the driver from its work. */
+/* A publisher that began to wait before any thread drove does not keep the driver from its work. */
 static void a_waiting_publisher_lets_others_be_served(void) {
   struct rig rig = {0};
   struct client stuck, other;
@@ -534,8 +536,8 @@ static void a_waiting_publisher_lets_the_driver_turn(void) {
 
 /* ---- Flushing ---- */
 
-/* The turn is over but for its events, and may be the last for long: who asks it to flush is not
- * told that it will if it does not. */
+/* The turn is over but for its events, and may be the last for long: a thread that asks it to flush
+ * is not told that it will if it does not. */
 static void a_flush_behind_the_flush_of_a_turn(void) {
   struct rig rig = {0};
   struct client client;
@@ -558,7 +560,7 @@ static struct {
   int asked;
 } busy;
 
-/* In the middle of each flush somebody publishes, and asks for another one. */
+/* In the middle of each flush a thread publishes, and asks for another one. */
 static size_t ask_again(int fd, size_t len) {
   (void)fd;
   busy.asked++;
@@ -567,7 +569,7 @@ static size_t ask_again(int fd, size_t len) {
   return len;
 }
 
-/* Who has events flushes once more for others, however often they ask. */
+/* A driver with events flushes once more for others, however often they ask. */
 static void a_driver_goes_on_to_its_events(void) {
   struct rig rig = {0};
   struct client client;
@@ -609,7 +611,7 @@ static void *close_late(void *arg) {
   return NULL;
 }
 
-/* Who wakes the reactor up must not write to a descriptor that is somebody else's by then. */
+/* A thread that wakes the reactor must not write to a descriptor that has another owner by then. */
 static void a_late_wake_up_writes_nowhere(void) {
   struct rig rig = {0};
   struct client client;

@@ -27,7 +27,7 @@ static void nothing_is_due(void) {
   CHECK_INT(fs_wheel_next_ns(&wheel), UINT64_MAX);
 }
 
-/* Never early, late by a tick at most, and each once; whoever pops when next_ns says misses none.
+/* Never early, late by a tick at most, and each once; popping when next_ns says misses none.
  */
 static void check_one(uint64_t now_ns, uint64_t deadline_ns) {
   int pops = 0;

@@ -80,7 +80,7 @@ static void add(fs_poll *poll, int *count, uint64_t tag, uint32_t what) {
   poll->ready[(*count)++] = (fs_ready){.tag = tag, .what = what};
 }
 
-/* No time goes by: who waits until a moment waits for ever, so that nothing leans on it. */
+/* No time passes: a wait until some time lasts forever, so no test relies on it. */
 int fs_poll_wait(fs_poll *poll, int64_t timeout_ns) {
   int count = 0;
   if (timeout_ns != 0 && !any_edge(NULL)) steps_sleep(any_edge, NULL);
@@ -221,7 +221,7 @@ void fs_sys_rouse(atomic_uint *told) {
 void __real_fs_waiter_tell(fs_reactor *reactor, bool turn_free);
 void __wrap_fs_waiter_tell(fs_reactor *reactor, bool turn_free);
 
-/* As fs_reactor.c and fs_borrow.c call it. */
+/* As fs_turn.c and fs_borrow.c call it. */
 void __wrap_fs_waiter_tell(fs_reactor *reactor, bool turn_free) {
   __real_fs_waiter_tell(reactor, turn_free && kernel_faulty != KERNEL_FORGETS_OFFER);
 }

@@ -39,7 +39,7 @@ void kernel_call(size_t room);
 void kernel_takes(int i, size_t bytes);
 void kernel_says(int i, const char *text);
 
-/* Whether somebody has called or said something that was not accepted or read. */
+/* Whether a peer has called or said something that was not accepted or read. */
 bool kernel_has_news(void);
 
 /* As another event loop sleeps for us. */

@@ -73,7 +73,7 @@ static bool is_watched(const volatile void *place) {
   return false;
 }
 
-/* ---- Who runs next ---- */
+/* ---- Which thread runs next ---- */
 
 static bool can_run(thread *t) { return !t->ended && (!t->ready || now.over || t->ready(t->arg)); }
 
@@ -87,7 +87,7 @@ static int options(thread **option) {
   return count;
 }
 
-/* NULL: nobody can go on. */
+/* NULL: no thread can go on. */
 static thread *choose(void) {
   thread *option[STEPS_THREADS_MAX];
   int count = options(option);
@@ -183,7 +183,7 @@ static void start_threads(const steps_scene *scene) {
 #endif
 }
 
-/* Until nobody can go on; whether that was soon enough. */
+/* Until no thread can go on; whether that was soon enough. */
 static bool run_until_still(void) {
   thread *next;
   while ((now.steps <= STEPS_MAX || now.over) && (next = choose())) switch_to(&now.outside, next);

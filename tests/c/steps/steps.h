@@ -45,7 +45,7 @@ bool steps_at(const volatile void *place);
 /* The thread sleeps until ready(arg). */
 void steps_sleep(bool (*ready)(void *arg), void *arg);
 
-/* Nobody can go on any more: what would sleep ends with -EINTR instead, and threads end. */
+/* No thread can go on any more: what would sleep ends with -EINTR instead, and threads end. */
 bool steps_over(void);
 
 /* Whether the thread of that index has come to its end by itself. */

@@ -1,5 +1,5 @@
-/* The wait protocol of fs_borrow.h, in every order of steps: nobody sleeps while what it waits for
- * is so, and nothing that was asked for stays undone while somebody has the turn or waits. */
+/* The wait protocol of fs_borrow.h, in every order of steps: no thread sleeps while what it waits
+ * for is so, and nothing that was asked for stays undone while a thread has the turn or waits. */
 #include <string.h>
 
 #include "check.h"
@@ -12,7 +12,7 @@ enum { MESSAGE_BYTES = 500, MANY = 1 << 20 };
 
 static fs_reactor *r;
 static uint64_t handles[KERNEL_PEERS_MAX];
-static bool driven;                /* somebody drives */
+static bool driven;                /* a thread drives */
 static int begun, queued, flushed; /* messages; of those, how many before the last flush() */
 static int messages_heard;
 
@@ -209,9 +209,9 @@ static void tear_down(void) {
   r = NULL;
 }
 
-/* ---- What must be so when nobody can go on ---- */
+/* ---- What must be so when no thread can go on ---- */
 
-static bool nobody_waits_in_vain(void) {
+static bool no_thread_waits_in_vain(void) {
   FS_LIST_EACH(link, &r->waiters)
   if (fs_reactor_met(r, fs_container_of(link, fs_waiter, link))) return false;
   return true;
@@ -231,7 +231,7 @@ static bool all_is_sent(void) {
 }
 
 static bool fine(void) {
-  if (!nobody_waits_in_vain()) return false;
+  if (!no_thread_waits_in_vain()) return false;
   bool cared_for = driven || (begun && flushed == begun) || !fs_list_empty(&r->waiters);
   if (cared_for && !all_is_sent()) return false;
   return !driven || !kernel_has_news();
@@ -249,11 +249,12 @@ static bool driven_and_first_ended(void) { return fine_driven() && steps_ended(0
 static bool answered(void) { return fine_driven() && messages_heard == 1; }
 
 static bool closed(void) {
-  return nobody_waits_in_vain() && steps_ended(0) && steps_ended(1) && fs_list_empty(&r->conns.all);
+  return no_thread_waits_in_vain() && steps_ended(0) && steps_ended(1) &&
+         fs_list_empty(&r->conns.all);
 }
 
 static const steps_scene scenes[] = {
-    {"room, nobody drives", first_takes_nothing, {publish, first_takes}, first_ended, tear_down},
+    {"room, no driver", first_takes_nothing, {publish, first_takes}, first_ended, tear_down},
     {"room, two publish",
      first_takes_nothing,
      {publish, publish, first_takes},
@@ -269,7 +270,7 @@ static const steps_scene scenes[] = {
      {publish, drive_embedded, first_takes},
      driven_and_first_ended,
      tear_down},
-    {"room by dropping, nobody drives", first_loses_the_oldest, {publish}, first_ended, tear_down},
+    {"room by dropping, no driver", first_loses_the_oldest, {publish}, first_ended, tear_down},
     {"room by dropping, driven",
      first_loses_the_oldest,
      {publish, drive},
@@ -283,12 +284,12 @@ static const steps_scene scenes[] = {
      fine,
      tear_down},
     {"a driver comes", first_takes_nothing, {publish, drive, second_speaks}, answered, tear_down},
-    {"embedded, somebody speaks",
+    {"embedded, a client speaks",
      embedded,
      {publish, drive_embedded, second_speaks},
      answered,
      tear_down},
-    {"outboxes, nobody drives",
+    {"outboxes, no driver",
      outboxes_full,
      {send_first, send_second, both_take},
      first_two_ended,
@@ -314,7 +315,7 @@ static const steps_scene scenes[] = {
      {wait_three, publish, third_calls},
      first_ended,
      tear_down},
-    {"closing, nobody drives", two_that_take, {close_and_wait, close_and_wait}, closed, tear_down},
+    {"closing, no driver", two_that_take, {close_and_wait, close_and_wait}, closed, tear_down},
     {"closing, driven", two_that_take, {close_and_wait, drive}, closed, tear_down},
     {"closing beside a wait",
      first_takes_nothing,
@@ -324,7 +325,7 @@ static const steps_scene scenes[] = {
 };
 enum { SCENES = sizeof scenes / sizeof *scenes };
 
-static void no_order_leaves_anybody_asleep(void) {
+static void no_order_leaves_a_thread_asleep(void) {
   size_t orders = 0;
   for (int i = 0; i < SCENES; i++) {
     size_t more = steps_explore(&scenes[i], PREEMPTIONS_MAX, true);
@@ -352,8 +353,8 @@ static const protocol_line lines[] = {
     {"turn_wanted is counted", offsetof(fs_reactor, turn_wanted), KERNEL_WORKS},
     {"room_wanted is stored", offsetof(fs_reactor, room_wanted), KERNEL_WORKS},
     {"waiters are counted", offsetof(fs_reactor, waiter_count), KERNEL_WORKS},
-    {"who sleeps in a turn is woken", 0, KERNEL_FORGETS_NOTIFY},
-    {"who waits is told", 0, KERNEL_FORGETS_ROUSE},
+    {"a thread that sleeps in a turn is woken", 0, KERNEL_FORGETS_NOTIFY},
+    {"a thread that waits is told", 0, KERNEL_FORGETS_ROUSE},
     {"a turn that is given back is offered", 0, KERNEL_FORGETS_OFFER},
 };
 
@@ -376,4 +377,4 @@ static void each_line_is_needed(void) {
   CHECK_INT(found, count);
 }
 
-CHECK_UNIT(TEST(no_order_leaves_anybody_asleep), TEST(each_line_is_needed))
+CHECK_UNIT(TEST(no_order_leaves_a_thread_asleep), TEST(each_line_is_needed))
