@@ -7,10 +7,11 @@ import time
 
 import pytest
 from calls import Call
-from conftest import WAIT
+from conftest import WAIT, wait_until
 from rpc_raw import Proxy
 
 from fastsock import rpc
+from fastsock.rpc.client.link import Link
 
 pytest_plugins = ("rpc_fixtures",)
 
@@ -88,9 +89,11 @@ def test_a_storm_of_signals_among_calls(start, stub, kind):
         shop = stub(proxy, Checked, timeout=WAIT)
         storming = Call(storm)
         try:
-            until = time.monotonic() + STORM_SECONDS
+            begun = time.monotonic()
             number = 0
-            while time.monotonic() < until:
+            while (passed := time.monotonic() - begun) < STORM_SECONDS or not (
+                (interrupted > 10 and done > 10) or passed > WAIT
+            ):
                 number += 1
                 size = chance.choice((0, 256, 256, 70_000 // 256 * 256, 1 << 20))
                 method = chance.choice((shop.take, shop.short))
@@ -120,8 +123,38 @@ def test_a_storm_of_signals_among_calls(start, stub, kind):
             signal.signal(signal.SIGUSR2, before)
         for last in range(10):
             assert shop.take(10**6 + last, content(10**6 + last, 1 << 18)) == 10**6 + last
+        link = shop._rpc_connector.link
+        wait_until(lambda: not link.pending and not link.abandoned, "no place is lost")
     assert interrupted > 10
     assert done > 10
     assert not frames.wrong, "what goes to the server are frames"
     assert not service.wrong, "bodies are whole"
     assert len(service.seen) == len(set(service.seen)), "no call runs twice"
+
+
+def test_a_call_that_ends_while_it_moves_keeps_no_place(start, stub, monkeypatch):
+    server = start(Checked())
+    moved, adopt = [], Link.adopt
+
+    def adopt_late(link, call):
+        call.cancel()
+        moved.append(call)
+        adopt(link, call)
+
+    monkeypatch.setattr(Link, "adopt", adopt_late)
+    came = 0
+
+    def up(pair, data):
+        nonlocal came
+        came += len(data)
+        return None if pair is proxy.pairs[0] and came > 1 << 17 else data
+
+    with Proxy(server.address, up=up) as proxy:
+        shop = stub(proxy, Checked)
+        call = shop.take.begin(1, content(1, 1 << 20))
+        with pytest.raises(rpc.Cancelled):
+            call.result(WAIT)
+        assert shop.take(2, b"") == 2
+        assert moved == [call]
+        link = shop._rpc_connector.link
+        wait_until(lambda: not link.pending and not link.abandoned, "no place is lost")

@@ -131,7 +131,7 @@ class Link(LinkCore):
                 self.unstarted.append(call)
             else:
                 self._enqueue(call, self._new_id())
-            if call.finished:  # Who ended it may have looked for it on another link.
+            if call.finished:  # What ended it may have looked for it on another link.
                 self._forget(call)
 
     def full(self) -> bool:
@@ -153,11 +153,13 @@ class Link(LinkCore):
             call.link = self
             if call.id > self.hello.highest or call.id in self.hello.incomplete:
                 self._enqueue(call, call.id)
-                return
-            call.assembly = None
-            call.sent_at = -1  # Before all bytes of this link: if it is lost, too, this holds on.
-            self.pending[call.id] = call
-            self.outgoing.append((wire.frame(wire.CALL, call.id), None))
+            else:
+                call.assembly = None
+                call.sent_at = -1  # Before all bytes of this link: this holds if it is lost, too.
+                self.pending[call.id] = call
+                self.outgoing.append((wire.frame(wire.CALL, call.id), None))
+            if call.finished:  # What ended it may have looked for it on the dead link.
+                self._forget(call)
 
     def _new_id(self) -> int:
         self.next_id += 1

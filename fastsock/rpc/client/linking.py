@@ -110,9 +110,9 @@ class Linking:
                 "this thread is in the middle of connecting for this stub: a signal handler or"
                 " __del__ cannot call it now"
             )
-        while not self.turn.acquire(timeout=self._patience(call)):
-            pass
         try:
+            while not self.turn.acquire(timeout=self._patience(call)):
+                pass
             if self._connector.link is not old:
                 return self._connector.link
             if not old.dead:
@@ -121,7 +121,8 @@ class Linking:
                 self.route.failed(old.address)  # It drains: the others are tried first.
             return self.replace(old, self.open(old if old.dead else None, call))
         finally:
-            self.turn.release()
+            if self.turn.mine:  # A signal handler may raise at once when it is taken, or before.
+                self.turn.release()
 
     def replace(self, old: Link, link: Link) -> Link:
         """From now on calls go to that link. ConnectionLost if the stub has been closed."""
