@@ -33,7 +33,7 @@ from rpc_raw import LyingServer, RawClient
 
 from fastsock import rpc
 from fastsock.rpc import wire
-from fastsock.rpc.interface import Interface
+from fastsock.rpc.interface import interface_of
 from fastsock.rpc.values.marshal import Codec
 from fastsock.rpc.values.moments import MARK
 from fastsock.rpc.values.weights import VALUES_MAX
@@ -226,7 +226,7 @@ def call(maker: Maker, address: Any, seconds: float) -> None:
 
 def lie(maker: list[Maker]) -> Callable[[raw.Peer, int], None]:
     """A server that greets as it should, and then says what is made up."""
-    interface = Interface.of(Eater)
+    interface = interface_of(Eater)
     infos = {
         name: [interface.number(name), each.digest, each.text]
         for name, each in interface.methods.items()

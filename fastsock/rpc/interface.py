@@ -1,13 +1,11 @@
-"""Interfaces: classes whose marked methods can be called from afar, and what is known of each."""
+"""Interfaces: classes whose marked methods can be called remotely, and how they are marked."""
 
 import collections.abc
-import hashlib
 import inspect
 import keyword
 import typing
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import (
     Any,
     ClassVar,
@@ -22,12 +20,12 @@ from typing import (
 
 import msgspec
 
-from fastsock.rpc.client.calls import BoundMethod, BoundStream
-from fastsock.rpc.values.marshal import Codec
+from fastsock.rpc.client.bound import BoundMethod, BoundStream
+from fastsock.rpc.signature import Interface, Options, Signature, is_async
 from fastsock.rpc.values.sendable import check_sendable
-from fastsock.rpc.values.types_text import default_text, spell
+from fastsock.rpc.values.types_text import spell
 
-__all__ = ["Interface", "Method", "Service", "Signature", "StreamMethod", "method"]
+__all__ = ["Method", "Service", "StreamMethod", "interface_of", "method"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,16 +41,6 @@ STREAMS = {
 }
 
 METHODS_MAX = 1 << 15
-
-
-@dataclass(frozen=True)
-class Options:
-    """What :func:`method` was told."""
-
-    inline: bool = False
-    oneway: bool = False
-    idempotent: bool = False
-    raises: tuple[type[Exception], ...] = ()
 
 
 class Marked:
@@ -162,15 +150,11 @@ def method(
     def mark(function: Callable[..., Any]) -> Marked:
         if not inspect.isfunction(function):
             raise TypeError(f"@rpc.method marks functions, not {function!r}")
-        if inline and (_is_async(function) or _streams(function)):
+        if inline and (is_async(function) or _streams(function)):
             raise TypeError(f"{function.__qualname__}: a coroutine or a stream cannot be inline")
         return (StreamMethod if _streams(function) else Method)(function, options)
 
     return mark if function is None else mark(function)
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _streams(function: Callable[..., Any]) -> bool:
@@ -201,109 +185,9 @@ class Service:
         self.close()
 
 
-@dataclass(frozen=True, eq=False)
-class Signature:
-    """What is known of one marked method."""
-
-    name: str
-    options: Options
-    parameters: inspect.Signature
-    types: dict[str, Any]
-    result: Any
-    stream: bool
-    asynchronous: bool
-    doc: str
-
-    @cached_property
-    def text(self) -> str:
-        """As in a program: ``add(a: float, b: float) -> float``."""
-        shown: list[str] = []
-        for name, each in self.parameters.parameters.items():
-            if each.kind is each.KEYWORD_ONLY and "*" not in shown:
-                shown.append("*")
-            default = default_text(each.default)
-            shown.append(f"{name}: {spell(self.types[name])}" + (default and f" = {default}"))
-        result = f"Iterator[{spell(self.result)}]" if self.stream else spell(self.result)
-        return f"{self.name}({', '.join(shown)}) -> {result}"
-
-    @cached_property
-    def digest(self) -> str:
-        """The same on both sides if and only if they understand each other."""
-        types = [spell(each, deep=True) for each in (*self.types.values(), self.result)]
-        facts = [self.name, *self.types, *types, str(self.stream), str(self.options.oneway)]
-        facts.append(str(self.options.idempotent))
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-
-    @cached_property
-    def arguments_codec(self) -> Codec:
-        return Codec(tuple(self.types.values()), of_tuple=True)
-
-    @cached_property
-    def result_codec(self) -> Codec:
-        return Codec(self.result)
-
-    def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The method as a function of its arguments in the order of the parameters: those that
-        are keyword-only as well. TypeError for a function that cannot be called so."""
-        self._check(function)
-        kinds = [each.kind for each in self.parameters.parameters.values()]
-        names = list(self.types)[-kinds.count(inspect.Parameter.KEYWORD_ONLY) or len(kinds) :]
-        if not names:
-            return function
-        at = len(kinds) - len(names)
-        return lambda *args: function(*args[:at], **dict(zip(names, args[at:], strict=True)))
-
-    def _check(self, function: Callable[..., Any]) -> None:
-        """TypeError for an override that is not called as the marked method is."""
-        where = getattr(function, "__qualname__", repr(function))
-        if _is_async(function) and not self.asynchronous:
-            raise TypeError(f"{where} is async, but {self.text} is not; mark it @rpc.method, too")
-        named = [
-            name
-            for name, each in self.parameters.parameters.items()
-            if each.kind is each.KEYWORD_ONLY
-        ]
-        try:
-            parameters = inspect.signature(function)
-        except ValueError:  # One in C, which has none.
-            return
-        try:
-            ordered = len(self.types) - len(named)
-            parameters.bind(*[None] * ordered, **dict.fromkeys(named))
-        except TypeError as error:
-            raise TypeError(f"{where} is not called as {self.text}: {error}") from None
-
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """All arguments in the order of the parameters; TypeError as for a local call."""
-        try:
-            bound = self.parameters.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self.name}(): {error}") from None
-        bound.apply_defaults()
-        return tuple(bound.arguments.values())
-
-
-@dataclass(frozen=True, eq=False)
-class Interface:
-    """The marked methods of a class, with their numbers on the wire."""
-
-    name: str
-    version: str
-    doc: str
-    methods: dict[str, Signature]
-
-    @classmethod
-    def of(cls, described: type) -> "Interface":
-        """The interface of a class; TypeError where it cannot be one."""
-        return _interface(described)
-
-    def number(self, name: str) -> int:
-        """The method's number on the wire, from 1."""
-        return list(self.methods).index(name) + 1
-
-
 @lru_cache(maxsize=256)
-def _interface(described: type) -> Interface:
+def interface_of(described: type) -> Interface:
+    """Return the interface of a class. TypeError if it cannot be one."""
     found: dict[str, Marked] = {}
     named = described.__name__
     for base in reversed(described.__mro__):
@@ -350,7 +234,7 @@ def _signature(owner: type, marked: Marked) -> Signature:
         types={name: hints[name] for name in parameters.parameters},
         result=result,
         stream=stream,
-        asynchronous=_is_async(function),
+        asynchronous=is_async(function),
         doc=inspect.getdoc(function) or "",
     )
     _check_types(where, signature)

@@ -6,13 +6,14 @@ from typing import Any, TypeVar
 
 from fastsock.core.address import Address, check, show
 from fastsock.core.options import check_busy_poll, check_count, check_period, check_seconds
-from fastsock.rpc.client.calls import BoundMethod, BoundStream
+from fastsock.rpc.client.bound import BoundMethod, BoundStream
 from fastsock.rpc.client.connector import Connector, Interceptor, Settings
 from fastsock.rpc.client.route import FixedRoute, Route
 from fastsock.rpc.context import _metadata, check_metadata
-from fastsock.rpc.interface import Interface, Service
+from fastsock.rpc.interface import Service, interface_of
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute
 from fastsock.rpc.matchmaker.service import Instance, Matchmaker
+from fastsock.rpc.signature import Interface
 from fastsock.rpc.values.weights import VALUES_MAX
 from fastsock.rpc.wire.handshake import check_token
 
@@ -90,7 +91,7 @@ def connect(
     check_count("values_max", values_max, 1 << 40)
     check_busy_poll(busy_poll_us)
     check_token(token)
-    described = Interface.of(interface)
+    described = interface_of(interface)
     settings = Settings(
         timeout=timeout,
         connect_timeout=connect_timeout,

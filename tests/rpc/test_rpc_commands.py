@@ -25,7 +25,7 @@ from fastsock import net, rpc
 from fastsock.rpc.describe.annotations import WrongDescription
 from fastsock.rpc.describe.definitions import Description, Field, describe
 from fastsock.rpc.describe.stub_text import stub_text
-from fastsock.rpc.interface import Interface
+from fastsock.rpc.interface import interface_of
 from fastsock.rpc.matchmaker.service import Matchmaker
 
 pytest_plugins = ["peers.fixtures"]
@@ -373,15 +373,15 @@ def _when():
 
 def test_a_written_stub_says_what_the_service_says(made):
     module, _ = made
-    theirs = describe(Interface.of(module.Store))
-    ours = describe(Interface.of(Store))
+    theirs = describe(interface_of(module.Store))
+    ours = describe(interface_of(Store))
     assert [each.digest for each in theirs.methods] == [each.digest for each in ours.methods]
     assert (theirs.service, theirs.version, theirs.doc) == ("Store", "2", "A store.")
     assert module.Item.__doc__ == rpc_store.Item.__doc__.replace("\n    ", "\n")
 
 
 def test_the_matchmaker_itself_can_be_written_down(imported):
-    module = imported(stub_text(describe(Interface.of(Matchmaker))))
+    module = imported(stub_text(describe(interface_of(Matchmaker))))
     assert module.Matchmaker.rpc_name == "fastsock.Matchmaker"
 
 
@@ -396,8 +396,8 @@ class Shelf(rpc.Service):
 
 
 def test_types_of_the_standard_library_can_be_written_down(imported):
-    ours = Interface.of(Shelf)
-    theirs = Interface.of(imported(stub_text(describe(ours))).Shelf)
+    ours = interface_of(Shelf)
+    theirs = interface_of(imported(stub_text(describe(ours))).Shelf)
     for name, method in ours.methods.items():
         assert theirs.methods[name].digest == method.digest
         assert theirs.methods[name].types == method.types
@@ -462,7 +462,7 @@ def changed(description, path, text):
 def test_nothing_that_a_server_says_becomes_code(payload, tmp_path, monkeypatch):
     """Each text of a description is replaced: what is written down does nothing when imported."""
     monkeypatch.chdir(tmp_path)
-    honest = describe(Interface.of(Store))
+    honest = describe(interface_of(Store))
     written = 0
     for path in leaves(msgspec.to_builtins(honest)):
         try:
@@ -492,7 +492,7 @@ def _is_call(node):
 
 def test_a_hostile_server_gets_one_line(run, serve_rpc, monkeypatch):
     """By the real way: over the wire, into the command."""
-    honest = describe(Interface.of(Store))
+    honest = describe(interface_of(Store))
     hostile = changed(honest, ("methods", 0, "name"), "x(): pass\nimport os #")
     monkeypatch.setattr("fastsock.rpc.server.builtin.describe", lambda interface: hostile)
     where = address_of(serve_rpc(Store()))
@@ -517,7 +517,7 @@ def test_a_hostile_server_gets_one_line(run, serve_rpc, monkeypatch):
     ],
 )
 def test_descriptions_that_cannot_be_written_down(change, message):
-    description = describe(Interface.of(Store))
+    description = describe(interface_of(Store))
     change(description)
     with pytest.raises(WrongDescription, match=re.escape(message)):
         stub_text(description)
@@ -525,9 +525,9 @@ def test_descriptions_that_cannot_be_written_down(change, message):
 
 def test_names_of_the_service_that_modules_have_too(imported):
     """Modules then go by other names."""
-    description = describe(Interface.of(Store))
+    description = describe(interface_of(Store))
     names = ("abc", "builtins", "dataclasses", "msgspec", "np", "npt", "rpc", "typing", "enum")
     for method, name in zip(description.methods, names, strict=True):
         method.name = name
     module = imported(stub_text(description))
-    assert set(names) <= set(Interface.of(module.Store).methods)
+    assert set(names) <= set(interface_of(module.Store).methods)

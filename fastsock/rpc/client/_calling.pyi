@@ -10,7 +10,7 @@ from fastsock.rpc.client.attendant import Attendant
 from fastsock.rpc.client.calls import Call
 from fastsock.rpc.client.connector import Connector, Settings
 from fastsock.rpc.client.link import Link
-from fastsock.rpc.interface import Signature
+from fastsock.rpc.signature import Signature
 from fastsock.rpc.wire._body import Body
 
 SEND_SECONDS: float

@@ -1,19 +1,19 @@
-"""Calls as their caller sees them: bound methods, results that come later, and streams."""
+"""Calls as their caller sees them: results that come later, and streams."""
 
 import inspect
 import warnings
 from _thread import start_new_thread
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from fastsock.core.options import check_callback
 from fastsock.errors import ConnectionClosed
 from fastsock.rpc import wire
-from fastsock.rpc.client._calling import BoundCore, CallableCore, CallCore
+from fastsock.rpc.client._calling import CallCore
 from fastsock.rpc.context import Ending, How
 from fastsock.rpc.errors import (
     CODES,
@@ -26,16 +26,15 @@ from fastsock.rpc.errors import (
     Unavailable,
     WrongResult,
 )
+from fastsock.rpc.signature import Signature
 from fastsock.rpc.values.failures import unpack
 from fastsock.rpc.values.marshal import owned
 
 if TYPE_CHECKING:
-    from fastsock.rpc.client.connector import Connector
-    from fastsock.rpc.interface import Signature
+    pass
 
-__all__ = ["BoundMethod", "BoundStream", "Call", "Stream"]
+__all__ = ["Call", "Stream"]
 
-P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -237,7 +236,7 @@ def lost(call: Call[Any], why: str) -> RpcError:
     return OutcomeUnknown(f"{name} may have run or not: {why}")
 
 
-def error_of(body: Any, signature: "Signature") -> BaseException:
+def error_of(body: Any, signature: Signature) -> BaseException:
     """The exception that an ERROR frame's body stands for."""
     try:
         failure = wire.read_failure(body)
@@ -413,50 +412,3 @@ class Stream(Generic[T]):
             self.close()
             raise error
         return value  # type: ignore[no-any-return]
-
-
-class BoundMethod(CallableCore, Generic[P, R]):
-    """A method of a stub: call it, ``begin`` it, or await its ``aio``."""
-
-    def __init__(self, connector: "Connector", signature: "Signature") -> None:
-        self.__name__ = signature.name
-        self.__doc__ = signature.doc
-
-    if TYPE_CHECKING:
-
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-
-    def begin(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """Calls it without waiting; the answers of several calls come in any order."""
-        return self._connector.begin(self._signature, args, kwargs)
-
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Calls it from a coroutine: ``await stub.method.aio(...)``. It begins when it is awaited;
-        cancelling the task cancels it at the server."""
-        return self._connector.call_async(self._signature, args, kwargs)
-
-    def __repr__(self) -> str:
-        return f"<remote method {self._signature.text}>"
-
-
-class BoundStream(BoundCore, Generic[P, T]):
-    """A streaming method of a stub."""
-
-    def __init__(self, connector: "Connector", signature: "Signature") -> None:
-        self.__name__ = signature.name
-        self.__doc__ = signature.doc
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
-        """Call it; return the :class:`Stream` of its items."""
-        return self._connector.stream(self._signature, args, kwargs)
-
-    def begin(self, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
-        """The same, under the name that other methods have it."""
-        return self._connector.stream(self._signature, args, kwargs)
-
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
-        """The same, for ``async for``; it begins with the first item that is asked for."""
-        return self._connector.stream_async(self._signature, args, kwargs)
-
-    def __repr__(self) -> str:
-        return f"<remote method {self._signature.text}>"

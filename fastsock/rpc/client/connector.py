@@ -34,7 +34,7 @@ from fastsock.rpc.errors import (
     Unavailable,
     too_large,
 )
-from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.signature import Interface, Signature
 
 if TYPE_CHECKING:
     import asyncio

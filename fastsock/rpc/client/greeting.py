@@ -21,7 +21,7 @@ from fastsock.rpc.wire.handshake import Challenger, tcp_name
 
 if TYPE_CHECKING:
     from fastsock.rpc.client.link import Link
-    from fastsock.rpc.interface import Interface
+    from fastsock.rpc.signature import Interface
 
 
 def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:

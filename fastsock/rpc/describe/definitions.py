@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from fastsock.rpc.interface import Interface, Signature
+from fastsock.rpc.signature import Interface, Signature
 from fastsock.rpc.values.types_text import OWN, default_text, fields_of, form_of, spell
 
 __all__ = ["Description", "Field", "MethodDescription", "TypeDescription", "describe"]

@@ -15,7 +15,7 @@ import msgspec
 
 from fastsock.rpc.describe.annotations import literal, parse
 from fastsock.rpc.describe.definitions import Description, Field, MethodDescription
-from fastsock.rpc.interface import Interface, Options, Signature
+from fastsock.rpc.signature import Interface, Options, Signature
 from fastsock.rpc.values.types_text import OWN
 
 __all__ = ["DescribedMethod", "as_json"]

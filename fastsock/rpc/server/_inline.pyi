@@ -5,8 +5,8 @@ from typing import Any, Self, final
 
 from fastsock.core._lock import Lock
 from fastsock.rpc.context import Context
-from fastsock.rpc.interface import Signature
 from fastsock.rpc.server.budget import Budget
+from fastsock.rpc.signature import Signature
 from fastsock.server._connection import Connection
 
 def answer_frame(kind: int, flags: int, call: int, body: bytes) -> bytes: ...

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fastsock.rpc.describe.definitions import Description, describe
-from fastsock.rpc.interface import Interface, Service, method
+from fastsock.rpc.interface import Service, interface_of, method
+from fastsock.rpc.signature import Interface
 
 __all__ = ["BUILTINS", "Builtins"]
 
@@ -34,4 +35,4 @@ class Builtins(Service):
         return describe(self._served)
 
 
-BUILTINS = Interface.of(Builtins)
+BUILTINS = interface_of(Builtins)

@@ -14,9 +14,9 @@ from fastsock.errors import ConnectionClosed
 from fastsock.rpc import wire
 from fastsock.rpc.context import metadata_size
 from fastsock.rpc.errors import BadRequest, Forbidden, VersionMismatch
-from fastsock.rpc.interface import Interface
 from fastsock.rpc.server.limits import Limits
 from fastsock.rpc.server.session import Session
+from fastsock.rpc.signature import Interface
 from fastsock.rpc.wire.handshake import Challenged, tcp_name
 from fastsock.server._connection import Connection
 

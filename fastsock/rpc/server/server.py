@@ -19,7 +19,7 @@ from fastsock.core.handed import Handed
 from fastsock.core.options import check_count, check_timeout
 from fastsock.rpc import wire
 from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current
-from fastsock.rpc.interface import Interface
+from fastsock.rpc.interface import interface_of
 from fastsock.rpc.matchmaker.places import announced, names_of
 from fastsock.rpc.matchmaker.registry import Instance, incarnation_of
 from fastsock.rpc.matchmaker.service import Matchmaker
@@ -35,6 +35,7 @@ from fastsock.rpc.server.registrar import Registrar
 from fastsock.rpc.server.session import Running, Session
 from fastsock.rpc.server.sessions import Sessions
 from fastsock.rpc.server.skeleton import Interceptor, Methods, Skeleton
+from fastsock.rpc.signature import Interface
 from fastsock.rpc.values.weights import VALUES_MAX
 from fastsock.rpc.wire.handshake import check_token
 from fastsock.server import MultiServer
@@ -153,7 +154,7 @@ def serve(
     check_count("threads_max", threads_max, 1 << 12)
     check_token(token)
     skeleton = Skeleton(
-        Interface.of(interface or type(service)).name,
+        interface_of(interface or type(service)).name,
         threads_max=threads_max,
         body_bytes_max=body_bytes_max,
         values_max=values_max,
@@ -207,7 +208,7 @@ class Server(Single):
     def __init__(
         self, service: object, interface: type, skeleton: Skeleton, token: str, limits: Limits
     ) -> None:
-        self.interface = Interface.of(interface)
+        self.interface = interface_of(interface)
         self._secret = secrets.token_bytes(32)
         self.incarnation = incarnation_of(self._secret)
         self._skeleton = skeleton

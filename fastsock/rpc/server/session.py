@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from fastsock.rpc import wire
 from fastsock.rpc.context import Context
 from fastsock.rpc.errors import Cancelled, Overloaded, RpcError
-from fastsock.rpc.interface import Signature
 from fastsock.rpc.server._inline import SessionCore, Tally, answer_frame
 from fastsock.rpc.server.budget import Budget
 from fastsock.rpc.server.outgoing import Lane, Outgoing
 from fastsock.rpc.server.pool import Line
+from fastsock.rpc.signature import Signature
 from fastsock.rpc.values.failures import failure_of
 from fastsock.rpc.wire._body import Body
 from fastsock.server._connection import Connection

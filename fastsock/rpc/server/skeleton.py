@@ -9,7 +9,6 @@ from typing import Any
 from fastsock.rpc import wire
 from fastsock.rpc.context import Context, _current
 from fastsock.rpc.errors import Cancelled, DeadlineExceeded, Overloaded, RpcError, WrongArguments
-from fastsock.rpc.interface import Signature
 from fastsock.rpc.server._inline import InlineMethod, Tally
 from fastsock.rpc.server.answers import Answers, Refusal
 from fastsock.rpc.server.budget import Budget
@@ -17,6 +16,7 @@ from fastsock.rpc.server.loop import LoopThread
 from fastsock.rpc.server.pool import Pool
 from fastsock.rpc.server.session import Running
 from fastsock.rpc.server.streams import AsyncStreamRun, StreamRun, call_in
+from fastsock.rpc.signature import Signature
 from fastsock.rpc.values.weights import UNWEIGHED_BYTES, VALUE_BYTES
 from fastsock.rpc.wire._body import call_method
 
