@@ -1,14 +1,12 @@
 import threading
 from collections.abc import Callable, Mapping
-from typing import Self
-
-from fastsock.rpc.context import Ending
+from typing import Any, Self
 
 class ContextCore:
     _cancelled: threading.Event | None
     _callbacks: list[Callable[[], object]] | None
     _stream: Callable[[int, int], object] | None
-    _ends: list[tuple[Callable[[Ending], object], float]] | None
+    _ends: list[tuple[Callable[[Any], object], float]] | None
     def __new__(
         cls,
         peer: tuple[str, int] | str,

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from fastsock.core.address import Address, check, show
 from fastsock.core.options import check_busy_poll, check_count, check_period, check_seconds
 from fastsock.rpc.client.bound import BoundMethod, BoundStream
-from fastsock.rpc.client.connector import Connector, Interceptor, Settings
+from fastsock.rpc.client.connector import Connector, Interceptor
 from fastsock.rpc.client.route import FixedRoute, Route
+from fastsock.rpc.client.settings import Settings
 from fastsock.rpc.context import _metadata, check_metadata
 from fastsock.rpc.interface import Service, interface_of
 from fastsock.rpc.matchmaker.finding import MatchmakerRoute

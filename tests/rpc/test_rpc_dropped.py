@@ -173,7 +173,7 @@ def test_what_is_dropped_by_a_thread_that_holds_a_lock_of_its_link(start, stub):
     server = start()
     shop = stub(server)
     link = shop._rpc_connector.link
-    for lock in link.lock, link.connector.ending, link.sending:
+    for lock in link.lock, link.endings.lock, link.sender.lock:
         reader = shop.count(10**6)
         assert next(reader) == (0, b"")
         wait_running(server, 1)

@@ -201,7 +201,7 @@ def test_a_callback_that_comes_late_runs(start, stub):
     server.service.gate.set()
     assert called.wait_result() == "once"
     wait_until(lambda: ended == ["once"], "the callback runs")
-    assert not shop._rpc_connector.link.attendant.calls
+    assert not shop._rpc_connector.link.attended
 
 
 def test_control_c_ends_a_call_and_nothing_else(start, stub):
@@ -259,7 +259,7 @@ def test_threads_that_begin_cancel_and_call(start, stub):
     assert [thread.wait_result() for thread in threads] == [None] * 4
     assert set(results) == {True} and results[True] >= 300 * 5
     link = shop._rpc_connector.link
-    wait_until(lambda: not link.attendant.calls, "no call is left")
+    wait_until(lambda: not link.attended, "no call is left")
     wait_until(lambda: not link.followers, "nobody waits")
     assert not link.pending and not link.unstarted
 

@@ -15,8 +15,9 @@ import msgspec
 from fastsock import FastsockError, _cli
 from fastsock.core.address import check, show
 from fastsock.rpc.cli import tables
-from fastsock.rpc.client.connector import Connector, Settings
+from fastsock.rpc.client.connector import Connector
 from fastsock.rpc.client.route import FixedRoute
+from fastsock.rpc.client.settings import Settings
 from fastsock.rpc.describe.definitions import Description
 from fastsock.rpc.describe.described import DescribedMethod, as_json
 from fastsock.rpc.describe.stub_text import stub_text

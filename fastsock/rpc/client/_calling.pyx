@@ -7,6 +7,7 @@ may call, too, is called by its class, so that nothing is looked up.
 What the steps need is set by ``__cinit__``, which ``__new__`` runs: no object exists without it.
 """
 
+import logging
 from collections import deque
 from inspect import isawaitable
 from time import monotonic
@@ -34,8 +35,13 @@ cdef enum:
     # So many answers are acknowledged together.
     ANSWERS_MAX = 64
 
+log = logging.getLogger("fastsock.rpc")
+
 SEND_SECONDS = 0.1
 """A caller whose call does not go out for so long leaves it to the attendant, and reads."""
+
+awaited = set()
+"""Calls with callbacks or coroutines that wait: nothing else may hold them."""
 
 cdef int CALL = wire.CALL
 cdef int REPLY = wire.REPLY
@@ -78,6 +84,60 @@ def receive_from(ClientCore client not None, timeout):
         client.late = False
         return []
 
+
+def _set_results(futures):
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+cdef class Endings:
+    """How the calls of a stub end: under one lock, which is held for moments.
+
+    ``woken`` are the futures of event loops that are to be told, each with its loop.
+    """
+
+    cdef readonly Lock lock
+    cdef public list woken
+
+    def __cinit__(self):
+        self.lock = Lock()
+        self.woken = []
+
+    def renew(self):
+        """In a forked child: the lock may be held by a thread that only the parent has."""
+        self.lock = Lock()
+        self.woken = []
+
+    def wake_later(self, waiter):
+        """Tell the waiter's loop with the next ``wake_loops``."""
+        self.woken.append(waiter)
+
+    cpdef wake_loops(self):
+        """Tell each event loop once of all that it waited for."""
+        if not self.woken:
+            return
+        self.lock.take()
+        try:
+            woken, self.woken = self.woken, []
+        finally:
+            self.lock.give()
+        futures = {}
+        for loop, future in woken:
+            futures.setdefault(loop, []).append(future)
+        for loop, those in futures.items():
+            try:
+                loop.call_soon_threadsafe(_set_results, those)
+            except RuntimeError:
+                continue  # The loop is closed, so nobody waits there.
+
+    def run_callback(self, callback, call):
+        """Run a callback of the user's, whose exceptions are logged."""
+        awaited.discard(call)
+        try:
+            callback(call)
+        except BaseException:
+            log.exception("a callback of %s failed", call.signature.name)
 
 cdef class ConnectorCore
 
@@ -139,69 +199,168 @@ cdef class CallCore:
     cpdef bint end(self, reply, outcome) except -1:
         """Ends the call with a frame's kind, flags and body, or with its value and error; False
         if it had ended."""
-        cdef Lock ending = self.connector.ending
+        cdef Endings endings = self.connector.endings
         cdef bint ended
         callbacks = None
-        ending.take()
+        endings.lock.take()
         ended = self.finished
         if not ended:
             self.reply = reply
             self.outcome = outcome
             self.finished = True
             callbacks, self.callbacks = self.callbacks, None
-        ending.give()
+        endings.lock.give()
         if ended:
             return False
         if self.event is not None or self.waiters is not None:
             self.wake()
         for callback in callbacks or ():
-            self.connector.run_callback(callback, self)
+            endings.run_callback(callback, self)
         return True
+
+
+cdef class SenderCore:
+    """What :class:`fastsock.rpc.client.sender.Sender` is made of.
+
+    ``outgoing`` are the frames that wait, each with the call that it begins, or None; ``transfers``
+    the rests of long ones. ``lock`` is held while they are sent; ``dead``: the connection has
+    ended. ``send_later()`` lets another thread send. The lock is taken and given back here: in
+    Python a signal handler could raise in between.
+    """
+
+    cdef readonly ClientCore client
+    cdef readonly Lock lock
+    cdef readonly object outgoing, transfers
+    cdef public object send_later
+    cdef public bint dead
+
+    def __cinit__(self, ClientCore client not None, *_):
+        self.client = client
+        self.lock = Lock()
+        self.outgoing = deque()
+        self.transfers = deque()
+
+    def renew(self):
+        """In a forked child: the lock may be held by a thread that only the parent has."""
+        self.lock = Lock()
+        self.transfers.clear()
+
+    cpdef put(self, bytes frame):
+        """Add a frame that begins no call."""
+        self.outgoing.append((frame, None))
+
+    cdef int send_first(self, CallCore call) except -1:
+        """Send the call, and what waits before it."""
+        if not self.lock.try_take():
+            self.flush(call)
+            return 0
+        try:
+            self.send_call(call)
+        finally:
+            self.lock.give()
+        return 0
+
+    cdef int send_call(self, CallCore call) except -1:
+        """As ``send_first``; the attendant does the rest if that takes waiting."""
+        cdef double soon = call.seconds_left(SEND_SECONDS)
+        try:
+            if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
+                call.sent_at = self.client.bytes_queued
+                self.client.send_all((self.outgoing.popleft()[0],), 0, timeout_ns(soon), soon)
+            elif self.outgoing and not self.send_batch(soon):
+                self.send_later()
+        except TimeoutError:
+            if not self.was_late():
+                raise
+            self.send_later()
+        return 0
+
+    cpdef bint send_soon(self, double limit) except -1:
+        """As ``send_batch``, but to the limit, and no longer than SEND_SECONDS."""
+        cdef double soon = max(0.0, min(limit - <double>monotonic(), <double>SEND_SECONDS))
+        if not self.lock.acquire(True, soon):
+            return False
+        try:
+            return self.send_batch(soon)
+        finally:
+            self.lock.give()
+
+    cpdef post(self):
+        """Send what waits if that takes no waiting; else the sending thread does it."""
+        if self.lock.try_take():
+            try:
+                if not self.transfers and not self.unsent():
+                    self.send_batch(0)
+            except TimeoutError:  # Of a signal handler.
+                raise
+            except (FastsockError, OSError):
+                pass  # The sending thread meets it again.
+            finally:
+                self.lock.give()
+        if self.outgoing or self.transfers or self.unsent():
+            self.send_later()
+
+    cpdef bint unsent(self):
+        """Return whether the client holds bytes that the kernel has not taken."""
+        return self.client.bytes_queued != self.client.bytes_sent
+
+    cpdef bint was_late(self):
+        """Return whether the TimeoutError that the client raised last is its own. That of a signal
+        handler is the caller's."""
+        late, self.client.late = self.client.late, False
+        return late
 
 
 cdef class LinkCore:
     """What :class:`fastsock.rpc.client.link.Link` is made of.
 
     ``pending`` are the calls that have no answer yet, by number; ``abandoned`` the numbers of those
-    that the server has not ended yet though nobody waits for them any more; ``unstarted`` the calls
-    that wait for fewer of both; ``outgoing`` the frames that wait, each with the call that it
-    begins, or None; ``transfers`` the rests of long ones. ``leader``: the thread that reads, or 0;
-    ``followers`` wait for that. ``useful``: a call was answered here. ``left``: new calls go
-    elsewhere, and it ends with the last of its own.
+    that the server has not ended yet though nothing waits for them any more; ``unstarted`` the
+    calls that wait for fewer of both; ``attended`` those that are to end even if no thread waits
+    for them. ``leader``: the thread that reads, or 0; ``followers`` wait for that. ``useful``: a
+    call was answered here. ``left``: new calls go elsewhere, and it ends with the last of its own.
     """
 
-    cdef readonly ConnectorCore connector
+    cdef readonly object owner
+    cdef readonly Endings endings
     cdef readonly ClientCore client
-    cdef readonly Lock lock, sending
-    cdef readonly object outgoing, transfers, unstarted
-    cdef readonly dict pending, followers
+    cdef readonly SenderCore sender
+    cdef readonly Lock lock
+    cdef readonly object unstarted
+    cdef readonly dict pending, followers, attended
     cdef readonly set abandoned
     cdef readonly list answered
     cdef public object attendant, numbers, silent_since, pinged_at
     cdef public uint64_t next_id, uncredited
     cdef public unsigned long leader
-    cdef public bint dead, left, useful
+    cdef public bint left, useful
     cdef double keepalive
 
-    def __cinit__(self, ConnectorCore connector not None, ClientCore client not None, *_):
-        self.connector = connector
-        self.client = client
-        self.keepalive = connector.settings.keepalive
+    def __cinit__(self, owner, SenderCore sender not None, *_):
+        self.owner = owner
+        self.endings = owner.endings
+        self.keepalive = owner.settings.keepalive
+        self.sender = sender
+        self.client = sender.client
         self.lock = Lock()
-        self.sending = Lock()
-        self.outgoing = deque()
-        self.transfers = deque()
         self.unstarted = deque()
         self.pending = {}
         self.abandoned = set()
         self.followers = {}
+        self.attended = {}
         self.answered = []
 
     def _renew(self, attendant):
-        """In a forked child: the locks may be held by threads that are the parent's alone."""
+        """In a forked child: the locks may be held by threads that only the parent has."""
         self.lock = Lock()
-        self.sending = Lock()
+        self.sender.renew()
         self.attendant = attendant
+        self.attended = {}
+
+    @property
+    def dead(self):
+        """Whether the connection has ended."""
+        return self.sender.dead
 
     cdef bint call_alone(self, CallCore call) except -1:
         """Makes a call that has the link to itself, and waits for its answer, in the fewest steps.
@@ -232,7 +391,7 @@ cdef class LinkCore:
         """Takes the call and the lead; False if others are here."""
         self.lock.take()
         try:
-            if self.leader or self.pending or self.transfers or self.dead:
+            if self.leader or self.pending or self.sender.transfers or self.sender.dead:
                 return False
             if self.abandoned and self.full():
                 return False
@@ -243,7 +402,7 @@ cdef class LinkCore:
             call.id = self.next_id
             self.next_id += 1
             self.pending[call.id] = call
-            self.outgoing.append((frame, call))
+            self.sender.outgoing.append((frame, call))
             return True
         finally:
             self.lock.give()
@@ -251,33 +410,12 @@ cdef class LinkCore:
     cdef int exchange(self, CallCore call) except -1:
         """Sends the call and reads until something comes: mostly its answer."""
         cdef list frames
-        if self.sending.try_take():
-            self.send_call(call)
-        else:
-            self.flush(call)
+        self.sender.send_first(call)
         frames = LinkCore.receive(self, call.seconds_left(self.keepalive))
         if frames is None:
             return 0  # Whoever waits for the result knows what else to do.
         if len(frames) != 1 or not self.take_answer(call, frames[0]):
             self.take(frames)
-        return 0
-
-    cdef int send_call(self, CallCore call) except -1:
-        """Sends the call, and what waits before it; where that takes waiting, the attendant does
-        the rest. ``sending`` is held, and released."""
-        cdef double soon = call.seconds_left(SEND_SECONDS)
-        try:
-            if len(self.outgoing) == 1 and self.outgoing[0][1] is call:
-                call.sent_at = self.client.bytes_queued
-                self.client.send_all((self.outgoing.popleft()[0],), 0, timeout_ns(soon), soon)
-            elif self.outgoing and not self.send_batch(soon):
-                self.attendant.send()
-        except TimeoutError:
-            if not self.was_late():
-                raise
-            self.attendant.send()
-        finally:
-            self.sending.give()
         return 0
 
     cdef bint take_answer(self, CallCore call, bytes frame) except -1:
@@ -292,12 +430,12 @@ cdef class LinkCore:
             LinkCore.acknowledge(self, call.id)
         call.settle(frame)
         if call.attended:
-            self.attendant.calls.pop(call, None)
-        if self.connector.woken:
-            self.connector.wake_loops()
+            self.attended.pop(call, None)
+        if self.endings.woken:
+            self.endings.wake_loops()
         if self.unstarted:
             self.start_next()
-            self.post()
+            self.sender.post()
         if self.left:
             self.end_if_left()
         return True
@@ -312,9 +450,9 @@ cdef class LinkCore:
         except BaseException as error:  # Ctrl-C, say: frames that others wait for are lost.
             self.lose(ConnectionClosed(f"interrupted while it read: {error!r}", "local"))
             raise
-        self.connector.wake_loops()
-        if self.outgoing:
-            self.post()
+        self.endings.wake_loops()
+        if self.sender.outgoing:
+            self.sender.post()
 
     cpdef list receive(self, timeout):
         """The next frames. A server that is silent for ``keepalive`` is asked whether it lives; if
@@ -322,7 +460,7 @@ cdef class LinkCore:
         try:
             frames = self.client.recv_some(FRAMES_MAX, timeout_ns(timeout), timeout)
         except TimeoutError:
-            if not self.was_late():
+            if not self.sender.was_late():
                 raise
             self.check_silence(timeout)
             return None
@@ -336,55 +474,55 @@ cdef class LinkCore:
         if frames is not None:
             LinkCore.take(self, frames)
 
-    cpdef bint was_late(self):
-        """Whether the TimeoutError that the client raised last is its own: that of a signal handler
-        is the caller's."""
-        late, self.client.late = self.client.late, False
-        return late
-
     cpdef end_wait(self, waiter, bint led):
-        """Ends a wait; if there is nobody who leads then, somebody else is woken for that."""
+        """End a wait. If nobody reads then, the next thread that waits, or the attendant, does."""
         self.lock.take()
         try:
             if led:
                 self.leader = 0
             else:
                 self.followers.pop(waiter, None)
-            if self.leader:
-                return
-            for heir in self.followers:
-                heir.event.set()
-                return
-            self.attendant.take_over()
+            if not self.leader and (self.followers or self.attended):
+                self.hand_on()
         finally:
             self.lock.give()
+
+    cdef int hand_on(self) except -1:
+        try:
+            self.wake_reader()
+        except BaseException:  # A signal handler's, perhaps before anything was woken.
+            self.wake_reader()
+            raise
+        return 0
+
+    cdef int wake_reader(self) except -1:
+        for heir in self.followers:
+            heir.event.set()
+            return 0
+        self.attendant.take_over()
+        return 0
 
     cpdef credit(self, uint64_t size):
         """So many bytes have come; the server may send as many more, and is told so now and then."""
         self.uncredited += size
         if self.uncredited >= CREDIT_BYTES:
-            self.outgoing.append((wire.frame(wire.CREDIT, amount=self.uncredited), None))
+            self.sender.put(wire.frame(wire.CREDIT, amount=self.uncredited))
             self.uncredited = 0
 
     cpdef acknowledge(self, uint64_t call):
         """The answer has come; the server need not keep it, and is told so now and then."""
         self.answered.append(call)
         if len(self.answered) >= ANSWERS_MAX:
-            self.outgoing.append((wire.acknowledgement(self.answered), None))
+            self.sender.put(wire.acknowledgement(self.answered))
             self.answered.clear()
 
 
 cdef class ConnectorCore:
-    """What :class:`fastsock.rpc.client.connector.Connector` is made of.
-
-    ``ending`` is held for moments, where a call ends or somebody begins to wait for that; ``woken``
-    are the futures of event loops that are to hear of it.
-    """
+    """What :class:`fastsock.rpc.client.connector.Connector` is made of."""
 
     cdef public LinkCore link
     cdef readonly object settings
-    cdef readonly Lock ending
-    cdef public list woken
+    cdef readonly Endings endings
     cdef public object call_class
     cdef object interceptors, timeout
 
@@ -392,13 +530,7 @@ cdef class ConnectorCore:
         self.settings = settings
         self.interceptors = settings.interceptors
         self.timeout = settings.timeout
-        self.ending = Lock()
-        self.woken = []
-
-    def _renew(self):
-        """In a forked child: the lock may be held by a thread that is the parent's alone."""
-        self.ending = Lock()
-        self.woken = []
+        self.endings = Endings()
 
     cpdef make(self, kind, signature, tuple args, dict kwargs):
         """A call, or stream, that has not begun; what the caller did wrong is raised."""

@@ -5,19 +5,49 @@ import threading
 from contextlib import suppress
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import ref
 
+from fastsock.client import Client
+from fastsock.core._lock import Lock
 from fastsock.core.flag import Flag
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc.client._calling import receive_from
-
-if TYPE_CHECKING:
-    from fastsock.client import Client
-    from fastsock.rpc.client.calls import Call
-    from fastsock.rpc.client.link import Link
+from fastsock.rpc.client.calls import Call
+from fastsock.rpc.client.sender import Sender
+from fastsock.rpc.client.settings import Settings
 
 log = logging.getLogger("fastsock.rpc")
+
+
+class Line(Protocol):
+    """What an attendant needs of its link."""
+
+    leader: int
+    settings: Settings
+
+    @property
+    def client(self) -> Client: ...
+    @property
+    def sender(self) -> Sender: ...
+    @property
+    def lock(self) -> Lock: ...
+    @property
+    def dead(self) -> bool: ...
+    @property
+    def attended(self) -> dict[Any, None]: ...
+
+    def heard(self, frames: list[bytes]) -> None:
+        """These frames have come, or none for ``keepalive`` seconds."""
+
+    def end_wait(self, waiter: Any, led: bool) -> None:
+        """End a wait, and wake what reads next."""
+
+    def lose(self, error: Exception) -> None:
+        """The connection has ended."""
+
+    def recover_alone(self) -> None:
+        """End the calls of a link for which no thread could be started."""
 
 
 class Attendant:
@@ -26,12 +56,11 @@ class Attendant:
     One thread reads if nobody else does; another sends, and ends calls whose time is over, also
     while they wait for another link. Both begin with the first need, and end when the calls of a
     dead link have gone elsewhere. While they wait they hold nothing of the stub but its client, so
-    that one that the program has dropped is not kept by them. ``calls`` is guarded by the link's
-    lock.
+    that one that the program has dropped is not kept by them. The link's lock guards
+    ``link.attended``.
     """
 
-    def __init__(self, link: "Link") -> None:
-        self.calls: dict[Call[Any], None] = {}
+    def __init__(self, link: Line) -> None:
         self.link = link
         self._read_wake = Flag()
         self._write_wake = Flag()
@@ -40,7 +69,7 @@ class Attendant:
         self._looks_at = inf
         """When the sending thread looks at the time limits next. No call's is over before."""
 
-    def add(self, call: "Call[Any]") -> None:
+    def add(self, call: Call[Any]) -> None:
         """From now on the call ends even if nobody waits for it. RuntimeError if no thread can be
         started for that."""
         link = self.link
@@ -48,9 +77,9 @@ class Attendant:
             if call.finished or self.ended:
                 return
             self._start()
-            self.calls[call] = None
-            if call.finished:  # Whoever ended it may have looked here before.
-                self.calls.pop(call, None)
+            link.attended[call] = None
+            if call.finished:  # What ended it may have looked here before.
+                link.attended.pop(call, None)
                 return
             if not link.leader:
                 self._read_wake.set()
@@ -78,9 +107,8 @@ class Attendant:
         self._write_wake.set()
 
     def take_over(self) -> None:
-        """Nobody else reads any more. The link's lock is held."""
-        if self.calls:
-            self._read_wake.set()
+        """Read: nothing else does any more, and there are calls to read for."""
+        self._read_wake.set()
 
     def send(self) -> None:
         """Lets the sending thread send what waits. If no thread can be started, whoever sends or
@@ -93,28 +121,24 @@ class Attendant:
         """The link is dead, and its calls are elsewhere: the threads end."""
         with self.link.lock:
             self.ended = True
-            self.calls.clear()
+            self.link.attended.clear()
         self.look()
 
     # ---- For its threads ----
 
-    def lead(self) -> "Client | None":
+    def lead(self) -> Client | None:
         """Begins to read for all, if there is a reason and nobody does; returns what from."""
         link = self.link
         with link.lock:
-            if not self.calls or link.leader or link.dead:
+            if not link.attended or link.leader or link.dead:
                 return None
             link.leader = threading.get_ident()
             return link.client
 
     def take(self, frames: list[bytes]) -> bool:
         """Frames have come, or none for ``keepalive``. Returns whether to go on reading."""
-        if not frames:
-            self.link.check_silence(self.link.settings.keepalive)
-        else:
-            self.link.silent_since = self.link.pinged_at = None
-            self.link.take(frames)
-        return bool(self.calls) and not self.link.dead
+        self.link.heard(frames)
+        return bool(self.link.attended) and not self.link.dead
 
     def send_turn(self) -> float | None:
         """Sends what waits, and ends calls whose time is over; returns the seconds until there is
@@ -123,7 +147,7 @@ class Attendant:
             self.link.recover_alone()
             return self._expire()
         try:
-            more = self.link.send_turn(self._looks_at)
+            more = self.link.sender.send_turn(self._looks_at)
         except (FastsockError, OSError) as error:
             self.link.lose(error)
             more = False
@@ -140,7 +164,7 @@ class Attendant:
         now = monotonic()
         if now >= self._looks_at:
             with self.link.lock:
-                timed = [(call.ends_at(), call) for call in list(self.calls)]
+                timed = [(call.ends_at(), call) for call in list(self.link.attended)]
                 self._looks_at = min((until for until, _ in timed if until > now), default=inf)
             for until, call in timed:
                 if until <= now:
@@ -159,7 +183,7 @@ def _read(held: "ref[Attendant]", wake: Flag) -> None:
             wake.clear()
 
 
-def _read_for_all(held: "ref[Attendant]", client: "Client", keepalive: float) -> None:
+def _read_for_all(held: "ref[Attendant]", client: Client, keepalive: float) -> None:
     """Reads as long as there are calls to read for."""
     lost: Exception | None = None
     attendant: Attendant | None = None

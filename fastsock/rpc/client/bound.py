@@ -20,6 +20,8 @@ T = TypeVar("T")
 class BoundMethod(CallableCore, Generic[P, R]):
     """A method of a stub: call it, ``begin`` it, or await its ``aio``."""
 
+    _connector: "Connector"
+
     def __init__(self, connector: "Connector", signature: Signature) -> None:
         self.__name__ = signature.name
         self.__doc__ = signature.doc
@@ -43,6 +45,8 @@ class BoundMethod(CallableCore, Generic[P, R]):
 
 class BoundStream(BoundCore, Generic[P, T]):
     """A streaming method of a stub."""
+
+    _connector: "Connector"
 
     def __init__(self, connector: "Connector", signature: Signature) -> None:
         self.__name__ = signature.name

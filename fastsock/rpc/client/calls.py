@@ -8,12 +8,14 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+from fastsock.core._lock import Lock
 from fastsock.core.options import check_callback
 from fastsock.errors import ConnectionClosed
 from fastsock.rpc import wire
-from fastsock.rpc.client._calling import CallCore
+from fastsock.rpc.client._calling import CallCore, Endings, awaited
+from fastsock.rpc.client.settings import Settings
 from fastsock.rpc.context import Ending, How
 from fastsock.rpc.errors import (
     CODES,
@@ -30,17 +32,46 @@ from fastsock.rpc.signature import Signature
 from fastsock.rpc.values.failures import unpack
 from fastsock.rpc.values.marshal import owned
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Call", "Stream"]
+__all__ = ["Call", "Stream", "awaited"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
 
-awaited: "set[Call[Any]]" = set()
-"""Calls that have callbacks, or for which coroutines wait, who may be held by nothing but them."""
+class Caller(Protocol):
+    """What a call needs of the stub that makes it."""
+
+    @property
+    def endings(self) -> Endings: ...
+    @property
+    def settings(self) -> Settings: ...
+
+    def wait(self, call: "Call[Any]", timeout: float | None) -> None:
+        """Wait until ``call.ready``. TimeoutError after ``timeout`` seconds."""
+
+    def attend(self, call: "Call[Any]") -> None:
+        """See to it that the call ends even if no thread waits for it."""
+
+    async def start_async(self, call: "Call[Any]") -> None:
+        """Start a call that a coroutine has made."""
+
+
+class Carrier(Protocol):
+    """What a call needs of the link that has it."""
+
+    place_until: float
+
+    @property
+    def lock(self) -> Lock: ...
+
+    def crowded(self, call: "Call[Any]") -> RpcError:
+        """Return the error of a call that got no place."""
+
+    def abandon(self, call: "Call[Any]") -> None:
+        """Take out a call that has ended without an answer."""
+
+    def credit_stream(self, number: int, items: int, size: int) -> None:
+        """The reader of a stream has taken so much."""
 
 
 class Call(CallCore, Generic[R]):
@@ -50,6 +81,7 @@ class Call(CallCore, Generic[R]):
     """
 
     __slots__ = ()
+    connector: Caller
 
     def own(self) -> None:
         """Copies what the caller may change before it is sent."""
@@ -97,12 +129,12 @@ class Call(CallCore, Generic[R]):
         if inspect.iscoroutinefunction(callback):
             raise TypeError(f"a done callback runs on a thread: def, not async: {callback!r}")
         awaited.add(self)
-        with self.connector.ending:
+        with self.connector.endings.lock:
             finished = self.finished
             if not finished:
                 self.callbacks = [*(self.callbacks or ()), callback]
         if finished:
-            self.connector.run_callback(callback, self)
+            self.connector.endings.run_callback(callback, self)
         else:
             self.connector.attend(self)
 
@@ -137,7 +169,7 @@ class Call(CallCore, Generic[R]):
 
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        with self.connector.ending:
+        with self.connector.endings.lock:
             if self.ready:
                 return
             self.waiters = [*(self.waiters or ()), (loop, future)]
@@ -160,23 +192,23 @@ class Call(CallCore, Generic[R]):
         if self.event is not None:
             self.event.set()
         if self.waiters is not None:
-            with self.connector.ending:
+            with self.connector.endings.lock:
                 waiters, self.waiters = self.waiters, None
                 if not self.callbacks:
                     awaited.discard(self)
             for waiter in waiters or ():
-                self.connector.wake_later(waiter)
+                self.connector.endings.wake_later(waiter)
 
     def ends_at(self) -> float:
         """Until when it may wait: to its deadline, or for one of the server's places. inf without
         a limit."""
-        link = self.link
+        link: Carrier | None = self.link
         deadline: float = inf if self.deadline is None else self.deadline
         return deadline if link is None or self.id else min(deadline, link.place_until)
 
     def expire(self) -> None:
         """What ``ends_at`` says is over."""
-        link = self.link
+        link: Carrier | None = self.link
         if link is None or self.is_late():
             self.give_up(self.late())
         else:
@@ -184,8 +216,8 @@ class Call(CallCore, Generic[R]):
 
     def drop(self) -> None:
         """Cancel it for a caller that has gone; for ``__del__``, which runs anywhere."""
-        link = self.link
-        for lock in (self.connector.ending, *(() if link is None else (link.lock,))):
+        link: Carrier | None = self.link
+        for lock in (self.connector.endings.lock, *(() if link is None else (link.lock,))):
             if not lock.acquire(blocking=False):  # Perhaps this very thread holds it.
                 with suppress(RuntimeError):  # There can be none: it ends with its link.
                     start_new_thread(self.cancel, ())
@@ -203,7 +235,7 @@ class Call(CallCore, Generic[R]):
             return False
         if self.link is not None:
             self.link.abandon(self)
-        self.connector.wake_loops()
+        self.connector.endings.wake_loops()
         return True
 
     def _outcome(self) -> tuple[Any, BaseException | None]:
@@ -269,7 +301,7 @@ class StreamCall(Call[Any]):
 
     def add(self, flags: int, body: Any) -> None:
         """Adds an item that has come. ConnectionClosed if the server had no credit for it."""
-        with self.connector.ending:
+        with self.connector.endings.lock:
             within = self.room_items > 0 and self.room_bytes > 0
             self.room_items -= 1
             self.room_bytes -= len(body)
@@ -281,7 +313,7 @@ class StreamCall(Call[Any]):
 
     def take(self) -> tuple[int, Any] | None:
         """The next item, which gives the server credit for another one; None if there is none."""
-        with self.connector.ending:
+        with self.connector.endings.lock:
             if not self.items:
                 return None
             flags, body = self.items.popleft()

@@ -5,13 +5,11 @@ reached the kernel, if its method is idempotent, or if the same run of the serve
 session: there a call that has arrived already is joined or answered from what was kept.
 """
 
-import logging
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -20,12 +18,13 @@ from fastsock.core.options import check_timeout
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import ConnectorCore
-from fastsock.rpc.client.calls import Call, Stream, StreamCall, awaited, lost
+from fastsock.rpc.client.calls import Call, Stream, StreamCall, lost
 from fastsock.rpc.client.errands import Errands
 from fastsock.rpc.client.link import Gone, Link
 from fastsock.rpc.client.linking import Linking
 from fastsock.rpc.client.recovery import Recovery
 from fastsock.rpc.client.route import Route
+from fastsock.rpc.client.settings import Settings
 from fastsock.rpc.context import METADATA_BYTES_MAX, seconds_left
 from fastsock.rpc.errors import (
     CODES,
@@ -37,11 +36,7 @@ from fastsock.rpc.errors import (
 from fastsock.rpc.signature import Interface, Signature
 
 if TYPE_CHECKING:
-    import asyncio
-
-from fastsock.rpc.values.weights import VALUES_MAX
-
-log = logging.getLogger("fastsock.rpc")
+    from asyncio import Future
 
 MOVES_MAX = 8
 """How often a call that did not start may be sent to another server."""
@@ -51,34 +46,22 @@ Interceptor = Callable[[Call[Any]], object]
 _connectors: "weakref.WeakSet[Connector]" = weakref.WeakSet()
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What :func:`fastsock.rpc.connect` was told."""
-
-    timeout: float | None = None
-    connect_timeout: float = 5.0
-    retry: float = 2.0
-    place_timeout: float = 10.0
-    keepalive: float = 15.0
-    body_bytes_max: int = 1 << 26
-    values_max: int = VALUES_MAX
-    busy_poll_us: int | None = None
-    token: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    interceptors: Sequence[Interceptor] = ()
-
-
 class Connector(ConnectorCore):
     """The client side of a stub. All threads that use the stub share it."""
+
+    link: Link
 
     def __init__(self, settings: Settings, interface: Interface, route: Route) -> None:
         self.call_class = Call
         self.interface = interface
         self.linking = Linking(self, route)
-        self._recovery = Recovery(self)
+        self._recovery = self._new_recovery()
         self._errands = Errands("fastsock.rpc move")
         self.link = self.linking.open(None)
         _connectors.add(self)
+
+    def _new_recovery(self) -> Recovery:
+        return Recovery(self.linking, self.endings, self.attend, self.settings.retry)
 
     def __del__(self) -> None:
         if self.link is None or self.linking.closed:
@@ -141,7 +124,7 @@ class Connector(ConnectorCore):
                 pass  # They have ended the call.
             finally:
                 with suppress(RuntimeError):  # The loop is closed, so nobody waits there.
-                    loop.call_soon_threadsafe(_set_results, [started])
+                    loop.call_soon_threadsafe(_set_result, started)
 
         try:
             self._errands.do(start)
@@ -224,22 +207,22 @@ class Connector(ConnectorCore):
             return
 
     def _flush(self, call: Call[Any], limit: float = inf) -> None:
-        link = call.link
+        link: Link | None = call.link
         if link is None:  # An interceptor has ended it.
             return
         try:
-            link.flush(call, limit)
+            link.sender.flush(call, limit)
         except TimeoutError:  # Of a signal handler.
             raise
         except (OSError, FastsockError) as error:
             link.lose(error)
 
     def _post(self, call: Call[Any]) -> None:
-        link = call.link
+        link: Link | None = call.link
         if link is None:
             return
         if len(link.pending) <= 1:
-            link.post()
+            link.sender.post()
         else:
             link.attendant.send()
 
@@ -272,43 +255,14 @@ class Connector(ConnectorCore):
         except RuntimeError as error:
             call.give_up(lost(call, f"no thread can be started for its answer: {error}"))
 
-    # ---- Event loops ----
-
-    def wake_later(self, waiter: "tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]") -> None:
-        """The waiter's loop is told with the next ``wake_loops``."""
-        self.woken.append(waiter)
-
-    def wake_loops(self) -> None:
-        """Tells each event loop once of all that it waited for."""
-        if not self.woken:
-            return
-        with self.ending:
-            woken, self.woken = self.woken, []
-        futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-        for loop, future in woken:
-            futures.setdefault(loop, []).append(future)
-        for loop, those in futures.items():
-            try:
-                loop.call_soon_threadsafe(_set_results, those)
-            except RuntimeError:
-                continue  # The loop is closed, so nobody waits there.
-
-    def run_callback(self, callback: Callable[[Any], object], call: Call[Any]) -> None:
-        """Runs a callback of the user's, whose exceptions are logged."""
-        awaited.discard(call)
-        try:
-            callback(call)
-        except BaseException:
-            log.exception("a callback of %s failed", call.signature.name)
-
     # ---- Links ----
 
-    def recover(self, dead: Link, error: Exception, *, move: bool = True) -> None:
+    def lost(self, dead: Link, error: Exception, *, move: bool) -> None:
         """Moves the calls of a dead link, or ends them; without ``move`` it ends all of them, and
         waits for nothing."""
         self._recovery.recover(dead, error, move=move)
 
-    def moves(self, call: Call[Any], body: Any) -> bool:
+    def refused(self, call: Call[Any], body: Any) -> bool:
         """Sends a call that a server refused to start to another server, if there is one."""
         link = call.link
         assert link is not None
@@ -339,15 +293,15 @@ class Connector(ConnectorCore):
             call.finish((wire.ERROR, 0, refusal), None)
         call.moving = False
         call.wake()
-        self.wake_loops()
+        self.endings.wake_loops()
 
     # ---- The end ----
 
     def disown(self) -> None:
         """In a forked child: leaves the parent its links; the next call makes one of its own."""
-        self._renew()
+        self.endings.renew()
         self._errands = Errands("fastsock.rpc move")
-        self._recovery = Recovery(self)
+        self._recovery = self._new_recovery()
         self.linking.disown()
 
     def _ends_inherited(self, call: Call[Any]) -> bool:
@@ -363,9 +317,9 @@ class Connector(ConnectorCore):
         """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
         closed = ConnectionLost("the stub is closed")
         for link in self.linking.close():
-            self.recover(link, closed, move=False)
+            self.lost(link, closed, move=False)
         self._recovery.end_all(closed)
-        self.wake_loops()
+        self.endings.wake_loops()
 
 
 def _disown_all() -> None:
@@ -376,10 +330,9 @@ def _disown_all() -> None:
 os.register_at_fork(after_in_child=_disown_all)
 
 
-def _set_results(futures: "list[asyncio.Future[None]]") -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+def _set_result(future: "Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 assert METADATA_BYTES_MAX < wire.CHUNK_BYTES // 2

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastsock.client import Client
 from fastsock.core.address import Address, check, show
 from fastsock.errors import FastsockError
 from fastsock.rpc import wire
@@ -17,42 +18,31 @@ from fastsock.rpc.errors import (
     VersionMismatch,
 )
 from fastsock.rpc.matchmaker.places import place_of
+from fastsock.rpc.signature import Interface
 from fastsock.rpc.wire.handshake import Challenger, tcp_name
 
-if TYPE_CHECKING:
-    from fastsock.rpc.client.link import Link
-    from fastsock.rpc.signature import Interface
 
-
-def greet(link: "Link", timeout: float, *, resume: bool) -> wire.ServerHello:
+def greet(
+    client: Client, hello: wire.ClientHello, address: Address, token: str, timeout: float
+) -> wire.ServerHello:
     """Say hello, within ``timeout`` seconds, and return the server's hello.
 
     With a token, server and client prove to each other first that they know it. Unavailable if
-    nobody answers; Forbidden, or what else the server refuses with.
+    the server does not answer; Forbidden, or another error that it refuses with.
     """
-    until = monotonic() + timeout
-    interface, settings = link.connector.interface, link.settings
-    hello = wire.ClientHello(
-        wire.PROTOCOL,
-        interface.name,
-        interface.version,
-        link.session,
-        resume,
-        wire.NO_PROOF,
-        dict(settings.metadata),
-    )
-    if settings.token:
-        names = names_of(link.address, link.client.peer)
-        challenger = Challenger(settings.token, interface.name, interface.version, names)
+    until, where = monotonic() + timeout, show(address)
+    if token:
+        names = names_of(address, client.peer)
+        challenger = Challenger(token, hello.service, hello.version, names)
         asked = wire.frame(wire.CHALLENGE, payload=wire.encode(challenger.challenge))
-        answer = _ask(link, asked, until)
+        answer = _ask(client, asked, where, until)
         try:
-            challenger.check(read_proof(answer, show(link.address)))
+            challenger.check(read_proof(answer, where))
         except Forbidden as error:
-            raise Forbidden(f"{show(link.address)}: {error}") from None
+            raise Forbidden(f"{where}: {error}") from None
         challenger.prove(hello)
-    answer = _ask(link, wire.frame(wire.HELLO, payload=wire.encode(hello)), until)
-    server: wire.ServerHello = _read(answer, wire.HELLO, wire.read_server_hello, show(link.address))
+    answer = _ask(client, wire.frame(wire.HELLO, payload=wire.encode(hello)), where, until)
+    server: wire.ServerHello = _read(answer, wire.HELLO, wire.read_server_hello, where)
     return server
 
 
@@ -65,14 +55,14 @@ def names_of(address: Address, peer: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys([tcp_name(*peer[:2]), tcp_name(*plain)]))
 
 
-def _ask(link: "Link", frame: bytes, until: float) -> bytes:
+def _ask(client: Client, frame: bytes, where: str, until: float) -> bytes:
     try:
-        link.client.send(frame, timeout=max(0.0, until - monotonic()))
-        return link.client.recv(timeout=max(0.0, until - monotonic()))
+        client.send(frame, timeout=max(0.0, until - monotonic()))
+        return client.recv(timeout=max(0.0, until - monotonic()))
     except TimeoutError:
-        raise Unavailable(f"{show(link.address)} accepts but does not answer") from None
+        raise Unavailable(f"{where} accepts but does not answer") from None
     except FastsockError as error:
-        raise Unavailable(f"{show(link.address)}: no fastsock.rpc server: {error}") from None
+        raise Unavailable(f"{where}: no fastsock.rpc server: {error}") from None
 
 
 def read_proof(answer: bytes, where: str) -> wire.Proof:
@@ -99,7 +89,7 @@ def _read(answer: bytes, expected: int, decode: Any, where: str) -> Any:
     return said
 
 
-def numbers_of(hello: wire.ServerHello, interface: "Interface", address: Address) -> dict[str, int]:
+def numbers_of(hello: wire.ServerHello, interface: Interface, address: Address) -> dict[str, int]:
     """The numbers of the interface's methods at this server; InterfaceMismatch for the first one
     that is missing there or differs."""
     numbers = {}

@@ -4,7 +4,7 @@ Nobody reads but those who wait: the first of them leads, that is, it reads for 
 lead on when it has what it waited for. So a synchronous call wakes no other thread. Calls that
 nobody waits for (begun, awaited, with callbacks) have an attendant, with threads of its own.
 
-Locks, in the order in which they may be taken: sending, lock, Connector.ending.
+Locks, in the order in which they may be taken: Sender.lock, lock, Endings.lock.
 """
 
 import logging
@@ -12,34 +12,30 @@ import secrets
 import threading
 from _thread import get_ident
 from contextlib import suppress
-from itertools import islice
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fastsock.client import Client
 from fastsock.core.address import Address, show
 from fastsock.core.flag import Flag
 from fastsock.errors import ConnectionClosed, FastsockError
 from fastsock.rpc import wire
-from fastsock.rpc.client._calling import SEND_SECONDS, LinkCore
+from fastsock.rpc.client._calling import Endings, LinkCore
 from fastsock.rpc.client.attendant import Attendant
 from fastsock.rpc.client.calls import Call, StreamCall
 from fastsock.rpc.client.greeting import greet, numbers_of
+from fastsock.rpc.client.sender import Sender
+from fastsock.rpc.client.settings import Settings
 from fastsock.rpc.errors import Overloaded, too_large
+from fastsock.rpc.signature import Interface
 from fastsock.rpc.wire._body import Body
-
-if TYPE_CHECKING:
-    from fastsock.rpc.client.connector import Connector, Settings
 
 CLOSE_SECONDS = 1.0
 """How long closing waits for a server that takes nothing."""
 
 PLACE_PAUSE = 0.005
 """How often closing looks whether a one-way call has got a place."""
-
-TRANSFER_FRAMES = 4
-"""Frames of one large body that go out before others have their turn."""
 
 log = logging.getLogger("fastsock.rpc")
 
@@ -51,46 +47,77 @@ class Gone(Exception):
     """The link is dead; the call is to be started on another one."""
 
 
+class Owner(Protocol):
+    """What a link needs of the stub that it is for."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def endings(self) -> Endings: ...
+    @property
+    def interface(self) -> Interface: ...
+
+    def lost(self, link: "Link", error: Exception, *, move: bool) -> None:
+        """Move the calls of a link that has ended, or end them. Without ``move``: end them all."""
+
+    def refused(self, call: Call[Any], body: Any) -> bool:
+        """Take over a call that the server has ended with that error. False if it is to end."""
+
+
+class Wire(Client):
+    """The client of a link. If the collector ends a dropped stub, in whatever order, its server is
+    told; the warning is the stub's."""
+
+    def __del__(self) -> None:
+        if Client._held(self):
+            with suppress(FastsockError, OSError):
+                Client.send(self, wire.frame(wire.BYE), timeout=0)
+            Client._drop(self)
+
+
 class Link(LinkCore):
     """One connection, from its hello to its end. ``resumes`` is the dead link whose session it
     goes on with, if the server still knows it."""
 
+    owner: Owner
+    sender: Sender
+    attendant: Attendant
+
     @classmethod
     def opened(
         cls,
-        connector: "Connector",
+        owner: Owner,
         address: Address,
         connect_timeout: float,
         resumes: "Link | None" = None,
     ) -> "Link":
         """Connect and greet, within so many seconds. OSError or RpcError says why it cannot."""
         until = monotonic() + connect_timeout
-        client = Client.connect(
+        client = Wire.connect(
             address,
             framing="length",
             timeout=connect_timeout,
             message_bytes_max=wire.FRAME_BYTES_MAX,
             outbox_bytes_max=1 << 30,
-            busy_poll_us=connector.settings.busy_poll_us,
+            busy_poll_us=owner.settings.busy_poll_us,
         )
-        return cls(connector, client, address, until, resumes)
+        return cls(owner, Sender(client), address, until, resumes)
 
     def __init__(
         self,
-        connector: "Connector",
-        client: Client,
+        owner: Owner,
+        sender: Sender,
         address: Address,
         until: float,
         resumes: "Link | None",
     ) -> None:
-        self.attendant = Attendant(self)
-        self.settings: Settings = connector.settings
+        sender.lose = self.lose
+        self._attend()
+        self.settings = owner.settings
         self.address = address
         self.session: bytes = resumes.session if resumes else secrets.token_bytes(16)
         self.next_id = resumes.next_id if resumes else 1
         self.draining = False
-        self._taken = 0
-        """``client.bytes_queued`` when all that was taken out of the queues is with the client."""
         self._stands = Flag()
         """Never set: what closing sleeps on."""
         self.place_until = inf
@@ -106,16 +133,33 @@ class Link(LinkCore):
         self._unrecovered: Exception | None = None
         """Why the link is dead, while no thread could be started to recover it."""
         try:
-            left = max(until - monotonic(), 0.0)
-            self.hello = greet(self, left, resume=resumes is not None)
-            self.numbers = numbers_of(self.hello, connector.interface, address)
+            self.hello = self._greet(until, resume=resumes is not None)
+            self.numbers = numbers_of(self.hello, owner.interface, address)
         except BaseException:
             self.client._close(0.0)
             raise
         if not self.hello.resumed:
             self.next_id = 1
 
-    # ---- Sending ----
+    def _greet(self, until: float, *, resume: bool) -> wire.ServerHello:
+        interface = self.owner.interface
+        hello = wire.ClientHello(
+            wire.PROTOCOL,
+            interface.name,
+            interface.version,
+            self.session,
+            resume,
+            wire.NO_PROOF,
+            dict(self.settings.metadata),
+        )
+        left = max(until - monotonic(), 0.0)
+        return greet(self.client, hello, self.address, self.settings.token, left)
+
+    def _attend(self) -> None:
+        self.attendant = Attendant(self)
+        self.sender.send_later = self.attendant.send
+
+    # ---- Calls ----
 
     def start(self, call: Call[Any], *, even_dead: bool = False) -> None:
         """Takes a new call, which then waits for its turn to go out. Gone if the link is dead;
@@ -157,7 +201,7 @@ class Link(LinkCore):
                 call.assembly = None
                 call.sent_at = -1  # Before all bytes of this link: this holds if it is lost, too.
                 self.pending[call.id] = call
-                self.outgoing.append((wire.frame(wire.CALL, call.id), None))
+                self.sender.put(wire.frame(wire.CALL, call.id))
             if call.finished:  # What ended it may have looked for it on the dead link.
                 self._forget(call)
 
@@ -169,144 +213,34 @@ class Link(LinkCore):
         call.id = number
         call.sent_at = None
         call.assembly = None
-        flags, body, method = call.flags, call.body, self.numbers[call.signature.name]
-        remaining_us = 0
-        if call.deadline is not None:
-            remaining_us = max(1, int((call.deadline - monotonic()) * 1e6))
         self.pending[number] = call
-        if call.metadata:
-            flags |= wire.METADATA
-            body = [memoryview(call.metadata), *([body] if isinstance(body, bytes) else body)]
-        if isinstance(body, bytes) and len(body) <= wire.CHUNK_BYTES:
-            head = wire.HEADER.pack(wire.CALL, flags, method, 0, number, remaining_us)
-            self.outgoing.append((head + body, call))
-            return
-        parts = [memoryview(body)] if isinstance(body, bytes) else body
-        frames = wire.frames(wire.CALL, flags, method, number, remaining_us, parts)
-        self.outgoing.append((b"".join(next(frames)), call))
-        self.transfers.append((frames, call))
-
-    def flush(self, call: Call[Any], limit: float = inf) -> None:
-        """Sends until the call is with the kernel. Where that takes waiting for the server, at most
-        to the limit, the attendant does the rest. ConnectionClosed when the connection has ended.
-        """
-        limit, in_time = min(limit, call.ends_at()), True
-        while in_time and call.sent_at is None and not call.finished and call.id and not self.dead:
-            in_time = self._send_soon(limit)
-        while in_time and any(each is call for _, each in tuple(self.transfers)):
-            in_time = monotonic() < limit and self._send_soon(limit)
-        if not in_time:
-            self.attendant.send()
-
-    def _send_soon(self, limit: float) -> bool:
-        """As ``send_batch``, but to the limit, and no longer than SEND_SECONDS."""
-        soon = max(0.0, min(limit - monotonic(), SEND_SECONDS))
-        if not self.sending.acquire(timeout=soon):
-            return False
-        try:
-            return self.send_batch(soon)
-        finally:
-            self.sending.release()
-
-    def send_turn(self, limit: float) -> bool:
-        """Sends what waits, but of each large body only some; at most for SEND_SECONDS or to the
-        limit. Returns whether there is more for the next turn."""
-        return not self._send_soon(limit) or bool(self.outgoing or self.transfers)
-
-    def _unsent(self) -> bool:
-        return self.client.bytes_queued != self.client.bytes_sent
-
-    def post(self) -> None:
-        """Sends what waits, if that takes no waiting; else the writing thread does it."""
-        if self.sending.acquire(blocking=False):
-            try:
-                if not self.transfers and not self._unsent():
-                    self.send_batch(0)
-            except TimeoutError:  # Of a signal handler.
-                raise
-            except (FastsockError, OSError):
-                pass  # The sending thread meets it again.
-            finally:
-                self.sending.release()
-        if self.outgoing or self.transfers or self._unsent():
-            self.attendant.send()
-
-    def send_batch(self, timeout: float) -> bool:
-        """Sends all small frames that wait, and some of each large body; False if that takes longer
-        than the timeout. ``sending`` is held.
-
-        If it is interrupted between taking a frame out of a queue and giving it to the client, the
-        link is lost: nothing is put back, so that nothing goes out twice or in another order.
-        """
-        self._taken = self.client.bytes_queued
-        try:
-            if self._unsent():  # While there are such bytes, the client refuses large bodies.
-                self.client.send_many((), timeout=timeout)
-            self._send_waiting(timeout)
-        except BaseException as error:
-            if self._taken != self.client.bytes_queued:
-                self.lose(ConnectionClosed(f"interrupted while it sent: {error!r}", "local"))
-            if not isinstance(error, TimeoutError) or not self.was_late():
-                raise
-            return False
-        return True
-
-    def _send_waiting(self, timeout: float) -> None:
-        """Sends. ``_taken`` grows by each frame's bytes before the frame is taken."""
-        batch: list[bytes] = []
-        outgoing = self.outgoing
-        while outgoing:
-            frame, call = outgoing[0]
-            if call is not None and call.finished:  # Cancelled, or its time is over.
-                outgoing.popleft()
-                continue
-            offset, self._taken = self._taken, self._taken + len(frame) + 4
-            if call is not None:
-                call.sent_at = offset
-            batch.append(frame)
-            outgoing.popleft()
-        if batch:
-            self.client.send_many(batch, timeout=timeout)
-        for _ in range(len(self.transfers)):
-            frames, call = self.transfers[0]
-            if call.finished:
-                self.transfers.popleft()
-                continue
-            self._taken += 1  # Until it is known how many they are.
-            some = list(islice(frames, TRANSFER_FRAMES))
-            self.transfers.popleft()
-            if len(some) == TRANSFER_FRAMES:
-                self.transfers.append((frames, call))
-            self._taken += sum(4 + sum(map(len, frame)) for frame in some) - 1
-            self.client.send_gathered(some, timeout=timeout)
+        self.sender.enqueue(call, self.numbers[call.signature.name])
 
     def abandon(self, call: Call[Any]) -> None:
         """Nobody waits for the call any more: the server need not run it."""
         with self.lock:
             self._forget(call)
             if self.leader:  # Perhaps for this call: what comes back lets it look.
-                self.outgoing.append((wire.frame(wire.PING), None))
+                self.sender.put(wire.frame(wire.PING))
         self.start_next()
-        self.post()
+        self.sender.post()
         if self.left:
             self.end_if_left()
 
     def _forget(self, call: Call[Any]) -> None:
         """Takes out a call that has ended without an answer. If the server has it, it is told, and
         the call's place is free when it answers: so long the method may run. The lock is held."""
-        self.attendant.calls.pop(call, None)
+        self.attended.pop(call, None)
         if self.pending.pop(call.id, None) is None:
             if not call.id and call in self.unstarted:
                 self.unstarted.remove(call)
         elif call.sent_at is not None:
             self.abandoned.add(call.id)
-            self.outgoing.append((wire.frame(wire.CANCEL, call.id), None))
+            self.sender.put(wire.frame(wire.CANCEL, call.id))
 
     def credit_stream(self, number: int, items: int, size: int) -> None:
         """The reader of a stream has taken so much."""
-        head = wire.HEADER.pack(wire.CREDIT, 0, 0, items, number, size)
-        self.outgoing.append((head, None))
-        self.post()
+        self.sender.credit_stream(number, items, size)
 
     # ---- Waiting ----
 
@@ -382,10 +316,18 @@ class Link(LinkCore):
                 raise ConnectionClosed(f"silent for {now - since:.3g} s", "local")
         elif now - since >= keepalive:
             self.pinged_at = now
-            self.outgoing.append((wire.frame(wire.PING), None))
-            self.post()
+            self.sender.put(wire.frame(wire.PING))
+            self.sender.post()
 
     # ---- Frames ----
+
+    def heard(self, frames: list[bytes]) -> None:
+        """The attendant has read these frames, or none for ``keepalive`` seconds."""
+        if not frames:
+            self.check_silence(self.settings.keepalive)
+        else:
+            self.silent_since = self.pinged_at = None
+            self.take(frames)
 
     def handle(self, frame: bytes) -> None:
         if len(frame) < wire.HEADER_BYTES:
@@ -428,9 +370,9 @@ class Link(LinkCore):
             self.acknowledge(call.id)
         if call.is_late():
             call.finish(None, call.late())
-        elif kind != wire.ERROR or not self.connector.moves(call, body):
+        elif kind != wire.ERROR or not self.owner.refused(call, body):
             call.finish((kind, flags, body), None)
-        self.attendant.calls.pop(call, None)
+        self.attended.pop(call, None)
         if self.unstarted:
             self.start_next()
         if self.left:
@@ -485,7 +427,7 @@ class Link(LinkCore):
         with self.lock:
             if self.dead:
                 return
-            self.dead = True
+            self.sender.dead = True
         # On a thread of its own: whoever found it out may have a deadline, or be an event loop.
         recovery = threading.Thread(
             target=self._recover, args=(error,), name="fastsock.rpc recovery", daemon=True
@@ -496,12 +438,12 @@ class Link(LinkCore):
             self._unrecovered = error
             self._wake_followers()
             self.attendant.look()
-            if not any(lock.mine for lock in (self.sending, self.lock, self.connector.ending)):
+            if not any(lock.mine for lock in (self.sender.lock, self.lock, self.endings.lock)):
                 self.recover_alone()
 
     def _recover(self, error: Exception, *, move: bool = True) -> None:
         self.recoverer = get_ident()
-        self.connector.recover(self, error, move=move)
+        self.owner.lost(self, error, move=move)
 
     def recover_alone(self) -> None:
         """Where no thread could be started: its calls end, and the next one connects."""
@@ -526,13 +468,13 @@ class Link(LinkCore):
         """Closes the connection, and gives away the calls that have not ended. A call of which the
         kernel got nothing, or that a draining server does not begin, has no ``sent_at``."""
         self.client._close(0.0)
-        with self.sending, self.lock:
+        with self.sender.lock, self.lock:
             calls = list(self.unstarted)
             while self.pending:  # One by one: an answer that is just being read takes its call.
                 calls.append(self.pending.popitem()[1])
             self.unstarted.clear()
-            self.outgoing.clear()  # Whoever sent them now would mark calls that have moved.
-            self.transfers.clear()
+            self.sender.outgoing.clear()  # Sent now, they would mark calls that have moved.
+            self.sender.transfers.clear()
             for call in calls:
                 if call.sent_at is not None and (
                     call.sent_at >= self.client.bytes_sent or call.id > self.last_begun
@@ -544,11 +486,11 @@ class Link(LinkCore):
         """In a forked child: the connection and its session are the parent's, and its threads are
         not here. A call that comes now makes a link of its own."""
         self.client._disown()
-        self._renew(Attendant(self))
-        self.dead = self.disowned = True
+        self._renew(None)
+        self._attend()
+        self.sender.dead = self.disowned = True
         self.session = secrets.token_bytes(16)
         self.next_id = 1
-        self.transfers.clear()
         self.recovered = Flag()
         self.recovered.set()
 
@@ -566,9 +508,9 @@ class Link(LinkCore):
         """Whether a one-way call that was accepted is not with the kernel yet."""
         with self.lock:
             unsent = [call for call in self.pending.values() if call.sent_at is None]
-            waiting = [*unsent, *self.unstarted, *(call for _, call in self.transfers)]
+            waiting = [*unsent, *self.unstarted, *(call for _, call in self.sender.transfers)]
             sent = any(call.signature.options.oneway for call in self.pending.values())
-        if sent and self._unsent():
+        if sent and self.sender.unsent():
             return True
         return any(each.signature.options.oneway and not each.finished for each in waiting)
 
@@ -585,7 +527,7 @@ class Link(LinkCore):
                 log.warning("one-way calls to %s were not sent in time", show(self.address))
                 return
             try:
-                more = self.send_turn(limit)
+                more = self.sender.send_turn(limit)
             except TimeoutError:  # Of a signal handler.
                 raise
             except (FastsockError, OSError):
@@ -598,9 +540,9 @@ class Link(LinkCore):
         ended are the connector's to end."""
         self._send_oneway()
         with self.lock:
-            self.dead = True
-        if self.sending.acquire(timeout=CLOSE_SECONDS):
+            self.sender.dead = True
+        if self.sender.lock.acquire(timeout=CLOSE_SECONDS):
             with suppress(FastsockError, OSError):
                 self.client.send(wire.frame(wire.BYE), timeout=CLOSE_SECONDS)
-            self.sending.release()
+            self.sender.lock.release()
         self.client.close()

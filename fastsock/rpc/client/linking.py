@@ -4,7 +4,7 @@ import random
 from contextlib import suppress
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fastsock.core._lock import Lock
 from fastsock.core.address import Address
@@ -13,14 +13,11 @@ from fastsock.errors import FastsockError
 from fastsock.rpc import wire
 from fastsock.rpc.client._calling import deadline_now
 from fastsock.rpc.client.attempts import Attempts
-from fastsock.rpc.client.link import Link
+from fastsock.rpc.client.calls import Call
+from fastsock.rpc.client.link import Link, Owner
 from fastsock.rpc.client.route import Route
 from fastsock.rpc.context import seconds_left
 from fastsock.rpc.errors import Cancelled, ConnectionLost, DeadlineExceeded, RpcError, Unavailable
-
-if TYPE_CHECKING:
-    from fastsock.rpc.client.calls import Call
-    from fastsock.rpc.client.connector import Connector
 
 __all__ = ["Linking"]
 
@@ -35,6 +32,12 @@ FAILURES = (OSError, ValueError, RpcError)
 """What an address is passed over for."""
 
 
+class Holder(Owner, Protocol):
+    """What holds the link of a stub."""
+
+    link: Any
+
+
 class Linking:
     """Keeps ``connector.link``.
 
@@ -42,7 +45,7 @@ class Linking:
     than their calls have time. ``_lock`` is held for moments, and never while anything waits.
     """
 
-    def __init__(self, connector: "Connector", route: Route) -> None:
+    def __init__(self, connector: Holder, route: Route) -> None:
         self._connector = connector
         self._settings = connector.settings
         self.route = route
@@ -56,7 +59,7 @@ class Linking:
 
     # ---- Connecting ----
 
-    def open(self, resumes: Link | None, call: "Call[Any] | None" = None) -> Link:
+    def open(self, resumes: Link | None, call: Call[Any] | None = None) -> Link:
         """Connects to the first server that takes it; tries for ``retry`` seconds, where there was
         a link before, and no longer than the call that needs it, if there is one, has time."""
         deadline = deadline_now() if call is None else call.deadline
@@ -99,9 +102,15 @@ class Linking:
             self.route.worked(link.address)
         return link
 
-    # ---- The link of the time ----
+    # ---- The current link ----
 
-    def relink(self, old: Link, call: "Call[Any]") -> Link:
+    @property
+    def link(self) -> Link:
+        """The link that new calls go to."""
+        link: Link = self._connector.link
+        return link
+
+    def relink(self, old: Link, call: Call[Any]) -> Link:
         """The link that new calls go to, since the old one is dead or draining."""
         while old.dead and not old.recovered.is_set():
             old.await_recovery(self._patience(call))
@@ -113,8 +122,8 @@ class Linking:
         try:
             while not self.turn.acquire(timeout=self._patience(call)):
                 pass
-            if self._connector.link is not old:
-                return self._connector.link
+            if self.link is not old:
+                return self.link
             if not old.dead:
                 if not self.has_others(old, call):
                     return old
@@ -135,19 +144,19 @@ class Linking:
                     self._left.append(old)
         if closed:
             link.close()
-            self._connector.recover(link, ConnectionLost("the stub is closed"), move=False)
+            self._connector.lost(link, ConnectionLost("the stub is closed"), move=False)
             raise ConnectionLost("the stub is closed")
         if not old.dead:
             old.leave()
         return link
 
-    def has_others(self, link: Link, call: "Call[Any]") -> bool:
+    def has_others(self, link: Link, call: Call[Any]) -> bool:
         """Whether the call may go to a server elsewhere. It may take asking a matchmaker."""
         until = monotonic() + self._settings.connect_timeout
         until = until if call.deadline is None else min(until, call.deadline)
         return self.route.has_others(link.address, until)
 
-    def _patience(self, call: "Call[Any]") -> float:
+    def _patience(self, call: Call[Any]) -> float:
         """Seconds to wait for a new link before looking whether the call still wants one."""
         if self.closed:
             raise ConnectionLost("the stub is closed")
@@ -167,7 +176,7 @@ class Linking:
     def disown(self) -> None:
         """In a forked child: leaves the parent its links."""
         self.turn, self._lock = Lock(), Lock()
-        for link in self._connector.link, *self._left:
+        for link in self.link, *self._left:
             link.disown()
         self._left = []
 
@@ -175,13 +184,13 @@ class Linking:
         """Closes what is open, for a stub that the program has dropped: nobody holds a lock of it,
         or waits for one of its calls. Returns whether there was something to close."""
         self.closed = True
-        links = [each for each in (self._connector.link, *self._left) if not each.dead]
+        links = [each for each in (self.link, *self._left) if not each.dead]
         for link in links:
-            link.dead = True
+            link.sender.dead = True
             with suppress(FastsockError, OSError):  # That it cancels what runs.
                 link.client.send(wire.frame(wire.BYE), timeout=0)
             link.client._close(0.0)
-        for link in (self._connector.link, *self._left):
+        for link in (self.link, *self._left):
             link.attendant.ended = True
             link.attendant.look()
         return bool(links)
@@ -190,7 +199,7 @@ class Linking:
         """Closes the links and returns those that lived; from now on there is no other one."""
         with self._lock:
             self.closed = True
-            links = [self._connector.link, *self._left]
+            links = [self.link, *self._left]
         self._over.set()
         alive = [link for link in links if not link.dead]
         for link in alive:
