@@ -76,7 +76,8 @@ class Attendant:
         with link.lock:
             if call.finished or self.ended:
                 return
-            self._start()
+            if self._unstarted:
+                self._start()
             link.attended[call] = None
             if call.finished:  # What ended it may have looked here before.
                 link.attended.pop(call, None)
@@ -111,10 +112,11 @@ class Attendant:
         self._read_wake.set()
 
     def send(self) -> None:
-        """Lets the sending thread send what waits. If no thread can be started, whoever sends or
-        waits next does it."""
-        with self.link.lock, suppress(RuntimeError):
-            self._start()
+        """Let the sending thread send what waits. If no thread can be started, the next caller
+        that sends or waits does it."""
+        if self._unstarted:
+            with suppress(RuntimeError):
+                self.start()
         self._write_wake.set()
 
     def end(self) -> None:

@@ -31,6 +31,7 @@ from fastsock.rpc.errors import (
 from fastsock.rpc.signature import Signature
 from fastsock.rpc.values.failures import unpack
 from fastsock.rpc.values.marshal import owned
+from fastsock.rpc.values.weights import UNWEIGHED_BYTES
 
 __all__ = ["Call", "Stream", "awaited"]
 
@@ -252,7 +253,8 @@ class Call(CallCore, Generic[R]):
             return None, error_of(body, self.signature)
         codec, values_max = self.signature.result_codec, self.connector.settings.values_max
         try:
-            codec.weigh(flags, body, values_max)
+            if len(body) > UNWEIGHED_BYTES:
+                codec.weigh(flags, body, values_max)
             return codec.decode(flags, body), None
         except wire.Malformed as error:
             return None, WrongResult(f"{self.signature.name}: the result does not fit: {error}")
