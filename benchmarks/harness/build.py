@@ -4,13 +4,22 @@ import os
 import shlex
 import subprocess
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.harness.errors import BenchmarkError
 
 SOURCES = Path(__file__).parents[1] / "csrc"
-PROGRAMS = Path(__file__).parents[2] / "build" / "benchmarks"
+ROOT = Path(__file__).parents[2]
 FLAGS = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow"]
+
+
+def folder() -> Path:
+    """Where the programs are: in build/, or in the user's cache if the clone is read-only."""
+    if os.access(ROOT, os.W_OK):
+        return ROOT / "build" / "benchmarks"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "fastsock" / sha256(bytes(ROOT)).hexdigest()[:16]
 
 
 def compiled(name: str, *flags: str) -> Path:
@@ -19,7 +28,7 @@ def compiled(name: str, *flags: str) -> Path:
     flags are the compiler's beside the usual ones; "-shared", "-fPIC" make a library of it. The
     compiler is `cc`, or what the environment variable CC says. Raises BenchmarkError.
     """
-    program = PROGRAMS / name
+    program = folder() / name
     source = SOURCES / f"{name}.c"
     newest = max(file.stat().st_mtime for file in (source, *SOURCES.glob("*.h")))
     if not program.exists() or program.stat().st_mtime < newest:

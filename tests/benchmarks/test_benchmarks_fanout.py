@@ -201,10 +201,18 @@ def test_a_peer_that_fails_once_is_left_out() -> None:
 
 
 def test_a_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "PROGRAMS", tmp_path)
+    monkeypatch.setattr(build, "folder", lambda: tmp_path)
     monkeypatch.setenv("CC", "no-such-compiler -m64")
     with pytest.raises(BenchmarkError, match="'no-such-compiler' does not run .*: install gcc"):
         build.compiled("sink")
+
+
+def test_in_a_read_only_clone_programs_are_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "ROOT", tmp_path / "not here, so nobody writes to it")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert build.compiled("sink").is_relative_to(tmp_path / "cache" / "fastsock")
 
 
 def test_nothing_measured_is_a_failure() -> None:
