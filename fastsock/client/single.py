@@ -25,6 +25,8 @@ log = logging.getLogger("fastsock")
 REFUSAL = b"refused: the server talks to one client at a time, and it has one"
 # A refused caller has little time to hang up: others wait to be refused.
 REFUSAL_OPTIONS = {"message_bytes_max": len(REFUSAL), "linger": 0.2}
+# What a thread takes to end that does nothing: an accept that does not wait has it all the same.
+LEAVE_SECONDS = 0.01
 
 
 class SingleServer(Closing):
@@ -109,9 +111,9 @@ class SingleServer(Closing):
         """Waits for the next client; returns this end of the connection to it.
 
         ``timeout`` is in seconds, None for no limit; TimeoutError when nobody has called by then,
-        or another thread accepts still. The conversation before has to be over, ended by either
-        side; this closes what is left of it. Raises RuntimeError while it goes on, ServerClosed
-        after ``close``, and OSError.
+        another thread accepts still, or the last caller that was refused has not left. The
+        conversation before has to be over, ended by either side; this closes what is left of it.
+        Raises RuntimeError while it goes on, ServerClosed after ``close``, and OSError.
         """
         timeout = check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
@@ -124,9 +126,10 @@ class SingleServer(Closing):
             if self._conn and not self._conn.closed:
                 shown = addresses.show(self._conn.peer)
                 raise RuntimeError(f"the client {shown} is still here; close() its connection")
-            self._end()
+            if not self._end(_left(until)):
+                raise TimeoutError(f"a caller is still being refused after {timeout} s")
             while (caller := listener.take()) is None:
-                left = None if until is None else max(0.0, until - time.monotonic())
+                left = _left(until)
                 if left == 0:
                     raise TimeoutError(f"nobody has connected after {timeout} s")
                 listener.wait(left)
@@ -157,16 +160,19 @@ class SingleServer(Closing):
             raise ServerClosed("the server is closed")
         return conn
 
-    def _end(self) -> None:
-        """Ends the conversation, and refusing others because of it."""
+    def _end(self, timeout: float | None = None) -> bool:
+        """Ends the conversation, and refusing others because of it; False if that takes longer than
+        timeout seconds."""
         conn, self._conn = self._conn, None
-        refuser, self._refuser = self._refuser, None
         if conn:
             conn.close()
             if conn.bytes_unheard:
                 log.info("%r: %d bytes that were sent were not received", conn, conn.bytes_unheard)
-        if refuser:
-            refuser.stop()
+        refuser, self._refuser = self._refuser, None
+        if refuser and not refuser.stop(timeout):
+            self._refuser = refuser
+            return False
+        return True
 
     def close(self) -> None:
         """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
@@ -239,10 +245,20 @@ class _Refuser(threading.Thread):
 
     def leave(self) -> None:
         """Lets the thread end, and does not wait for that."""
-        self._over = True
-        self._listener.wake()
+        if not self._over:
+            self._over = True
+            self._listener.wake()
 
-    def stop(self) -> None:
+    def stop(self, timeout: float | None) -> bool:
+        """Lets it end, and says whether it has within timeout seconds."""
         self.leave()
-        self.join()
+        self.join(None if timeout is None else max(timeout, LEAVE_SECONDS))
+        if self.is_alive():
+            return False
         self._listener.calm()
+        return True
+
+
+def _left(until: float | None) -> float | None:
+    """The seconds until a ``monotonic()``."""
+    return None if until is None else max(0.0, until - time.monotonic())

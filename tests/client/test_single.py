@@ -5,12 +5,14 @@ import resource
 import signal
 import socket
 import threading
+from time import monotonic
 
 import pytest
 from calls import Call, signal_until
 from conftest import WAIT, read_exactly, read_to_end, wait_until
 
 from fastsock import Client, ConnectionClosed, Endpoint, MessageTooBig, ServerClosed, SingleServer
+from fastsock.client import single
 from fastsock.client.single import REFUSAL
 
 HOME = ("127.0.0.1", 0)
@@ -130,6 +132,24 @@ def test_a_refused_client_that_stays_does_not_keep_others_from_their_refusal(tal
     server, _, _ = talking()
     with call(server) as stays:
         assert read_exactly(stays, len(REFUSAL) + 1) == REFUSAL + b"\n"
+        assert refused(server) == REFUSAL + b"\n"
+
+
+def test_a_refused_client_that_stays_does_not_hold_up_an_accept_beyond_its_timeout(
+    talking, monkeypatch
+):
+    monkeypatch.setitem(single.REFUSAL_OPTIONS, "linger", WAIT)
+    server, conn, _ = talking()
+    with call(server) as stays:
+        assert read_exactly(stays, len(REFUSAL) + 1) == REFUSAL + b"\n"
+        conn.close()
+        begun = monotonic()
+        for timeout in (0, 0.05):
+            with pytest.raises(TimeoutError, match="still being refused after"):
+                server.accept(timeout=timeout)
+        assert monotonic() - begun < WAIT / 2
+    with call(server) as later:
+        assert server.accept(timeout=WAIT).peer == later.getsockname()
         assert refused(server) == REFUSAL + b"\n"
 
 

@@ -303,3 +303,27 @@ def sleeps(pid):
     """Whether the main thread of a process waits for something."""
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] == "S"
+
+
+def test_without_memory_it_is_a_memory_error():
+    """Whoever has no memory is told so as Python tells it, not by an errno."""
+    program = """
+import resource
+from fastsock import MultiServer
+server = MultiServer(("127.0.0.1", 0))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+for make in (lambda: server.channel("large", log_bytes=1 << 30),
+             lambda: MultiServer(("127.0.0.1", 0), log_bytes=1 << 30)):
+    try:
+        make()
+    except MemoryError as error:
+        print(error)
+server.channel("large").publish(b"another try")
+server.close()
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = done.stdout.splitlines()
+    assert len(told) == 2 and all("no memory" in line for line in told), told
