@@ -25,6 +25,7 @@ from fastsock.rpc.matchmaker.service import (
     MatchmakerFull,
     Unusable,
 )
+from fastsock.rpc.wire import place
 
 pytest_plugins = ["peers.fixtures"]
 
@@ -309,10 +310,10 @@ def test_a_unix_socket_of_this_host_is_preferred(matchmaker, start, find, tmp_pa
 @pytest.fixture
 def without_proc(monkeypatch, tmp_path):
     """As in a jail: there is no /proc."""
-    monkeypatch.setattr(places, "PROC", tmp_path / "proc")
-    places._boot.cache_clear()
+    monkeypatch.setattr(place, "PROC", tmp_path / "proc")
+    place._boot.cache_clear()
     yield
-    places._boot.cache_clear()
+    place._boot.cache_clear()
 
 
 @pytest.mark.parametrize("address", [("127.0.0.1", 0), "socket"], ids=["loopback", "unix"])

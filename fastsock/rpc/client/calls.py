@@ -29,7 +29,7 @@ from fastsock.rpc.errors import (
     WrongResult,
 )
 from fastsock.rpc.signature import Signature
-from fastsock.rpc.values.failures import unpack
+from fastsock.rpc.values.failures import read_failure, unpack
 from fastsock.rpc.values.marshal import owned
 from fastsock.rpc.values.weights import UNWEIGHED_BYTES
 
@@ -273,7 +273,7 @@ def lost(call: Call[Any], why: str) -> RpcError:
 def error_of(body: Any, signature: Signature) -> BaseException:
     """The exception that an ERROR frame's body stands for."""
     try:
-        failure = wire.read_failure(body)
+        failure = read_failure(body)
     except wire.Malformed as error:
         return WrongResult(f"{signature.name}: the server's error cannot be read: {error}")
     if failure.code:

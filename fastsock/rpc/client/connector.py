@@ -34,6 +34,7 @@ from fastsock.rpc.errors import (
     too_large,
 )
 from fastsock.rpc.signature import Interface, Signature
+from fastsock.rpc.values.failures import read_failure
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -267,7 +268,7 @@ class Connector(ConnectorCore):
         link = call.link
         assert link is not None
         try:
-            refused = CODES.get(wire.read_failure(body).code) is Unavailable
+            refused = CODES.get(read_failure(body).code) is Unavailable
         except wire.Malformed:
             return False
         if not refused or call.moves >= MOVES_MAX or self.linking.route.single:

@@ -17,9 +17,10 @@ from fastsock.rpc.errors import (
     Unavailable,
     VersionMismatch,
 )
-from fastsock.rpc.matchmaker.places import place_of
 from fastsock.rpc.signature import Interface
+from fastsock.rpc.values.failures import read_failure
 from fastsock.rpc.wire.handshake import Challenger, tcp_name
+from fastsock.rpc.wire.place import place_of
 
 
 def greet(
@@ -77,7 +78,7 @@ def _read(answer: bytes, expected: int, decode: Any, where: str) -> Any:
         kind = answer[0] if len(answer) >= wire.HEADER_BYTES else 0
         payload = memoryview(answer)[wire.HEADER_BYTES :]
         if kind == wire.REFUSED:
-            failure = wire.read_failure(payload)
+            failure = read_failure(payload)
             raise CODES.get(failure.code, RpcError)(f"{where}: {failure.message}")
         if kind != expected:
             raise BadRequest(f"{where} is no fastsock.rpc server: its hello is wrong")

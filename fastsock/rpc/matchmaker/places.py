@@ -1,61 +1,15 @@
-"""Addresses that lead to their server from some places only, and what a server announces.
+"""What a server announces of its addresses, and which of them lead to it from here."""
 
-The path of a UNIX socket means something on one machine, in one file system: it is the same socket
-if it is the same file, by device and inode, under the same boot of the same kernel (the boot id,
-proc_sys_kernel(5)). A loopback address, and the name of an abstract UNIX address, mean something in
-one network namespace (network_namespaces(7)). So each gets a **place**, a text that a process there
-finds out as well, and others do not.
-
-Without /proc, as in some jails, the name of the machine stands for both: two machines of one name
-may then take each other's place for theirs. They connect in vain, or are told by the greeting that
-this is not the server.
-"""
-
-import ipaddress
 import os
 import socket
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 from fastsock.core.address import Address, check, is_abstract, resolve
 from fastsock.rpc.matchmaker.registry import Location
 from fastsock.rpc.wire.handshake import tcp_name
+from fastsock.rpc.wire.place import ip_of, place_of
 
-__all__ = ["announced", "is_here", "names_of", "place_of"]
-
-
-PROC = Path("/proc")
-
-
-@cache
-def _boot() -> str:
-    """What tells this boot of this machine from all others."""
-    try:
-        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return f"host {socket.gethostname()}"
-
-
-def _network() -> str:
-    """What tells this network namespace from the others of this machine."""
-    try:
-        return f"net {(PROC / 'self/ns/net').stat().st_ino}"
-    except OSError:
-        return "net"
-
-
-def place_of(address: tuple[str, int] | str) -> str:
-    """The place from which alone the address leads to its server; "" if that is anywhere. OSError
-    where the path is not one of here."""
-    if isinstance(address, str) and not is_abstract(address):
-        found = os.stat(address)
-        return f"{_boot()} file {found.st_dev}:{found.st_ino}"
-    if isinstance(address, str):
-        return f"{_boot()} {_network()} {address}"
-    if _ip(address[0]).is_loopback:
-        return f"{_boot()} {_network()}"
-    return ""
+__all__ = ["announced", "is_here", "names_of"]
 
 
 def is_here(location: Location) -> bool:
@@ -99,7 +53,7 @@ def announced(
 def _reachable(address: tuple[str, int] | str, matchmaker: Address) -> tuple[str, int] | str:
     """The address, with a host that others can connect to."""
     address = _absolute(address)
-    if isinstance(address, str) or not _ip(address[0]).is_unspecified:
+    if isinstance(address, str) or not ip_of(address[0]).is_unspecified:
         return address
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     plain = check(matchmaker)
@@ -124,12 +78,4 @@ def _absolute(address: tuple[str, int] | str) -> tuple[str, int] | str:
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or _ip(host).is_loopback
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The host as an address; that of a name is not known, and is none of the special ones."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return ipaddress.IPv4Address("192.0.2.1")  # Of documentation (RFC 5737).
+    return host == "localhost" or ip_of(host).is_loopback

@@ -17,12 +17,19 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias
 
+import msgspec
+
 from fastsock.rpc import wire
 from fastsock.rpc.errors import CODE_OF, RemoteError, RpcError
 from fastsock.rpc.values._values import check_keys
+from fastsock.rpc.values.hashes import ANYTHING, with_cheap_hashes
 from fastsock.rpc.values.moments import form_of, made_of
+from fastsock.rpc.values.weights import PLAIN as PLAIN_WEIGHTS
 
-__all__ = ["clean", "failure_of", "pack", "unpack"]
+__all__ = ["clean", "failure_of", "pack", "read_failure", "unpack"]
+
+FAILURE_VALUES_MAX = 1 << 18
+"""What the values of an exception may weigh: about 10,000 of them can be sent."""
 
 DEPTH_MAX = 32
 ITEMS_MAX = 10_000
@@ -44,6 +51,16 @@ def clean(text: str, length_max: int = 4096) -> str:
 def failure_of(error: RpcError) -> bytes:
     """The body of an ERROR or REFUSED frame that stands for an error of this package."""
     return wire.encode(wire.Failure(CODE_OF[type(error)], "", clean(str(error))))
+
+
+_read_failure = with_cheap_hashes(msgspec.msgpack.Decoder(wire.Failure).decode, ANYTHING)
+
+
+@wire.checked
+def read_failure(data: bytes | memoryview) -> wire.Failure:
+    """Return what an ERROR or REFUSED frame says. Malformed if it cannot be read."""
+    PLAIN_WEIGHTS.of(data, FAILURE_VALUES_MAX, "FAILURE_VALUES_MAX")
+    return _read_failure(data)
 
 
 # ---- Packing ----

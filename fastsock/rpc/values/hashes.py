@@ -8,16 +8,21 @@ import ipaddress
 import typing
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import inspect
 
-from fastsock.rpc.values._values import Place
+from fastsock.rpc.values._values import Place, check_hashes
 from fastsock.rpc.values.standard import PATHS
 from fastsock.rpc.values.types_text import fields_of
 
-__all__ = ["nodes_of", "place_of"]
+__all__ = ["ANYTHING", "nodes_of", "place_of", "with_cheap_hashes"]
+
+T = TypeVar("T")
+
+UNCHECKED_BYTES = 512
+"""So short a body cannot hold so many keys that a dict of them is slow."""
 
 Reader: TypeAlias = Callable[[Any], Callable[[bytes], Any]]
 """Makes the decoder of a type."""
@@ -210,3 +215,21 @@ def _members(hint: Any) -> Iterator[Any]:
 
 def _has_secret(hint: Any) -> bool:
     return isinstance(inspect.type_info(hint), SECRET) or hint in SECRET_CLASSES
+
+
+def with_cheap_hashes(decode: Callable[[Any], T], place: Place | None) -> Callable[[Any], T]:
+    """``decode`` of a value of that place, which refuses sets and maps whose members and keys are
+    chosen so that a set or a dict of them is slow."""
+    if place is None:
+        return decode
+
+    def decode_cheap_hashes(data: Any) -> T:
+        if len(data) > UNCHECKED_BYTES:
+            check_hashes(data, place)
+        return decode(data)
+
+    return decode_cheap_hashes
+
+
+ANYTHING = place_of(Any, lambda kind: msgspec.msgpack.Decoder(kind).decode)
+"""The place of a value of any type."""

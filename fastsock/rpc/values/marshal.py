@@ -27,10 +27,10 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc.values import moments
-from fastsock.rpc.values.hashes import nodes_of, place_of
+from fastsock.rpc.values.hashes import ANYTHING, nodes_of, place_of, with_cheap_hashes
 from fastsock.rpc.values.standard import NATIVE, READERS, SENT_AS
 from fastsock.rpc.values.types_text import parts_of
-from fastsock.rpc.values.weights import weights_of
+from fastsock.rpc.values.weights import light, weights_of
 
 ARRAY = 1
 BYTES = 2
@@ -91,7 +91,7 @@ class Codec:
         self._weights = weights_of(whole)
         self.decode = wire.checked(self._decode)
         self.weigh = wire.checked(self._weigh)
-        self.decode_plain = wire.light(self._decode_unmarked, self._weights)
+        self.decode_plain = light(self._decode_unmarked, self._weights)
         """For a body of one frame without segments. Raises anything."""
 
     def encode(self, value: Any) -> tuple[int, bytes | list[memoryview]]:
@@ -141,7 +141,7 @@ def owned(parts: list[memoryview]) -> list[memoryview]:
 def _decode(items: tuple[Any, ...], of_tuple: bool) -> Callable[[bytes | memoryview], Any]:
     """msgspec's decode for a tuple of these types, or for the only one."""
     whole: Any = tuple[items] if of_tuple else items[0]  # type: ignore[valid-type]
-    return wire.with_cheap_hashes(_reader(whole), place_of(whole, _reader))
+    return with_cheap_hashes(_reader(whole), place_of(whole, _reader))
 
 
 def _reader(whole: Any) -> Callable[[bytes | memoryview], Any]:
@@ -365,9 +365,7 @@ def _plain_of(code: int, data: memoryview) -> Any:
     return value if value.dtype.kind in UNITS else value.item()
 
 
-_decode_plain = wire.with_cheap_hashes(
-    msgspec.msgpack.Decoder(ext_hook=_plain_of).decode, wire.ANYTHING
-)
+_decode_plain = with_cheap_hashes(msgspec.msgpack.Decoder(ext_hook=_plain_of).decode, ANYTHING)
 
 
 def _dtype_of(name: str) -> Any:

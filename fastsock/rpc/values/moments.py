@@ -15,6 +15,7 @@ import msgspec
 
 from fastsock.rpc import wire
 from fastsock.rpc.values._values import is_plain
+from fastsock.rpc.values.hashes import ANYTHING, with_cheap_hashes
 from fastsock.rpc.values.standard import NATIVE, SENT_AS
 
 MOMENT = 3
@@ -124,7 +125,7 @@ def with_moments(
 ) -> Callable[[Any], Any]:
     """``decode``, which reads such extensions also where the type asks for datetimes and times."""
     decode_any = msgspec.msgpack.Decoder(ext_hook=ext_hook).decode
-    decode_any = wire.with_cheap_hashes(decode_any, wire.ANYTHING)
+    decode_any = with_cheap_hashes(decode_any, ANYTHING)
 
     def decode_moments(data: Any) -> Any:
         if _mark.search(data) is None:

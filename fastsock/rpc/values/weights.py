@@ -5,9 +5,9 @@ Bytes of a peer become far larger values: a map is one byte, and a record with d
 even where the peer names none of its fields.
 """
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Set as AbstractSet
 from decimal import Decimal
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, TypeVar, get_origin
 from uuid import UUID
 
 import msgspec
@@ -23,8 +23,11 @@ __all__ = [
     "VALUE_BYTES",
     "TooMany",
     "Weights",
+    "light",
     "weights_of",
 ]
+
+T = TypeVar("T")
 
 VALUES_MAX = 1 << 20
 """By default. Lists, maps and texts count more than once, see :class:`Weights`."""
@@ -93,3 +96,16 @@ def _default_weight(field: Any) -> int:
     if field.default_factory is not msgspec.NODEFAULT:
         return MADE_DEFAULT
     return 0 if field.default is msgspec.NODEFAULT else DEFAULT
+
+
+def light(decode: Callable[[Any], T], weights: Weights) -> Callable[[Any], T]:
+    """``decode``, which refuses bodies that weigh more than VALUES_MAX. One frame of plain values
+    does not."""
+    if weights == PLAIN:
+        return decode
+
+    def decode_light(data: Any) -> T:
+        weights.of(data, VALUES_MAX)
+        return decode(data)
+
+    return decode_light

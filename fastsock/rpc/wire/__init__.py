@@ -10,10 +10,6 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from fastsock.rpc.values._values import Place, check_hashes
-from fastsock.rpc.values.hashes import place_of
-from fastsock.rpc.values.weights import PLAIN, VALUES_MAX, Weights
-
 PROTOCOL = 1
 
 HEADER = struct.Struct(">BBHIQQ")
@@ -66,9 +62,6 @@ SEGMENTS = 2
 
 METADATA = 4
 """Flag of a CALL whose body begins with a u16 length and a MessagePack map of str to str."""
-
-UNCHECKED_BYTES = 512
-"""So short a body cannot hold so many keys that a dict of them is slow."""
 
 TOTAL = struct.Struct(">Q")
 
@@ -179,50 +172,9 @@ def checked(decode: Callable[..., T]) -> Callable[..., T]:
     return checked_decode
 
 
-def with_cheap_hashes(decode: Callable[[Any], T], place: Place | None) -> Callable[[Any], T]:
-    """``decode`` of a value of that place, which refuses sets and maps whose members and keys are
-    chosen so that a set or a dict of them is slow."""
-    if place is None:
-        return decode
-
-    def decode_cheap_hashes(data: Any) -> T:
-        if len(data) > UNCHECKED_BYTES:
-            check_hashes(data, place)
-        return decode(data)
-
-    return decode_cheap_hashes
-
-
-def light(decode: Callable[[Any], T], weights: Weights) -> Callable[[Any], T]:
-    """``decode``, which refuses bodies that weigh more than VALUES_MAX. One frame of plain values
-    does not."""
-    if weights == PLAIN:
-        return decode
-
-    def decode_light(data: Any) -> T:
-        weights.of(data, VALUES_MAX)
-        return decode(data)
-
-    return decode_light
-
-
-FAILURE_VALUES_MAX = 1 << 18
-"""What the values of an exception may weigh: about 10,000 of them can be sent."""
-
-ANYTHING = place_of(Any, lambda kind: msgspec.msgpack.Decoder(kind).decode)
 encode = msgspec.msgpack.Encoder().encode
 read_client_hello = checked(msgspec.msgpack.Decoder(ClientHello).decode)
 read_server_hello = checked(msgspec.msgpack.Decoder(ServerHello).decode)
-_read_failure = with_cheap_hashes(msgspec.msgpack.Decoder(Failure).decode, ANYTHING)
-
-
-@checked
-def read_failure(data: bytes | memoryview) -> Failure:
-    """What an ERROR or REFUSED frame says."""
-    PLAIN.of(data, FAILURE_VALUES_MAX, "FAILURE_VALUES_MAX")
-    return _read_failure(data)
-
-
 read_metadata = checked(msgspec.msgpack.Decoder(dict[str, str]).decode)
 read_challenge = checked(msgspec.msgpack.Decoder(Challenge).decode)
 read_proof = checked(msgspec.msgpack.Decoder(Proof).decode)
