@@ -10,9 +10,7 @@
 #include "engine/fs_turn.h"
 #include "engine/fs_waiter.h"
 
-/* ---- Turns ---- */
-
-/* One flush after the other until the kernels take nothing more, or a driver wants the turn. */
+/* Flushes until the kernels take nothing more, or a driver wants the turn. */
 static void flush_until_taken(fs_reactor *r) {
   for (;;) {
     fs_flush_all(r);
@@ -104,7 +102,7 @@ static int borrow_until(fs_reactor *r, fs_waiter *waiter, uint64_t until_ns) {
   return result;
 }
 
-/* ---- For others ---- */
+/* ---- Flushing and waiting ---- */
 
 /* Waits until a thread flushes, perhaps this one: no longer than a flush or two. */
 static void await_flush(fs_reactor *r) {

@@ -3,7 +3,7 @@
 #include "engine/fs_reactor.h"
 #include "engine/fs_subscribe.h"
 
-/* Ends the connection's part in all channels; notes how much went out while the logs know it.
+/* Takes the connection out of all channels, and notes how much went out while the logs know it.
  * Under turn and lock. */
 static void detach(fs_reactor *r, fs_conn *conn) {
   uint64_t before = conn->settled_count;

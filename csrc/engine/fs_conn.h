@@ -49,7 +49,7 @@ typedef struct fs_conn {
   fs_list untold_link;  /* those that have come, or have lost messages: not yet reported */
   fs_list hold_link;    /* those that held others up when fs_slow last ran */
   fs_timer timer;       /* idle_timeout and heartbeat while it is open, then linger */
-  uint64_t blocked_ns;  /* since when it has accepted no byte; 0: it takes what it is given */
+  uint64_t blocked_ns;  /* since when its kernel has taken no byte; 0: it takes all */
   fs_pace pace;
   _Atomic uintptr_t sender; /* the thread that sent it a message of its own last; 0: none */
   fs_sub main;              /* the first of its subscriptions */
@@ -62,8 +62,8 @@ typedef struct fs_conn {
   fs_addr peer; /* the last, since the record ends where the address does: most are short */
 } fs_conn;
 
-/* Whether more can be queued for it: it is open, and no thread has asked to close it. Under lock.
- */
+/* Whether more can be queued for it: it is open, and no thread has asked to close it. Under the
+ * lock. */
 static inline bool fs_conn_takes(const fs_conn *conn) {
   return conn->state == FS_OPEN && !conn->close_wanted;
 }

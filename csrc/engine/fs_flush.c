@@ -170,7 +170,7 @@ static void take_asked(fs_reactor *r, fs_list *asked) {
   while ((conn = take_until_close(r, asked))) fs_close_begin(r, conn, FS_REASON_LOCAL);
 }
 
-/* Flushes those in the list until the time is over. */
+/* Flushes the connections in the list until the time is over. */
 static void flush_list(fs_reactor *r, fs_list *list) {
   begin_flush(r);
   while (!fs_list_empty(list) && !is_over(r)) {
@@ -206,7 +206,7 @@ static void flush_channel(fs_reactor *r, fs_channel *channel) {
   channel->tail_stale = true;
 }
 
-/* Speakers that found no room are read again. */
+/* Senders that found no room are read again. */
 static void resume_stalled(fs_reactor *r) {
   FS_LIST_EACH(link, &r->stalled) {
     fs_list_remove(link);

@@ -20,7 +20,7 @@ typedef struct fs_inbox {
 /* Appends; grows by doubling. -ENOMEM: nothing was appended. *inbox may be NULL: none yet. */
 int fs_inbox_push(fs_inbox **inbox, const uint8_t *data, size_t len);
 
-/* Moves the block to the list of those whose bytes this turn's events may still point into. */
+/* Moves the block to the retired ones: this turn's events may still point into them. */
 void fs_inbox_retire(fs_inbox **inbox, fs_inbox **retired);
 void fs_inbox_free_all(fs_inbox **retired);
 

@@ -12,7 +12,7 @@
 
 #include "base/fs_base.h"
 
-/* Of the time, a reader may hold others up for one part in so many. */
+/* A reader may hold others up for one part in so many of the time. */
 enum { FS_PACE_WINDOW = 10 };
 
 #define FS_PACE_UNKNOWN UINT64_MAX
@@ -27,7 +27,7 @@ typedef struct fs_pace {
 /* Its kernel takes nothing more; bytes_sent went to it so far. */
 void fs_pace_full(fs_pace *pace, uint64_t now_ns, uint64_t bytes_sent);
 
-/* It has all that there is for it. */
+/* It has been sent all that there is for it. */
 static inline void fs_pace_drained(fs_pace *pace) { pace->since_ns = 0; }
 
 /* What was long ago counts half as much after each window_ns. */
@@ -37,7 +37,7 @@ void fs_pace_age(fs_pace *pace, uint64_t now_ns, uint64_t window_ns);
 uint64_t fs_pace_speed(const fs_pace *pace, uint64_t now_ns, uint64_t bytes_sent,
                        uint64_t known_ns);
 
-/* It has held others up from one time to another, which is not before the last one. */
+/* Adds a time in which it held others up. It does not begin before the last one ended. */
 void fs_pace_hold(fs_pace *pace, uint64_t from_ns, uint64_t until_ns);
 
 #endif

@@ -71,7 +71,7 @@ int fs_reactor_publish_many(fs_reactor *r, uint32_t channel, const fs_outgoing *
   return (int)done;
 }
 
-/* Queues framed bytes, which it takes over. Under lock. */
+/* Queues framed bytes and takes them over. Under lock. */
 static int insert(fs_reactor *r, fs_conn *conn, fs_insert *message) {
   int result = fs_outbox_insert(&conn->main.box, message, ++r->serial);
   if (result == 0) fs_state_ask(r, conn);
@@ -95,8 +95,8 @@ int fs_publish_heartbeat(fs_reactor *r, fs_conn *conn) {
   return result;
 }
 
-/* Whether nothing is asked for but what was sent to conn, which reads one channel only. Under lock.
- */
+/* Whether nothing is asked for but what was sent to conn, and conn reads one channel only. Under
+ * the lock. */
 static bool asked_alone(const fs_reactor *r, const fs_conn *conn) {
   return r->dirty.next == &conn->dirty_link && r->dirty.prev == &conn->dirty_link &&
          !conn->main.next;

@@ -34,7 +34,7 @@ void fs_route_share(fs_reactor *r) {
   r->turn_share = (uint32_t)fs_max(1, fs_min(share, most));
 }
 
-/* 0. FS_EFULL: no room for it now, or -ENOMEM; then nothing was done. */
+/* Relays and reports one message. FS_EFULL (no room for it now), -ENOMEM: nothing was done. */
 static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed) {
   bool report = atomic_load_explicit(&r->report, memory_order_relaxed);
   if (report && fs_route_had_turn(r)) return FS_EFULL;
@@ -57,8 +57,8 @@ static int deliver(fs_reactor *r, fs_conn *conn, fs_slice message, bool relayed)
   return 0;
 }
 
-/* Routes the whole frames that *bytes begins with; then it begins behind them. An fs_routed, or an
- * error as of fs_route_take. */
+/* Routes the whole frames at the beginning of *bytes, which is then what follows them. Returns as
+ * fs_route_take does. */
 static int route(fs_reactor *r, fs_conn *conn, fs_slice *bytes) {
   while (bytes->len > 0) {
     fs_slice message;
@@ -78,7 +78,7 @@ static int route(fs_reactor *r, fs_conn *conn, fs_slice *bytes) {
   return FS_ROUTED_ALL;
 }
 
-/* Appends bytes to the inbox, after which routed is still so, unless there is no memory. */
+/* Appends bytes to the inbox. Returns routed, or -ENOMEM. */
 static int keep(fs_conn *conn, fs_slice bytes, int routed) {
   int result = fs_inbox_push(&conn->inbox, bytes.data, bytes.len);
   return result < 0 ? result : routed;
@@ -95,8 +95,8 @@ int fs_route_kept(fs_reactor *r, fs_conn *conn) {
   return routed < 0 ? routed : keep(conn, rest, routed);
 }
 
-/* Completes the frame that the inbox begins, and routes it if it is whole; *bytes begins behind it
- * then. */
+/* Completes the frame that the inbox begins with bytes from *bytes, which is then what follows
+ * them, and routes it if it is whole. */
 static int complete_kept(fs_reactor *r, fs_conn *conn, fs_slice *bytes) {
   fs_slice kept = {conn->inbox->data, conn->inbox->len};
   bool whole;

@@ -8,8 +8,7 @@
 enum { WANTED_MAX = 64 };
 
 /* How often blocked connections are tried in a grace while a thread waits; see try_blocked. A
- * reader that was the limit for less time than there is between two tries has no known speed yet.
- */
+ * reader that was the limit for less time than lies between two tries has no known speed. */
 enum { TRIES_PER_GRACE = 8 };
 
 /* A reader is slow if it takes less than one part in so many of what another takes. */
@@ -63,7 +62,7 @@ static void try_blocked(fs_reactor *r, fs_channel *channel) {
 
 /* A byte taken now and then must not renew a grace forever. So each run notes the readers that hold
  * up others that are far ahead, and the next run adds up the time: until it was due, and no longer,
- * since a thread that waits keeps the runs coming. */
+ * since a thread that still waited would have caused it. */
 static void add_up_holding(fs_reactor *r) {
   uint64_t until_ns = fs_max(r->looked_ns, fs_min(r->now_ns, r->deadline_ns));
   FS_LIST_EACH(link, &r->holding) {
@@ -155,7 +154,7 @@ static void press_readers(fs_reactor *r, fs_channel *channel) {
   }
 }
 
-/* Where room is wanted: in the logs of these channels, in the outboxes of these connections. */
+/* Where room is wanted: the logs of these channels, the outboxes of these connections. */
 typedef struct wants {
   bool channels[FS_CHANNELS_MAX];
   uint64_t handles[WANTED_MAX];
@@ -203,7 +202,7 @@ void fs_slow_apply(fs_reactor *r) {
   add_up_holding(r);
   r->looked_ns = r->now_ns;
   r->deadline_ns = UINT64_MAX;
-  /* When the slowest has gone, the next one may be in the way. */
+  /* Once the slowest has gone, the next one may be in the way. */
   do expire_slow(r);
   while (fs_flush_move_tails(r));
 }

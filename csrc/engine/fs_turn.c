@@ -233,7 +233,7 @@ static void go_on(fs_reactor *r) {
   fs_waiter_tell(r, false);
 }
 
-/* Whether callers were refused since this was asked last. */
+/* Whether callers were refused since the last call. */
 static bool has_refused(fs_reactor *r) {
   uint64_t refused = atomic_load_explicit(&r->counters.refused, memory_order_relaxed);
   bool more = refused != r->refused_count;
