@@ -11,7 +11,7 @@ from peers.process import ROOT
 
 from fastsock import rpc
 
-SECONDS_MAX = 58
+SECONDS_MAX = 170
 IN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 IN_UTF_8 = {"LC_ALL": "C.UTF-8"}
 KINDS = [

@@ -11,7 +11,7 @@ import pytest
 from conftest import open_descriptors
 from peers import odd_numbers
 
-SECONDS_MAX = 58
+SECONDS_MAX = 170
 MODULES = {
     "fastsock": 50,
     "fastsock.posix": 60,

@@ -26,7 +26,7 @@ ALL = b"".join(FRAMES)
 
 def ingest(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.ingest", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170)
 
 
 @pytest.mark.parametrize(("size", "batch"), [("64", "16"), ("3", "1"), ("5000", "3")])

@@ -26,7 +26,7 @@ FRAME = 29
 
 def rpc(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.rpc", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170)
 
 
 @pytest.mark.parametrize("case", ["null", "pooled", "busy", "pipelined", "array"])

@@ -66,7 +66,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = [sys.executable, "-m", "pytest", "benchmarks/test_publish.py", "-k", "log or deques"]
     line += ["--benchmark-only", f"--benchmark-json={calls}", "-p", "no:cacheprovider"]
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    subprocess.run(line, cwd=ROOT, env=env, check=True, capture_output=True, timeout=50)
+    subprocess.run(line, cwd=ROOT, env=env, check=True, capture_output=True, timeout=170)
     return folder
 
 
