@@ -30,8 +30,11 @@ if KIND not in FLAGS:
 BATCH = "csrc/io/fs_batch.c"  # for posix._batch alone
 LINKED = {
     "fastsock.posix._batch": [BATCH],
-    "fastsock.client._endpoint": ["csrc/io/fs_sys.c", *sorted(glob("csrc/wire/fs_codec_*.c"))],
+    "fastsock.client._stream": ["csrc/io/fs_sys.c", *sorted(glob("csrc/wire/fs_codec_*.c"))],
+    "fastsock.client._sender": ["csrc/io/fs_sys.c"],
+    "fastsock.client._endpoint": ["csrc/io/fs_sys.c"],
     "fastsock.core._convert": ["csrc/io/fs_sys.c"],
+    "fastsock.server._dispatch": ["csrc/io/fs_sys.c"],
     "fastsock.server._engine": sorted(set(glob("csrc/*/*.c")) - {BATCH}),
     "fastsock.client._accept": ["csrc/engine/fs_listener.c", "csrc/io/fs_sys.c"],
 }

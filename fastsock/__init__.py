@@ -26,7 +26,8 @@ _HOMES = {
     "fastsock.posix": "",
     "fastsock.posix.sockets": "Socket create_connection create_server socketpair",
     "fastsock.server._connection": "Channel Connection",
-    "fastsock.server._events": "Connected Disconnected Event Gap Message Reason",
+    "fastsock.server._events": "Connected Disconnected Event Gap Message",
+    "fastsock.server.reason": "Reason",
     "fastsock.server.multi": "MultiServer",
     "fastsock.server.stats": "ConnectionStats ServerStats",
 }

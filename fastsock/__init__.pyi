@@ -35,8 +35,8 @@ from fastsock.server._events import (
     Event as Event,
     Gap as Gap,
     Message as Message,
-    Reason as Reason,
 )
+from fastsock.server.reason import Reason as Reason
 from fastsock.server.stats import ConnectionStats as ConnectionStats, ServerStats as ServerStats
 
 __version__: str

@@ -114,6 +114,14 @@ cdef extern from "wire/fs_codec.h" nogil:
     const fs_codec fs_codec_raw
 
 
+cdef extern from "wire/fs_length.h" nogil:
+    enum:
+        FS_LENGTH_BYTES
+
+    void fs_length_pack(uint8_t *header, size_t len)
+    size_t fs_length_unpack(const uint8_t *header)
+
+
 cdef extern from "engine/fs_types.h" nogil:
     ctypedef enum fs_reason:
         FS_REASON_PEER
@@ -126,6 +134,7 @@ cdef extern from "engine/fs_types.h" nogil:
         FS_REASON_MEMORY
         FS_REASON_IDLE
         FS_REASON_UNFINISHED
+        FS_REASON_FRAMING
         FS_REASON_COUNT
 
 

@@ -1,17 +1,11 @@
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "wire/fs_codec.h"
+#include "wire/fs_length.h"
 
 /* A frame is its payload's length, unsigned, 32 bits, big-endian, and the payload. */
 
-enum { HEADER_LEN = 4 };
-
-static size_t payload_len(const uint8_t *header) {
-  uint32_t len;
-  memcpy(&len, header, HEADER_LEN);
-  return ntohl(len);
-}
+enum { HEADER_LEN = FS_LENGTH_BYTES };
 
 /* Above the limit. As text, four bytes are a length of 150 MiB or more. */
 static int refusal(const uint8_t *header) {
@@ -28,15 +22,14 @@ static ssize_t length_measure(const uint8_t *data, size_t len) {
 }
 
 static void length_encode(uint8_t *dst, size_t framed, const uint8_t *data) {
-  uint32_t header = htonl((uint32_t)(framed - HEADER_LEN));
-  memcpy(dst, &header, HEADER_LEN);
+  fs_length_pack(dst, framed - HEADER_LEN);
   if (framed > HEADER_LEN) memcpy(dst + HEADER_LEN, data, framed - HEADER_LEN);
 }
 
 static ssize_t length_decode(const uint8_t *buf, size_t len, size_t message_bytes_max,
                              fs_slice *payload) {
   if (len < HEADER_LEN) return 0;
-  size_t text_len = payload_len(buf);
+  size_t text_len = fs_length_unpack(buf);
   if (text_len > message_bytes_max) return refusal(buf);
   if (len - HEADER_LEN < text_len) return 0;
   *payload = (fs_slice){buf + HEADER_LEN, text_len};
@@ -50,7 +43,7 @@ static ssize_t length_rest(fs_slice kept, fs_slice more, size_t message_bytes_ma
   if (missing > more.len) return (ssize_t)more.len;
   memcpy(header, kept.data, kept_len);
   if (missing) memcpy(header + kept_len, more.data, missing);
-  size_t text_len = payload_len(header);
+  size_t text_len = fs_length_unpack(header);
   if (text_len > message_bytes_max) return refusal(header);
   size_t frame_rest = HEADER_LEN + text_len - kept.len;
   *whole = frame_rest <= more.len;

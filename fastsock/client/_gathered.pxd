@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t
 
-from fastsock._csrc cimport iovec
+from fastsock._csrc cimport FS_LENGTH_BYTES, iovec
 
 cdef enum:
     BUFFERS_MAX = 64
@@ -8,7 +8,7 @@ cdef enum:
 
 cdef class Gathered:
     cdef iovec[2 * BUFFERS_MAX] iov
-    cdef uint8_t[4 * BUFFERS_MAX] headers
+    cdef uint8_t[FS_LENGTH_BYTES * BUFFERS_MAX] headers
     cdef Py_buffer[BUFFERS_MAX] views
     cdef int count, view_count
     cdef size_t left

@@ -4,7 +4,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcpy
 
 from fastsock.core._convert cimport raise_code
-from fastsock._csrc cimport FS_ETOOBIG
+from fastsock._csrc cimport FS_ETOOBIG, FS_LENGTH_BYTES, fs_length_pack
 
 
 cdef class Gathered:
@@ -13,15 +13,16 @@ cdef class Gathered:
     def __cinit__(self, messages, size_t message_bytes_max):
         cdef int number = 0
         cdef size_t size
+        cdef uint8_t *header
         for message in messages:
             if number == BUFFERS_MAX:
                 raise ValueError(f"more than {BUFFERS_MAX} buffers at once")
-            self.append(self.headers + 4 * number, 4)
+            header = self.headers + FS_LENGTH_BYTES * number
+            self.append(header, FS_LENGTH_BYTES)
             size = self.append_all(message)
             if size > message_bytes_max:
                 raise_code(FS_ETOOBIG, f"a message of {size} bytes")
-            for i in range(4):
-                self.headers[4 * number + i] = (size >> (24 - 8 * i)) & 0xff
+            fs_length_pack(header, size)
             number += 1
 
     def __dealloc__(self):
@@ -48,7 +49,7 @@ cdef class Gathered:
         self.left += size
 
     cdef void advance(self, size_t sent) noexcept:
-        """Forgets the first bytes: the kernel has them."""
+        """Forget the first bytes: the kernel has them."""
         cdef int at = 0
         self.left -= sent
         while at < self.count and sent >= self.iov[at].iov_len:

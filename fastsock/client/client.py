@@ -5,13 +5,14 @@ import os
 import random
 import socket
 import time
+from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Self
+from typing import Self
 
 from fastsock.client.endpoint import Endpoint
 from fastsock.core import address as addresses
 from fastsock.core.handed import Handed, check_connected, take
-from fastsock.core.options import Framing, check_seconds, check_stream, check_timeout
+from fastsock.core.options import StreamOptions, check_seconds, check_timeout, takes
 
 __all__ = ["Client"]
 
@@ -20,63 +21,65 @@ RETRY_MOST = 2.0
 """Seconds between attempts to connect."""
 BACKLOG_PAUSE_FIRST = 0.001
 BACKLOG_PAUSE_MOST = 0.05
-"""Seconds between looks whether a UNIX server has a place."""
+"""Seconds between attempts if the backlog of a UNIX server is full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectOptions(StreamOptions):
+    """What :meth:`Client.connect` can be told. Raises TypeError or ValueError for a value that
+    cannot be."""
+
+    address: addresses.Address = field(kw_only=False)
+    """``(host, port)``, the path of a UNIX socket, or ``"@name"`` for one in the abstract
+    namespace."""
+    timeout: float | None = None
+    """Seconds for looking up the name and trying its addresses. What is left is shared out evenly
+    among the addresses that are left. None: as long as the resolver and the kernel take."""
+    retry: float = 0.0
+    """Try again for so many seconds, with pauses that double from 0.05 to 2 s and vary at random,
+    so that many clients do not come back at once. Without a timeout, each attempt also takes at
+    most so long."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seconds("retry", self.retry)
+        check_timeout(self.timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketOptions(StreamOptions):
+    """What :meth:`Client.from_socket` can be told."""
+
+    socket: Handed = field(kw_only=False)
+    """A connected stream socket, or its descriptor."""
 
 
 class Client(Endpoint):
     """One connection to a server, framed as the server's. Made by :meth:`Client.connect`, or
     :meth:`Client.from_socket`."""
 
-    _address: addresses.Address
-    _options: dict[str, Any]
-
     @classmethod
-    def connect(
-        cls,
-        address: addresses.Address,
-        *,
-        framing: Framing = "line",
-        final_line: bool = False,
-        timeout: float | None = None,
-        retry: float = 0.0,
-        message_bytes_max: int = 1 << 16,
-        outbox_bytes_max: int = 1 << 20,
-        linger: float = 1.0,
-        busy_poll_us: int | None = 0,
-    ) -> Self:
-        """Connects to ``address``: ``(host, port)``, the path of a UNIX socket, or ``"@name"`` for
+    @takes(ConnectOptions)
+    def connect(cls, options: ConnectOptions) -> Self:
+        """Connect to ``address``: ``(host, port)``, the path of a UNIX socket, or ``"@name"`` for
         one in the abstract namespace.
 
-        A host of several addresses is tried in the order of RFC 6724. ``timeout`` is in seconds,
-        for the look-up of a name and all its addresses together: what is left is shared out evenly
-        among the addresses that are left. None: as long as the resolver and the kernel take;
-        ``linger`` bounds close(). With ``retry`` it tries again for so many seconds, with pauses
-        that double from 0.05 to 2 s and vary at random, so that many clients do not come back at
-        once; without a timeout of its own an attempt takes at most ``retry``, too.
-        ``busy_poll_us``: microseconds that receiving looks again and again before it sleeps:
-        latency for CPU time. None: up to 50, as long as messages do come that soon. ``final_line``
-        is for ``framing="line"``: what the peer has said last, without a newline, before it closes
-        is a message, too; else it is an error.
+        A host of several addresses is tried in the order of RFC 6724. The other arguments are
+        keyword-only: the fields of :class:`ConnectOptions`, which says what each does.
 
-        Raises ValueError or TypeError for an argument that cannot be, OSError where nobody
-        listens, TimeoutError.
+        Raises ValueError or TypeError for an argument that cannot be, OSError if nobody listens,
+        TimeoutError.
         """
-        options = {
-            "framing": framing,
-            "final_line": final_line,
-            "message_bytes_max": message_bytes_max,
-            "outbox_bytes_max": outbox_bytes_max,
-            "linger": linger,
-            "busy_poll_us": busy_poll_us,
-        }
-        check_stream(options)
-        check_seconds("retry", retry)
-        timeout = check_timeout(timeout)
+        return cls._connect(options)
+
+    @classmethod
+    def _connect(cls, options: ConnectOptions) -> Self:
+        retry, timeout = options.retry, check_timeout(options.timeout)
         deadline, pause = time.monotonic() + retry, RETRY_FIRST
         limit = retry if timeout is None and retry else timeout
         while True:
             try:
-                client = cls._connect_any(address, options, limit)
+                client = cls._connect_any(options, limit)
                 break
             except OSError:
                 varied = pause * random.uniform(0.5, 1.0)
@@ -84,16 +87,14 @@ class Client(Endpoint):
                     raise
                 time.sleep(varied)
                 pause = min(2 * pause, RETRY_MOST)
-        client._linger = linger
-        client._address = address
-        client._options = options | {"timeout": timeout}
+        client._options = options
+        client._linger = options.linger
         return client
 
     @classmethod
-    def _connect_any(
-        cls, address: addresses.Address, options: dict[str, Any], timeout: float | None
-    ) -> Self:
-        """Connects to the first of the host's addresses that answers."""
+    def _connect_any(cls, options: ConnectOptions, timeout: float | None) -> Self:
+        """Connect to the first of the host's addresses that answers."""
+        address = options.address
         failure: OSError | None = None
         until = inf if timeout is None else time.monotonic() + timeout
         try:
@@ -123,11 +124,11 @@ class Client(Endpoint):
         cls,
         family: int,
         sockaddr: addresses.Sockaddr,
-        options: dict[str, Any],
+        options: StreamOptions,
         timeout: float | None,
     ) -> Self:
-        """Connects to one address. A UNIX server whose backlog is full has no place now, and
-        nothing tells when it has one (connect(2)): that is tried again and again."""
+        """Connect to one address. A UNIX server whose backlog is full refuses at once, and nothing
+        tells when it has room (connect(2)): try again and again."""
         until = inf if timeout is None else time.monotonic() + timeout
         pause = BACKLOG_PAUSE_FIRST
         while True:
@@ -148,48 +149,32 @@ class Client(Endpoint):
             pause = min(2 * pause, BACKLOG_PAUSE_MOST)
 
     @classmethod
-    def from_socket(
-        cls,
-        socket: Handed,
-        *,
-        framing: Framing = "line",
-        final_line: bool = False,
-        message_bytes_max: int = 1 << 16,
-        outbox_bytes_max: int = 1 << 20,
-        linger: float = 1.0,
-        busy_poll_us: int | None = 0,
-    ) -> Self:
-        """Takes over a connected stream socket, or its descriptor: one end of a ``socketpair``,
+    @takes(SocketOptions)
+    def from_socket(cls, options: SocketOptions) -> Self:
+        """Take over a connected stream socket, or its descriptor: one end of a ``socketpair``,
         what an ``accept`` has returned, stdin of a service of inetd.
 
-        ``close()`` closes it; a socket object is closed at once. The options are those of
+        ``close()`` closes it; a socket object is closed at once. The other arguments are
+        keyword-only: the fields of :class:`fastsock.core.options.StreamOptions`, as for
         :meth:`connect`. Raises TypeError or ValueError for what is no connected stream socket,
         OSError for a descriptor that is not open; then it is still the caller's.
         """
-        options = {
-            "framing": framing,
-            "final_line": final_line,
-            "message_bytes_max": message_bytes_max,
-            "outbox_bytes_max": outbox_bytes_max,
-            "linger": linger,
-            "busy_poll_us": busy_poll_us,
-        }
-        check_stream(options)
-        fd, peer = check_connected(socket)
+        fd, peer = check_connected(options.socket)
         os.set_inheritable(fd, False)
         client = cls._adopted(fd, peer, options)
-        take(socket)
+        take(options.socket)
         return client
 
     def reconnect(self, *, retry: float = 0.0) -> Self:
-        """Closes this client and returns a new one, connected to the same address with the same
+        """Close this client and return a new one, connected to the same address with the same
         options; ``retry`` and errors are those of :meth:`connect`. What was not sent is lost.
-        RuntimeError if the socket was handed in: nobody knows how to connect another one.
+        RuntimeError if the socket was handed in: it is not known how to connect another one.
 
         In a forked child that has a client of its parent it makes a connection of the child's own.
         """
         check_seconds("retry", retry)
-        if not hasattr(self, "_address"):
+        options = getattr(self, "_options", None)
+        if not isinstance(options, ConnectOptions):
             raise RuntimeError("reconnect() is for a client that connect() has made")
         self.close()
-        return self.connect(self._address, retry=retry, **self._options)
+        return self._connect(replace(options, retry=retry))

@@ -1,10 +1,11 @@
-"""One end of a connection, whoever has begun it."""
+"""One end of a connection: a client's, or that of a server of one client."""
 
-from typing import Any, Self
+from typing import Self
 
 from fastsock.client._endpoint import ClientCore
 from fastsock.core import address as addresses
 from fastsock.core.closing import Closing
+from fastsock.core.options import StreamOptions
 
 __all__ = ["Endpoint"]
 
@@ -18,6 +19,7 @@ class Endpoint(ClientCore, Closing):
     peer: tuple[str, int] | str
     """The address of the other end, numeric."""
 
+    _options: StreamOptions
     _linger = 0.0
 
     def __init__(self, *given: object, **options: object) -> None:
@@ -27,16 +29,17 @@ class Endpoint(ClientCore, Closing):
         )
 
     @classmethod
-    def _adopted(cls, fd: int, peer: tuple[str, int] | str, options: dict[str, Any]) -> Self:
-        """Takes over a connected socket that does not block, with checked options."""
+    def _adopted(cls, fd: int, peer: tuple[str, int] | str, options: StreamOptions) -> Self:
+        """Take over a connected socket that does not block."""
         end = cls.__new__(cls)
         end._adopt(fd, options)
         end.peer = peer
-        end._linger = options["linger"]
+        end._options = options
+        end._linger = options.linger
         return end
 
     def close(self) -> None:
-        """Sends what waits, says so to the peer, and closes; at most ``linger`` seconds.
+        """Send what is queued, shut this side, and close; takes at most ``linger`` seconds.
 
         What the peer has said and nobody has received is thrown away, and so is what it says until
         then: ``bytes_unheard`` says how much. To hear it, call ``finish()`` first, and receive.

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 from fastsock.client._accept import Listener
 from fastsock.client.endpoint import Endpoint
@@ -12,9 +12,8 @@ from fastsock.core import address as addresses
 from fastsock.core._lock import Lock
 from fastsock.core.closing import Closing
 from fastsock.core.forking import disown_in_children, foreign
-from fastsock.core.handed import Handed
-from fastsock.core.listening import Listening
-from fastsock.core.options import Framing, check_stream, check_timeout
+from fastsock.core.listening import Listening, ListenOptions
+from fastsock.core.options import StreamOptions, check_timeout, takes
 from fastsock.core.refusals import Refusals
 from fastsock.errors import ServerClosed
 
@@ -24,25 +23,31 @@ log = logging.getLogger("fastsock")
 
 REFUSAL = b"refused: the server talks to one client at a time, and it has one"
 # A refused caller has little time to hang up: others wait to be refused.
-REFUSAL_OPTIONS = {"message_bytes_max": len(REFUSAL), "linger": 0.2}
-# What a thread takes to end that does nothing: an accept that does not wait has it all the same.
+REFUSAL_LINGER = 0.2
+# What an idle thread takes to end: an accept that does not wait takes it all the same.
 LEAVE_SECONDS = 0.01
 
 
+@dataclass(frozen=True, kw_only=True)
+class SingleOptions(ListenOptions, StreamOptions):
+    """What a :class:`fastsock.SingleServer` can be told."""
+
+    queue: bool = False
+    """Leave callers in the backlog while a client is being served, instead of refusing them."""
+
+
 class SingleServer(Closing):
-    """Serves one client at a time, sending and receiving at the same time.
+    """Serve one client at a time, sending and receiving at the same time.
 
-    ``address``, ``socket``, ``fd``, ``dual_stack`` and ``backlog`` are those of
-    :class:`fastsock.MultiServer`, lists included. The server binds and listens at once; ``accept``
-    waits for a client. Who calls while a client is being served receives ``REFUSAL`` as a message
-    and is closed, or, with ``queue``, waits in the backlog until the next ``accept``. Who calls
-    while nobody is served waits for it in any case.
+    The server binds and listens at once; ``accept`` waits for a client. A client that calls while
+    another is being served is sent ``REFUSAL`` as a message and closed; with ``queue`` it waits in
+    the backlog until the next ``accept``. While nobody is being served, callers wait in any case.
 
-    Options, all keyword-only: ``framing``, ``final_line``, ``message_bytes_max``,
-    ``outbox_bytes_max``, ``linger`` and ``busy_poll_us`` are those of :class:`fastsock.Client`.
+    ``address`` is one, or a list of them. The options, all keyword-only, are the fields of
+    :class:`SingleOptions`.
 
-    If this process has no descriptor left for a caller, it is closed at once, and the log tells of
-    it. A forked child closes the descriptors that it has inherited, and its server and its
+    If this process has no descriptor left for a caller, the caller is closed at once, and a line is
+    logged. A forked child closes the descriptors that it has inherited, and its server and its
     connections raise RuntimeError. For a process for each client, accept with ``queue``, give the
     child ``conn.detach()``, and close that descriptor in the parent.
 
@@ -57,37 +62,14 @@ class SingleServer(Closing):
     _conn: Endpoint | None
     _refuser: "_Refuser | None"
 
-    def __init__(
-        self,
-        address: addresses.Address | list[addresses.Address] | None = None,
-        *,
-        socket: Handed | list[Handed] | None = None,
-        fd: int | list[int] | None = None,
-        dual_stack: bool = False,
-        queue: bool = False,
-        framing: Framing = "line",
-        final_line: bool = False,
-        message_bytes_max: int = 1 << 16,
-        outbox_bytes_max: int = 1 << 20,
-        linger: float = 1.0,
-        busy_poll_us: int = 0,
-        backlog: int = 128,
-    ) -> None:
+    @takes(SingleOptions)
+    def __init__(self, options: SingleOptions) -> None:
         self._refuse_second_init("_options")
-        self._options: dict[str, Any] = {
-            "framing": framing,
-            "final_line": final_line,
-            "message_bytes_max": message_bytes_max,
-            "outbox_bytes_max": outbox_bytes_max,
-            "linger": linger,
-            "busy_poll_us": busy_poll_us,
-        }
-        check_stream(self._options)
-        self._queue = queue
+        self._options = options
         self._accepting = Lock()
         self._conn = None
         self._refuser = None
-        self._listening = Listening(address, socket, fd, dual_stack=dual_stack, backlog=backlog)
+        self._listening = Listening(options)
         self._listening.hand_over(self._listen)
         self._closed = False
         disown_in_children(self)
@@ -108,11 +90,11 @@ class SingleServer(Closing):
         return self._listening.addresses
 
     def accept(self, *, timeout: float | None = None) -> Endpoint:
-        """Waits for the next client; returns this end of the connection to it.
+        """Wait for the next client; return this end of the connection to it.
 
-        ``timeout`` is in seconds, None for no limit; TimeoutError when nobody has called by then,
-        another thread accepts still, or the last caller that was refused has not left. The
-        conversation before has to be over, ended by either side; this closes what is left of it.
+        ``timeout`` is in seconds, None for no limit; TimeoutError if nobody has called by then,
+        another thread is still in this method, or the last caller that was refused has not left.
+        The conversation before must be over, ended by either side; what is left of it is closed.
         Raises RuntimeError while it goes on, ServerClosed after ``close``, and OSError.
         """
         timeout = check_timeout(timeout)
@@ -138,7 +120,7 @@ class SingleServer(Closing):
             self._accepting.release()
 
     def _open_listener(self) -> Listener:
-        """RuntimeError in a forked child, and if no ``__init__`` has run."""
+        """Return it. RuntimeError in a forked child, and if no ``__init__`` has run."""
         if self._foreign:
             raise foreign("server")
         if self._listener is None:
@@ -147,7 +129,7 @@ class SingleServer(Closing):
 
     def _begin(self, listener: Listener, fd: int, peer: tuple[str, int] | str) -> Endpoint:
         self._conn = conn = Endpoint._adopted(fd, peer, self._options)
-        if not self._queue:
+        if not self._options.queue:
             try:
                 self._refuser = _Refuser(listener, conn, self._options)
             except BaseException:  # No thread can be started.
@@ -161,7 +143,7 @@ class SingleServer(Closing):
         return conn
 
     def _end(self, timeout: float | None = None) -> bool:
-        """Ends the conversation, and refusing others because of it; False if that takes longer than
+        """End the conversation, and the refusing of other callers; False if that takes longer than
         timeout seconds."""
         conn, self._conn = self._conn, None
         if conn:
@@ -175,9 +157,9 @@ class SingleServer(Closing):
         return True
 
     def close(self) -> None:
-        """Stops listening and closes the connection, as its own ``close`` does. Idempotent.
+        """Stop listening and close the connection, as its own ``close`` does. Idempotent.
 
-        What its client has said and nobody has received is lost: ``conn.bytes_unheard`` and the log
+        What its client has sent and nobody has received is lost: ``conn.bytes_unheard`` and the log
         say how much; call ``conn.finish()`` and receive before, to hear it. Callers that wait in
         the backlog are reset by the kernel.
 
@@ -198,7 +180,7 @@ class SingleServer(Closing):
         return "its port and thread" if self._refuser else "its port"
 
     def _drop(self) -> None:
-        """Leaves the conversation to whoever has it."""
+        """Close all but the conversation, which belongs to the program."""
         assert self._listener is not None, "it was open"
         self._listening.remove_files(wait=False)
         self._listener.close()
@@ -216,11 +198,13 @@ class SingleServer(Closing):
 class _Refuser(threading.Thread):
     """Refuses callers until the conversation is over."""
 
-    def __init__(self, listener: Listener, conn: Endpoint, options: dict[str, Any]) -> None:
+    def __init__(self, listener: Listener, conn: Endpoint, options: StreamOptions) -> None:
         super().__init__(name="fastsock refuser", daemon=True)
         self._listener = listener
         self._conn = conn
-        self._options = options | REFUSAL_OPTIONS
+        self._options = StreamOptions(
+            framing=options.framing, message_bytes_max=len(REFUSAL), linger=REFUSAL_LINGER
+        )
         self._over = False
         self.start()
 
@@ -244,13 +228,13 @@ class _Refuser(threading.Thread):
             end.send(REFUSAL, timeout=0)
 
     def leave(self) -> None:
-        """Lets the thread end, and does not wait for that."""
+        """Let the thread end, and do not wait for that."""
         if not self._over:
             self._over = True
             self._listener.wake()
 
     def stop(self, timeout: float | None) -> bool:
-        """Lets it end, and says whether it has within timeout seconds."""
+        """Let it end, and return whether it has within timeout seconds."""
         self.leave()
         self.join(None if timeout is None else max(timeout, LEAVE_SECONDS))
         if self.is_alive():
@@ -260,5 +244,5 @@ class _Refuser(threading.Thread):
 
 
 def _left(until: float | None) -> float | None:
-    """The seconds until a ``monotonic()``."""
+    """Return the seconds until a ``monotonic()``."""
     return None if until is None else max(0.0, until - time.monotonic())

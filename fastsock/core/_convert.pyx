@@ -1,4 +1,4 @@
-"""Between C and Python: addresses, arguments and error codes."""
+"""Between C and Python: addresses, error codes, time limits and waiting."""
 
 import os
 
@@ -21,12 +21,12 @@ cdef extern from "<net/if.h>" nogil:
 
 
 cdef int fill_addr(fs_addr *addr, int family, object sockaddr) except -1:
-    """Fills in an address of fastsock.core.address.resolve, whose paths need no slash."""
+    """Fill in an address of fastsock.core.address.resolve, whose paths need no slash."""
     return address_pack(os.fsencode(sockaddr) if family == AF_UNIX else sockaddr, addr)
 
 
 cdef object addr_object(const fs_addr *addr):
-    """(host, port), where IPv4 mapped into IPv6 is IPv4 again; the path of a UNIX socket: '' where
+    """Return (host, port), IPv4 mapped into IPv6 being IPv4 again; the path of a UNIX socket, '' if
     it has none; or "@name"."""
     cdef char scope[64]  # IF_NAMESIZE is 16
     found = address_unpack(&addr.any, addr.len)
@@ -42,8 +42,17 @@ cdef object addr_object(const fs_addr *addr):
     return host, port
 
 
+cdef object local_address(int fd):
+    """Return the address that a socket is bound to."""
+    cdef fs_addr addr
+    cdef int result = fs_sys_local_addr(fd, &addr)
+    if result < 0:
+        raise_code(result, "getsockname")
+    return addr_object(&addr)
+
+
 cdef int raise_code(int code, object what) except -1:
-    """Raises what a code below zero of the engine stands for; what names the call's subject."""
+    """Raise what an engine's code below zero stands for; what names the subject of the call."""
     if code == FS_ETOOBIG:
         raise MessageTooBig(f"{what} is longer than message_bytes_max")
     if code == FS_ENEWLINE:
@@ -70,6 +79,7 @@ cdef int refuse_data(object data) except -1:
 
 
 cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept:
+    """Return nanoseconds: 0 if the time is over, -1 for no limit (timeout < 0)."""
     cdef int64_t passed
     if timeout < 0:
         return -1
@@ -78,7 +88,7 @@ cdef int64_t time_left(int64_t timeout, uint64_t begun_ns) noexcept:
 
 
 cdef bint wait_ready(int fd, short events, int64_t timeout, uint64_t begun_ns) except -1:
-    """Until fd is ready: True, or the time is over: False. Signal handlers run meanwhile."""
+    """Wait until fd is ready; False if the time is over first. Signal handlers run."""
     cdef int result
     cdef int64_t left
     while True:

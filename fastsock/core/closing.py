@@ -1,15 +1,14 @@
-"""What ``with`` closes, and what is told when nothing has closed it."""
+"""Objects that ``with`` closes, and the warning if nothing has closed them."""
 
 import warnings
 from abc import abstractmethod
-from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex
 
-__all__ = ["Closing", "Single", "warn_dropped"]
+__all__ = ["Closable", "Closing", "Single", "warn_dropped"]
 
 
 def warn_dropped(thing: object, held: str) -> None:
-    """Warns that an object was dropped while it held what ``held`` names, which ends now."""
+    """Warn that an object was dropped while it held what ``held`` names, which ends now."""
     warnings.warn(
         f"{thing!r} was dropped without close(); {held} end now:"
         " keep it while it is in use, and close() it then, or use it in a with statement",
@@ -23,27 +22,37 @@ class Single:
     """An object that has something of the system's, which a copy of it would close, too."""
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """Refuses ``copy.copy``, ``copy.deepcopy`` and ``pickle``: TypeError."""
+        """Refuse ``copy.copy``, ``copy.deepcopy`` and ``pickle``: TypeError."""
         kind = type(self).__name__
         raise TypeError(f"a {kind} cannot be copied or pickled: make another {kind}")
 
 
-class Closing(Single):
+class Closable(Single):
+    """``with`` calls ``close()`` at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is held. Idempotent."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Closing(Closable):
     """``with`` calls ``close()`` at its end. If an object is dropped without, a ResourceWarning
     says so, and what it holds ends without waiting."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Frees what is held. Idempotent."""
-
-    @abstractmethod
     def _held(self) -> str:
-        """What ``close`` would free, in words; "" for nothing."""
+        """Return in words what ``close`` would free; "" for nothing."""
 
     @abstractmethod
     def _drop(self) -> None:
-        """Frees what is held, when nobody has the object any more. It runs in any thread, at any
-        place of its work, the collection of garbage included: it waits for nothing and nobody."""
+        """Free what is held, once nobody has the object any more. It may run in any thread, at any
+        point of its work, also during a garbage collection: it waits for nothing."""
 
     def __del__(self) -> None:
         kind = type(self)
@@ -58,14 +67,3 @@ class Closing(Single):
         if attribute in vars(self):
             kind = type(self).__name__
             raise RuntimeError(f"__init__ of this {kind} has run already: make another {kind}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

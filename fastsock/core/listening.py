@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fastsock.core._convert import LISTENERS_MAX
 from fastsock.core.handed import Handed, check_listening, take
 from fastsock.core.options import check_count
 
-__all__ = ["Listening", "SocketFile"]
+__all__ = ["ListenOptions", "Listening", "SocketFile"]
 
 Plain = tuple[str, int] | str
 
@@ -32,31 +33,45 @@ LOCK_SECONDS = 2.0
 LOCK_PAUSE = 0.005
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListenOptions:
+    """Where a server listens. Listening checks it."""
+
+    address: addresses.Address | list[addresses.Address] | None = field(default=None, kw_only=False)
+    """An address, or a list of them. A host name stands for all its addresses, except those of a
+    family that this machine lacks; they share one port if that is 0."""
+    socket: Handed | list[Handed] | None = None
+    """A listening stream socket, or a list of them. They become the server's, and ``close()``
+    closes them; the object is closed at once. They no longer block, also in other processes that
+    share them. Files of UNIX sockets stay the caller's."""
+    fd: int | list[int] | None = None
+    """The same as descriptors. See :func:`fastsock.listen_fds`."""
+    dual_stack: bool = False
+    """The host "::" accepts clients over IPv4, too; their addresses are IPv4 addresses."""
+    backlog: int = 128
+    """Callers that the kernel queues before they are accepted (listen(2))."""
+
+
 class Listening:
     """The sockets at which one server listens: bound here, or handed in.
 
-    ``address`` is None, an address or a list of them; ``socket`` and ``fd`` are None, a listening
-    socket, or a list of those. A host name stands for all its addresses, with one port if that is
-    0, but for those of a family that this machine lacks. ``dual_stack`` lets "::" take IPv4, too.
-
-    Raises TypeError or ValueError for what cannot be, OSError that names the address; then nothing
-    is open, and what was handed in is still the caller's.
+    Raises TypeError or ValueError for options that cannot be, OSError that names the address; then
+    nothing is open, and what was handed in is still the caller's.
     """
 
-    def __init__(
-        self, address: object, socket: object, fd: object, *, dual_stack: bool, backlog: int
-    ) -> None:
-        check_count("backlog", backlog, (1 << 31) - 1)
-        plain = [addresses.check(each) for each in _several("address", address)]
-        self._given: list[Handed] = [*_several("socket", socket), *_several("fd", fd)]
-        _check_dual_stack(dual_stack, plain)
+    def __init__(self, options: ListenOptions) -> None:
+        check_count("backlog", options.backlog, (1 << 31) - 1)
+        plain = [addresses.check(each) for each in _several("address", options.address)]
+        handed_in = [*_several("socket", options.socket), *_several("fd", options.fd)]
+        self._given: list[Handed] = handed_in
+        _check_dual_stack(options.dual_stack, plain)
         handed = _check_given(self._given)
         if not plain and not handed:
             raise TypeError("there is nowhere to listen: give an address, socket= or fd=")
         self._bound: list[_Bound] = []
         with ExitStack() as undo:
             for each in plain:
-                self._bound += _bind_at(each, dual_stack, backlog, undo)
+                self._bound += _bind_at(each, options.dual_stack, options.backlog, undo)
             self.own_count = len(self._bound)
             self.fds = [each.socket.fileno() for each in self._bound] + [fd for fd, _ in handed]
             if len(self.fds) > LISTENERS_MAX:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastsock.core.address import Address, check, show
-from fastsock.core.options import check_busy_poll, check_count, check_period, check_seconds
+from fastsock.core.options import check_count, check_period, check_seconds
 from fastsock.rpc.client.bound import BoundMethod, BoundStream
 from fastsock.rpc.client.connector import Connector, Interceptor
 from fastsock.rpc.client.route import FixedRoute, Route
@@ -90,7 +90,8 @@ def connect(
         check_period("timeout", timeout)
     check_count("body_bytes_max", body_bytes_max, 1 << 40)
     check_count("values_max", values_max, 1 << 40)
-    check_busy_poll(busy_poll_us)
+    if busy_poll_us is not None:
+        check_count("busy_poll_us", busy_poll_us, 1_000_000, least=0)
     check_token(token)
     described = interface_of(interface)
     settings = Settings(

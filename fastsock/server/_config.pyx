@@ -15,7 +15,7 @@ cdef dict RELAYS = {None: FS_RELAY_NONE, "others": FS_RELAY_OTHERS, "all": FS_RE
 
 
 cdef uint64_t ns_of(object seconds) except? 0:
-    """Nanoseconds; None is 0."""
+    """Return nanoseconds; 0 for None."""
     return <uint64_t>((seconds or 0) * 1e9)
 
 
@@ -27,9 +27,9 @@ cdef object policy_name(fs_policy policy):
     return next(name for name, number in POLICIES.items() if number == <int>policy)
 
 
-cdef int fill_notice(fs_notice *notice, dict options) except -1:
-    """The text around the number; its codec is set by the engine where there is a text."""
-    cdef bytes text = options.get("gap_notice") or b""
+cdef int fill_notice(fs_notice *notice, object gap_notice) except -1:
+    """Fill in the text around the number; the engine sets the codec if there is a text."""
+    cdef bytes text = gap_notice or b""
     cdef Py_ssize_t place = text.find(b"%d")
     cdef const uint8_t *data = <const uint8_t *><const char *>text
     notice.codec = NULL
@@ -41,26 +41,27 @@ cdef int fill_notice(fs_notice *notice, dict options) except -1:
     return 0
 
 
-cdef int fill_config(fs_config *config, dict options) except -1:
-    """All but the codec; options were checked by MultiServer, and live as long as the engine."""
-    cdef bytes relay_except = options["relay_except"] or b""
-    config.relay = <fs_relay><int>RELAYS[options["relay"]]
+cdef int fill_config(fs_config *config, object options, object tuning) except -1:
+    """Fill in all but the codec, from a ServerOptions, which must live as long as the reactor, and
+    a Tuning."""
+    cdef bytes relay_except = options.relay_except or b""
+    config.relay = <fs_relay><int>RELAYS[options.relay]
     config.relay_except.data = <const uint8_t *><const char *>relay_except
     config.relay_except.len = len(relay_except)
-    fill_notice(&config.gap_notice, options)
-    config.policy = policy_of(options["slow_policy"])
-    config.log_bytes = options["log_bytes"]
-    config.message_bytes_max = options["message_bytes_max"]
-    config.outbox_bytes_max = options["outbox_bytes_max"]
-    config.final_line = options["final_line"]
-    config.flush_bytes = options["flush_bytes"]
-    config.slow_grace_ns = ns_of(options["slow_grace"])
-    config.linger_ns = ns_of(options["linger"])
-    config.idle_timeout_ns = ns_of(options["idle_timeout"])
-    config.heartbeat_ns = ns_of(options["heartbeat"])
-    config.busy_poll_ns = options["busy_poll_us"] * 1000
-    config.first_bytes_max = options.get("first_bytes_max", 0)
-    config.turn_messages_max = options.get("turn_messages_max", 0)
-    config.turn_ns = options.get("turn_ns", 0)
-    config.connections_max = options["connections_max"]
+    fill_notice(&config.gap_notice, options.gap_notice)
+    config.policy = policy_of(options.slow_policy)
+    config.log_bytes = options.log_bytes
+    config.message_bytes_max = options.message_bytes_max
+    config.outbox_bytes_max = options.outbox_bytes_max
+    config.final_line = options.final_line
+    config.slow_grace_ns = ns_of(options.slow_grace)
+    config.linger_ns = ns_of(options.linger)
+    config.idle_timeout_ns = ns_of(options.idle_timeout)
+    config.heartbeat_ns = ns_of(options.heartbeat)
+    config.busy_poll_ns = options.busy_poll_us * 1000
+    config.connections_max = options.connections_max
+    config.flush_bytes = tuning.flush_bytes
+    config.first_bytes_max = tuning.first_bytes_max
+    config.turn_messages_max = tuning.turn_messages_max
+    config.turn_ns = tuning.turn_ns
     return 0

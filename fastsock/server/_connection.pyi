@@ -3,7 +3,7 @@ from typing import Any, final
 
 from typing_extensions import Buffer
 
-from fastsock.server._events import Reason
+from fastsock.server.reason import Reason
 from fastsock.server.stats import ConnectionStats
 
 @final
@@ -40,3 +40,5 @@ class Channel:
     def publish_many(
         self, messages: Iterable[Buffer], *, timeout: float | None = None
     ) -> int | None: ...
+
+class Host: ...

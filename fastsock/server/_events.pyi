@@ -1,20 +1,7 @@
-from enum import StrEnum
 from typing import final
 
 from fastsock.server._connection import Connection
-
-class Reason(StrEnum):
-    PEER = "closed by peer"
-    RESET = "reset by peer"
-    LOCAL = "closed by this program"
-    SERVER = "server closed"
-    SLOW = "slow consumer"
-    TOO_BIG = "message too big"
-    HANDLER = "handler failed"
-    MEMORY = "out of memory or descriptors"
-    IDLE = "idle timeout"
-    UNFINISHED = "unfinished message"
-    FRAMING = "message too big: the peer speaks another framing"
+from fastsock.server.reason import Reason
 
 class Event:
     @property

@@ -1,6 +1,6 @@
 """What happens to connections, as Python objects."""
 
-import enum
+from fastsock.server.reason import Reason
 
 cimport cython
 from libc.stdint cimport INT64_MAX, uint64_t
@@ -8,25 +8,9 @@ from libc.stdint cimport INT64_MAX, uint64_t
 from fastsock.posix._syscall cimport number_in
 
 
-class Reason(enum.StrEnum):
-    """Why a connection ended, in words."""
-
-    PEER = "closed by peer"
-    RESET = "reset by peer"
-    LOCAL = "closed by this program"
-    SERVER = "server closed"
-    SLOW = "slow consumer"
-    TOO_BIG = "message too big"
-    HANDLER = "handler failed"
-    MEMORY = "out of memory or descriptors"
-    IDLE = "idle timeout"
-    UNFINISHED = "unfinished message"
-    FRAMING = "message too big: the peer speaks another framing"
-
-
-# A turn's worth of messages comes and goes. Kept for the next, they neither go through the allocator
-# nor count as new objects, which would start the garbage collector several times a turn. Only those
-# are kept that are as large as this base, so no frequent event has a field of its own.
+# Every turn makes and drops as many messages. The freelist spares them the allocator, and the count
+# of new objects that would start the garbage collector several times a turn. It keeps only objects
+# as large as this base, so that a frequent event must not have a field of its own.
 @cython.freelist(4096)
 cdef class Event:
     """Something that happened to a connection: ``Connected``, ``Message``, ``Gap`` or

@@ -98,6 +98,13 @@ def methods(kind):
 
 def numbers(function, kind):
     """The numeric parameters of a function, by the annotations in its stub or source."""
+    shown = getattr(getattr(kind, function, None), "__signature__", None)
+    if shown:  # it takes the fields of a dataclass
+        kinds = {
+            each.name: inspect.formatannotation(each.annotation)
+            for each in shown.parameters.values()
+        }
+        return lambda found: _numeric(kinds)
     owner = kind and next(base for base in kind.__mro__ if function in vars(base))
     module = owner.__module__ if owner else None
     return lambda found: _annotated(module or found.__module__, owner and owner.__name__, function)
@@ -109,14 +116,17 @@ def _annotated(module, owner, name):
     body = ast.parse(source.read_text()).body
     if owner:
         [body] = [node.body for node in body if getattr(node, "name", "") == owner]
-    found = {}
+    kinds = {}
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-                kind = CONTAINER.sub("", ast.unparse(each.annotation) if each.annotation else "")
-                if NUMBER.search(kind):
-                    found[each.arg] = kind
-    return found
+                kinds[each.arg] = ast.unparse(each.annotation) if each.annotation else ""
+    return _numeric(kinds)
+
+
+def _numeric(kinds):
+    plain = {name: CONTAINER.sub("", kind) for name, kind in kinds.items()}
+    return {name: kind for name, kind in plain.items() if NUMBER.search(kind)}
 
 
 # ---- What it is called with ----

@@ -8,13 +8,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from socket import gethostname
 from time import monotonic
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakMethod
 
 from fastsock.core import address as addresses
 from fastsock.core.address import Address
-from fastsock.core.closing import Single
+from fastsock.core.closing import Closable
 from fastsock.core.handed import Handed
 from fastsock.core.options import check_count, check_timeout
 from fastsock.rpc import wire
@@ -39,6 +38,7 @@ from fastsock.rpc.signature import Interface
 from fastsock.rpc.values.weights import VALUES_MAX
 from fastsock.rpc.wire.handshake import check_token
 from fastsock.server import MultiServer
+from fastsock.server.options import Tuning
 
 __all__ = ["Server", "serve"]
 
@@ -187,11 +187,9 @@ def serve(
 class Engine(MultiServer):
     """One that lets strangers send little, and each client a few frames before the next one."""
 
-    _own_options: ClassVar[dict[str, Any]] = MultiServer._own_options | {
-        "first_bytes_max": HELLO_BYTES_MAX,
-        "turn_messages_max": TURN_MESSAGES_MAX,
-        "turn_ns": TURN_NS,
-    }
+    _tuning = Tuning(
+        first_bytes_max=HELLO_BYTES_MAX, turn_messages_max=TURN_MESSAGES_MAX, turn_ns=TURN_NS
+    )
 
 
 def _called(method: WeakMethod[Callable[[], T]]) -> T | None:
@@ -200,7 +198,7 @@ def _called(method: WeakMethod[Callable[[], T]]) -> T | None:
     return None if bound is None else bound()
 
 
-class Server(Single):
+class Server(Closable):
     """A running server of one service. Made by :func:`serve`. ``with`` closes it."""
 
     _engine: Engine | None = None
@@ -429,17 +427,6 @@ class Server(Single):
                 if tally.calls or tally.running
             },
         }
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         where = ", ".join(map(addresses.show, self.addresses))
