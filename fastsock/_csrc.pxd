@@ -299,7 +299,6 @@ cdef extern from "engine/fs_reactor.h" nogil:
     uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_t *numbers,
                                      uint32_t max)
     int fs_reactor_reason(fs_reactor *reactor, uint64_t handle)
-    const char *fs_reactor_reason_name(fs_reason reason)
     int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer)
     int fs_reactor_local(fs_reactor *reactor, uint64_t handle, fs_addr *local)
     void fs_reactor_totals(fs_reactor *reactor, fs_totals *totals)

@@ -151,9 +151,6 @@ uint32_t fs_reactor_open_handles(fs_reactor *reactor, uint64_t *handles, uint64_
 /* Why a connection has ended or is ending, an fs_reason. FS_EGONE as above; -EAGAIN: it has not. */
 int fs_reactor_reason(fs_reactor *reactor, uint64_t handle);
 
-/* A reason's name in fs_reason, without FS_REASON_. */
-const char *fs_reactor_reason_name(fs_reason reason);
-
 /* The address of a connection's peer. FS_EGONE as above. */
 int fs_reactor_peer(fs_reactor *reactor, uint64_t handle, fs_addr *peer);
 

@@ -99,18 +99,6 @@ int fs_reactor_reason(fs_reactor *r, uint64_t handle) {
   return result;
 }
 
-const char *fs_reactor_reason_name(fs_reason reason) {
-  static const char *const names[FS_REASON_COUNT] = {
-      [FS_REASON_PEER] = "PEER",       [FS_REASON_RESET] = "RESET",
-      [FS_REASON_LOCAL] = "LOCAL",     [FS_REASON_SERVER] = "SERVER",
-      [FS_REASON_SLOW] = "SLOW",       [FS_REASON_TOO_BIG] = "TOO_BIG",
-      [FS_REASON_HANDLER] = "HANDLER", [FS_REASON_MEMORY] = "MEMORY",
-      [FS_REASON_IDLE] = "IDLE",       [FS_REASON_UNFINISHED] = "UNFINISHED",
-      [FS_REASON_FRAMING] = "FRAMING",
-  };
-  return names[reason];
-}
-
 uint32_t fs_reactor_open_handles(fs_reactor *r, uint64_t *handles, uint64_t *numbers,
                                  uint32_t max) {
   uint32_t count = 0;
