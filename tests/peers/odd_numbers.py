@@ -41,7 +41,7 @@ HERE = ("127.0.0.1", 0)
 WAIT_SECONDS = 0.02
 """Whether a wait is right is not asked: so long is enough."""
 ENDLESS_SECONDS = 5.0
-SECONDS_MAX = 50
+SECONDS_MAX = 160
 NUMBER = re.compile(r"\b(int|float)\b")
 CONTAINER = re.compile(r"\b(tuple|list|dict|set|Callable|Mapping|Iterable|Iterator|Sequence)\[.*\]")
 IN_WORDS = re.compile(
