@@ -7,6 +7,8 @@ import os
 import pty
 import re
 import signal
+import socket
+import subprocess
 import sys
 import uuid
 from collections import OrderedDict, deque
@@ -18,6 +20,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import rpc_store
+from conftest import WAIT
 from peers.process import PYTHON, ROOT
 from rpc_store import Store
 
@@ -88,6 +91,39 @@ def test_a_matchmaker_ends_with_a_signal(programs, signum):
     matchmaker.interrupt(signum)
     assert matchmaker.wait() == 0
     assert matchmaker.err == ""
+
+
+def test_a_matchmaker_listens_at_several_addresses(programs, run, tmp_path):
+    path = tmp_path / "matchmaker"
+    matchmaker = programs.start(*RPC, "matchmaker", "--listen", "127.0.0.1:0", "--listen", path)
+    where = matchmaker.expect("listening on 127.0.0.1:").removeprefix("listening on ")
+    matchmaker.expect(f"listening on {path}")
+    for each in where, path:
+        assert good(run("list", each)) == ""
+
+
+def test_a_matchmaker_listens_on_the_sockets_that_it_was_started_with(programs, run, tmp_path):
+    path = tmp_path / "matchmaker"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+        start = (
+            "import os, sys;"
+            f"os.dup2({sock.fileno()}, 3);"
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1');"
+            "os.execv(sys.executable, [sys.executable, '-m', 'fastsock.rpc', 'matchmaker'])"
+        )
+        os.set_inheritable(sock.fileno(), True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", start], close_fds=False, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout.readline() == f"listening on {path}\n"
+            assert good(run("list", path)) == ""
+        finally:
+            process.terminate()
+            process.communicate(timeout=WAIT)
+    assert process.returncode == 0
 
 
 def test_servers_are_listed(programs, run, serve_rpc):

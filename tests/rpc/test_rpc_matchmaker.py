@@ -460,11 +460,40 @@ def test_a_server_that_is_refused_does_not_start(matchmaker, start):
         ([], ValueError, "advertise must hold at least one address"),
         (7, TypeError, r"address must be \(host, port\), a path or '@name'"),
         ("/nowhere/at/all", OSError, "No such file"),
+        ([("localhost", port) for port in range(1, 10)], ValueError, "at most 8 .*not 9"),
     ],
 )
 def test_addresses_that_cannot_be_advertised(matchmaker, start, advertise, error, message):
     with pytest.raises(error, match=message):
         start("a", matchmaker, advertise=advertise)
+
+
+def test_a_server_at_more_addresses_than_a_matchmaker_takes_says_which(matchmaker, start, find):
+    many = [("127.0.0.1", 0)] * 9
+    with pytest.raises(ValueError, match="at most 8 .*not 9.*advertise="):
+        start("a", matchmaker, many)
+    port = net.free_port()
+    start("a", matchmaker, [("127.0.0.1", port), *many], advertise=("127.0.0.1", port))
+    assert find(matchmaker).who() == "a"
+
+
+def test_a_unix_socket_whose_file_is_gone_is_served_and_not_announced(matchmaker, tmp_path):
+    path = tmp_path / "socket"
+
+    def listening():
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        sock.listen()
+        path.unlink()
+        return sock
+
+    with (
+        rpc.serve(Teller("a"), ("127.0.0.1", 0), socket=listening(), token="x") as server,
+        rpc.connect(Teller, server.addresses[0], token="x") as stub,
+    ):
+        assert stub.who() == "a"
+    with listening() as sock, pytest.raises(ValueError, match=r"socket is gone: .*advertise="):
+        rpc.serve(Teller("a"), socket=sock, matchmaker=matchmaker.address)
 
 
 def test_advertised_addresses_are_what_clients_get(matchmaker, start):

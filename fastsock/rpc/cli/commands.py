@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from fastsock import FastsockError, _cli
-from fastsock.core.address import check, show
+from fastsock.core.activation import listen_fds
+from fastsock.core.address import Address, check, show
 from fastsock.rpc.cli import tables
 from fastsock.rpc.client.connector import Connector
 from fastsock.rpc.client.route import FixedRoute
@@ -67,13 +68,13 @@ def cli() -> None:
 
 
 def _address(text: str) -> Plain:
-    """HOST:PORT, [HOST]:PORT or a path."""
+    """HOST:PORT, [HOST]:PORT, a path or @NAME."""
     host, colon, port = text.rpartition(":")
     try:
-        if "/" in text:
+        if "/" in text or text.startswith("@"):
             return check(text)
         if not colon or not port.isdecimal() or not port.isascii():
-            raise ValueError(f"{text!r} is neither HOST:PORT nor a path with a slash")
+            raise ValueError(f"{text!r} is neither HOST:PORT nor a path with a slash nor @NAME")
         return check((host.removeprefix("[").removesuffix("]"), int(port)))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
@@ -109,6 +110,13 @@ def _token(token_file: str | None) -> str:
 
 
 @cli.command()
+@click.option(
+    "--listen",
+    multiple=True,
+    type=_address,
+    metavar="ADDRESS",
+    help="Listen on HOST:PORT, a path or @NAME, instead of --host and --port; may be repeated.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
@@ -119,23 +127,33 @@ def _token(token_file: str | None) -> str:
     help="Seconds after which a server that does not renew its registration is forgotten.",
 )
 @token_option
-def matchmaker(host: str, port: int, lease: float, token_file: str | None) -> None:
+def matchmaker(
+    listen: tuple[Plain, ...], host: str, port: int, lease: float, token_file: str | None
+) -> None:
     """Run a matchmaker, which tells clients where the servers are.
 
-    Prints `listening on HOST:PORT`, and ends with SIGTERM or Ctrl-C. Servers register with
+    Prints `listening on HOST:PORT` for each address, and ends with SIGTERM or Ctrl-C. Started by a
+    socket unit of systemd (LISTEN_FDS), it listens on that unit's sockets. Servers register with
     rpc.serve(..., matchmaker=(HOST, PORT)), clients ask with rpc.connect(..., matchmaker=...).
     With a token, servers and clients need the same one.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     token = _token(token_file)
     try:
+        handed = list(listen_fds())
+        own: list[Address] | None = list(listen) or (None if handed else [(host, port)])
         served = serve(
-            Matchmaker(lease=lease), (host, port), token=token, body_bytes_max=BODY_BYTES_MAX
+            Matchmaker(lease=lease),
+            own,
+            fd=handed or None,
+            token=token,
+            body_bytes_max=BODY_BYTES_MAX,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with served as server, suppress(_cli.Stopped):  # Being stopped is how it ends well.
-        print(f"listening on {show(server.address)}")
+        for address in server.addresses:
+            print(f"listening on {show(address)}")
         sys.stdout.flush()
         server.wait()
 

@@ -5,11 +5,11 @@ import socket
 from collections.abc import Sequence
 
 from fastsock.core.address import Address, check, is_abstract, resolve
-from fastsock.rpc.matchmaker.registry import Location
+from fastsock.rpc.matchmaker.registry import LOCATIONS_MAX, Location
 from fastsock.rpc.wire.handshake import tcp_name
 from fastsock.rpc.wire.place import ip_of, place_of
 
-__all__ = ["announced", "is_here", "names_of"]
+__all__ = ["announced", "is_here", "names_of", "standing"]
 
 
 def is_here(location: Location) -> bool:
@@ -29,6 +29,13 @@ def names_of(listed: Address | Sequence[Address] | None) -> set[str]:
     return {place_of(_absolute(e)) if isinstance(e, str) else tcp_name(*e) for e in plain}
 
 
+def standing(listening: Sequence[tuple[str, int] | str]) -> list[tuple[str, int] | str]:
+    """Return the addresses that clients can connect to: not UNIX sockets whose file is gone."""
+    files = (each for each in listening if isinstance(each, str) and not is_abstract(each))
+    gone = {path for path in files if not os.path.exists(path)}
+    return [each for each in listening if each not in gone]
+
+
 def announced(
     listening: Sequence[tuple[str, int] | str],
     advertise: Address | Sequence[Address] | None,
@@ -37,11 +44,31 @@ def announced(
     """What a server that listens there tells the matchmaker: with ``advertise`` exactly that, else
     the addresses themselves, but for 0.0.0.0 and :: that of this machine towards the matchmaker.
 
-    Raises ValueError where there is none, TypeError or ValueError for what is no address.
+    Raises ValueError if there is none or more than a matchmaker takes, TypeError or ValueError for
+    what is no address.
     """
+    found = _locations(listening, advertise, matchmaker)
+    if len(found) > LOCATIONS_MAX:
+        raise ValueError(
+            f"a matchmaker tells at most {LOCATIONS_MAX} addresses of a server, not {len(found)}:"
+            " say with advertise= which"
+        )
+    return found
+
+
+def _locations(
+    listening: Sequence[tuple[str, int] | str],
+    advertise: Address | Sequence[Address] | None,
+    matchmaker: Address,
+) -> list[Location]:
     if advertise is None:
-        own = [_reachable(address, matchmaker) for address in listening]
-        return [Location.of(address, place_of(address)) for address in own]
+        own = [_reachable(address, matchmaker) for address in standing(listening)]
+        if not own:
+            raise ValueError(
+                f"the file of the UNIX socket {listening[0]} is gone: say with advertise= where"
+                " clients find the server"
+            )
+        return [Location.of(address, place_of(address)) for address in dict.fromkeys(own)]
     listed = advertise if isinstance(advertise, list) else [advertise]
     if not listed:
         raise ValueError("advertise must hold at least one address, or be None")

@@ -19,7 +19,7 @@ from fastsock.core.options import check_count, check_timeout
 from fastsock.rpc import wire
 from fastsock.rpc.context import METADATA_BYTES_MAX, Context, _current
 from fastsock.rpc.interface import interface_of
-from fastsock.rpc.matchmaker.places import announced, names_of
+from fastsock.rpc.matchmaker.places import announced, names_of, standing
 from fastsock.rpc.matchmaker.registry import Instance, incarnation_of
 from fastsock.rpc.matchmaker.service import Matchmaker
 from fastsock.rpc.server._inline import InlineCalls, Tally
@@ -99,7 +99,8 @@ def serve(
     matchmaker       address of a matchmaker that tells clients of this server while it lives and
                      does not drain; if it does not answer, it is asked until it does
     advertise        the address, or list of addresses, at which clients find the server: by default
-                     ``address``, where 0.0.0.0 and :: become this machine's towards the matchmaker.
+                     ``address``, where 0.0.0.0 and :: become this machine's towards the matchmaker;
+                     8 at most, so say which if the server listens at more.
                      With a token, clients that come by another address than that of the
                      connection, as through NAT, need it even without a matchmaker
     token            clients must prove that they know it, and this server proves it to them first;
@@ -264,7 +265,7 @@ class Server(Closable):
         engine.on_connect(self._reception.connected)
         engine.on_message(self._inline)
         engine.on_disconnect(self._intake.disconnected)
-        local = [each for each in engine.addresses if isinstance(each, str)]
+        local = [each for each in standing(engine.addresses) if isinstance(each, str)]
         self._reception.names = names_of(local) | names_of(advertise)
         self._keeper.start()
         engine.start()
