@@ -16,6 +16,7 @@
 #include "engine/fs_inbox.h"
 #include "engine/fs_pace.h"
 #include "engine/fs_types.h"
+#include "io/fs_sys.h"
 #include "io/fs_timer.h"
 
 typedef enum fs_state {
@@ -61,6 +62,13 @@ typedef struct fs_conn {
   fs_counter bytes_sent, bytes_received, messages_received, dropped, last_sent_ns, last_received_ns;
   fs_addr peer; /* the last, since the record ends where the address does: most are short */
 } fs_conn;
+
+/* Bytes that the peer has taken from our kernel so far. What our kernel takes says less: at first
+ * it has room. */
+static inline uint64_t fs_conn_taken(fs_conn *conn) {
+  uint64_t sent = atomic_load_explicit(&conn->bytes_sent, memory_order_relaxed);
+  return sent - fs_min(sent, (uint64_t)fs_sys_queued(conn->fd));
+}
 
 /* Whether more can be queued for it: it is open, and no thread has asked to close it. Under the
  * lock. */

@@ -22,7 +22,7 @@ static void block(fs_reactor *r, fs_conn *conn, bool progress) {
   conn->blocked = true;
   r->blocked_count++;
   if (progress || conn->blocked_ns == 0) conn->blocked_ns = r->now_ns;
-  fs_pace_full(&conn->pace, r->now_ns, atomic_load(&conn->bytes_sent));
+  fs_pace_full(&conn->pace, r->now_ns, fs_conn_taken(conn));
 }
 
 static ssize_t send_log(fs_conn *conn, fs_outbox *box, uint64_t limit, size_t max,
@@ -120,7 +120,7 @@ void fs_flush_one(fs_reactor *r, fs_conn *conn) {
     fs_state_enlist(&r->pending, &conn->pending_link);
     return;
   }
-  fs_pace_drained(&conn->pace);
+  if (fs_pace_is_full(&conn->pace)) fs_pace_drained(&conn->pace, r->now_ns, fs_conn_taken(conn));
   if (conn->state == FS_CLOSING) fs_close_flushed(r, conn);
 }
 

@@ -14,6 +14,9 @@ enum { TRIES_PER_GRACE = 8 };
 /* A reader is slow if it takes less than one part in so many of what another takes. */
 enum { SLOWER_TIMES = 2 };
 
+/* Bytes that a reader which takes all at once does not leave in its kernel's queue. */
+enum { LONG_QUEUE = 1 << 16 };
+
 /* ---- Slow consumers ---- */
 
 static void drop_oldest(fs_reactor *r, fs_sub *sub) {
@@ -71,16 +74,38 @@ static void add_up_holding(fs_reactor *r) {
   }
 }
 
+/* Readers that have had all, as far as the engine knows. Their kernels may still hold as much for
+ * them as those of the others do. */
+typedef struct ahead {
+  uint64_t speed; /* of the fastest one whose speed is known */
+  size_t queued;  /* the shortest queue of those whose speed is not */
+} ahead;
+
 static uint64_t speed_of(const fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns) {
-  fs_pace_age(&conn->pace, r->now_ns, FS_PACE_WINDOW * slow_grace_ns);
-  return fs_pace_speed(&conn->pace, r->now_ns, atomic_load(&conn->bytes_sent),
-                       slow_grace_ns / TRIES_PER_GRACE);
+  uint64_t known_ns = slow_grace_ns / TRIES_PER_GRACE;
+  fs_pace_age(&conn->pace, r->now_ns, FS_PACE_WINDOW * slow_grace_ns, known_ns);
+  return fs_pace_speed(&conn->pace, r->now_ns, fs_conn_taken(conn), known_ns);
 }
 
-/* The connection holds up one that can take so much. Ends it if it has done so for longer than its
- * grace. */
-static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t slow_grace_ns) {
-  if (speed_of(r, conn, slow_grace_ns) >= others_speed / SLOWER_TIMES) return;
+static void count_ahead(const fs_reactor *r, fs_conn *conn, uint64_t slow_grace_ns, ahead *others) {
+  size_t queued = fs_sys_queued(conn->fd);
+  bool is_long = queued >= LONG_QUEUE;
+  fs_pace_look(&conn->pace, r->now_ns, fs_conn_taken(conn), is_long, slow_grace_ns);
+  uint64_t speed = speed_of(r, conn, slow_grace_ns);
+  if (speed == FS_PACE_UNKNOWN)
+    others->queued = fs_min(others->queued, queued);
+  else
+    others->speed = fs_max(others->speed, speed);
+}
+
+/* The connection holds up those that are ahead. Ends it if it has done so for longer than its
+ * grace. A reader of unknown speed may be as fast as it likes if its kernel's queue is much
+ * shorter. */
+static void hold(fs_reactor *r, fs_conn *conn, const ahead *others, uint64_t slow_grace_ns) {
+  uint64_t speed = speed_of(r, conn, slow_grace_ns);
+  if (speed == FS_PACE_UNKNOWN) return;
+  bool is_behind = others->queued < fs_sys_queued(conn->fd) / SLOWER_TIMES;
+  if (!is_behind && speed >= others->speed / SLOWER_TIMES) return;
   if (conn->pace.held_ns >= slow_grace_ns)
     fs_close_kill(r, conn, FS_REASON_SLOW);
   else
@@ -92,17 +117,18 @@ static void hold(fs_reactor *r, fs_conn *conn, uint64_t others_speed, uint64_t s
  * and a lone reader holds up no other. */
 static void hold_readers(fs_reactor *r, fs_channel *channel) {
   uint64_t head = atomic_load(&channel->log.head), tail = atomic_load(&channel->log.tail);
-  uint64_t quarter = (head - tail) / 4, fastest = 0;
+  uint64_t quarter = (head - tail) / 4;
+  ahead others = {.queued = SIZE_MAX};
   FS_LIST_EACH(link, &channel->subs) {
     fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
     if (sub->conn->blocked || sub->conn->state != FS_OPEN) continue;
     if (sub->box.cursor + quarter < head) continue;
-    fastest = fs_max(fastest, speed_of(r, sub->conn, channel->slow_grace_ns));
+    count_ahead(r, sub->conn, channel->slow_grace_ns, &others);
   }
   FS_LIST_EACH(link, &channel->subs) {
     fs_sub *sub = fs_container_of(link, fs_sub, channel_link);
     if (sub->conn->blocked && sub->box.cursor <= tail + quarter)
-      hold(r, sub->conn, fastest, channel->slow_grace_ns);
+      hold(r, sub->conn, &others, channel->slow_grace_ns);
   }
 }
 
@@ -110,15 +136,16 @@ static void hold_readers(fs_reactor *r, fs_channel *channel) {
  * thread sends to and that have had all it gave them. Connections with a thread of their own are
  * not held up, and a thread that sends to one connection alone goes at its pace. */
 static void hold_receiver(fs_reactor *r, fs_conn *conn, uintptr_t sender) {
-  uint64_t window_ns = FS_PACE_WINDOW * r->config.slow_grace_ns, fastest = 0;
+  uint64_t window_ns = FS_PACE_WINDOW * r->config.slow_grace_ns;
+  ahead others = {.queued = SIZE_MAX};
   FS_LIST_EACH(link, &r->conns.all) {
     fs_conn *other = fs_container_of(link, fs_conn, link);
     if (other == conn || other->blocked || other->state != FS_OPEN) continue;
     if (atomic_load_explicit(&other->sender, memory_order_relaxed) != sender) continue;
     if (atomic_load(&other->last_sent_ns) + window_ns < r->now_ns) continue;
-    fastest = fs_max(fastest, speed_of(r, other, r->config.slow_grace_ns));
+    count_ahead(r, other, r->config.slow_grace_ns, &others);
   }
-  hold(r, conn, fastest, r->config.slow_grace_ns);
+  hold(r, conn, &others, r->config.slow_grace_ns);
 }
 
 /* ---- Graces that are over ---- */

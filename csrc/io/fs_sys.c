@@ -58,6 +58,11 @@ static bool is_own_peer(int fd) {
   return local.len == peer.len && memcmp(&local.any, &peer.any, local.len) == 0;
 }
 
+size_t fs_sys_queued(int fd) {
+  int queued = 0;
+  return ioctl(fd, TIOCOUTQ, &queued) == 0 && queued > 0 ? (size_t)queued : 0;
+}
+
 int fs_sys_connect_result(int fd) {
   int error = 0;
   socklen_t len = sizeof error;

@@ -45,6 +45,10 @@ int fs_sys_accept(int listen_fd, fs_addr *peer);
  * decided when writable). -EAGAIN if the backlog of a UNIX server is full. */
 int fs_sys_connect(const fs_addr *addr, bool *pending);
 
+/* Bytes of a stream socket that its peer has not been sent or has not acknowledged; of a UNIX
+ * socket, that it has not read, with what they take. 0 if the kernel does not say. */
+size_t fs_sys_queued(int fd);
+
 /* How connecting ended: 0, or why not. -ECONNREFUSED also for a socket connected to itself, as
  * TCP may do if no socket listens there; its port is free then. */
 int fs_sys_connect_result(int fd);

@@ -240,6 +240,17 @@ def test_block_closes_nobody_and_the_sender_gets_log_full(start, readers, size, 
     assert server.stats().ended == {}
 
 
+def test_readers_of_about_one_speed_are_not_slow(start, readers):
+    """Neither need ever be the limit while the other one is."""
+    server = start(outbox_bytes_max=1 << 17)
+    readers(server, 1 << 16, GRACE / 20)
+    readers(server, 1 << 16, GRACE / 25)
+    server.wait_connections(2, timeout=WAIT)
+    until = time.monotonic() + 10 * GRACE
+    send_to_each(server, server.connections, lambda: time.monotonic() > until)
+    assert server.stats().ended == {}
+
+
 def test_a_thread_that_sends_to_one_client_goes_at_its_pace(start, readers):
     server = start(outbox_bytes_max=1 << 17)
     healthy, slow = join_two(server, readers, 1 << 17, GRACE / 4)

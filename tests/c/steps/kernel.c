@@ -116,6 +116,11 @@ int fs_sys_accept(int listen_fd, fs_addr *peer) {
   return FIRST_FD + kernel.accepted++;
 }
 
+size_t fs_sys_queued(int fd) {
+  (void)fd;
+  return 0;
+}
+
 int fs_sys_local_addr(int fd, fs_addr *addr) {
   (void)fd;
   *addr = (fs_addr){.len = sizeof addr->any.sa_family};
