@@ -29,14 +29,9 @@ typedef struct fs_pace {
 /* Our kernel takes nothing more for it; it has taken so many bytes from that so far. */
 void fs_pace_full(fs_pace *pace, uint64_t now_ns, uint64_t taken);
 
-<<<<<<< HEAD
-/* It has been sent all that there is for it. */
-static inline void fs_pace_drained(fs_pace *pace) { pace->since_ns = 0; }
-=======
 /* It has all that there is for it. The time until then counts, too: what it took at last may be
  * most of it. */
 void fs_pace_drained(fs_pace *pace, uint64_t now_ns, uint64_t taken);
->>>>>>> 5f201e0 (Readers of about one speed are not slow to a thread that sends to each)
 
 static inline bool fs_pace_is_full(const fs_pace *pace) { return pace->since_ns != 0; }
 
