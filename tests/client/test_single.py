@@ -138,7 +138,7 @@ def test_a_refused_client_that_stays_does_not_keep_others_from_their_refusal(tal
 def test_a_refused_client_that_stays_does_not_hold_up_an_accept_beyond_its_timeout(
     talking, monkeypatch
 ):
-    monkeypatch.setitem(single.REFUSAL_OPTIONS, "linger", WAIT)
+    monkeypatch.setattr(single, "REFUSAL_LINGER", WAIT)
     server, conn, _ = talking()
     with call(server) as stays:
         assert read_exactly(stays, len(REFUSAL) + 1) == REFUSAL + b"\n"
