@@ -1,103 +1,89 @@
-"""The floors of csrc: a file includes and calls only what lies below it."""
+"""The floors of the house: a file names files of its own floor and of lower ones."""
 
-import re
-from functools import cache
-from graphlib import TopologicalSorter
-from pathlib import Path
+import floors
 
-CSRC = Path(__file__).parents[1] / "csrc"
-
-FOLDERS = ("base", "io", "wire", "log", "engine")
-
-ENGINE = (
-    "types inbox pace listener",
-    "conn",
-    "state",
-    "subscribe stats",
-    "publish close waiter",
-    "flush idle route",
-    "accept receive slow",
-    "turn",
-    "borrow",
-    "reactor",
+FLOORS = (
+    "csrc/base",
+    "csrc/io",
+    "csrc/wire",
+    "csrc/log",
+    "csrc/engine/fs_inbox csrc/engine/fs_listener csrc/engine/fs_pace csrc/engine/fs_types",
+    "csrc/engine/fs_reactor.h csrc/engine/fs_conn",
+    "csrc/engine/fs_state csrc/engine/fs_stats",
+    "csrc/engine/fs_subscribe",
+    "csrc/engine/fs_close csrc/engine/fs_publish csrc/engine/fs_waiter",
+    "csrc/engine/fs_flush csrc/engine/fs_idle csrc/engine/fs_route",
+    "csrc/engine/fs_accept csrc/engine/fs_receive csrc/engine/fs_slow",
+    "csrc/engine/fs_turn csrc/engine/fs_reactor",
+    "csrc/engine/fs_borrow",
+    "fastsock/_cli fastsock/_csrc fastsock/_extras fastsock/_lazy fastsock/_version",
+    "fastsock/errors",
+    "fastsock/posix",
+    "fastsock/core",
+    "fastsock/client fastsock/fifo fastsock/net fastsock/server",
+    "fastsock/__init__",
+    "fastsock/rpc/errors fastsock/rpc/values fastsock/rpc/wire",
+    "fastsock/rpc/_context",
+    "fastsock/rpc/context",
+    "fastsock/rpc/signature",
+    "fastsock/rpc/client",
+    "fastsock/rpc/describe fastsock/rpc/interface",
+    "fastsock/rpc/matchmaker fastsock/rpc/stub",
+    "fastsock/rpc/server",
+    "fastsock/rpc",
+    "fastsock/rpc/cli fastsock/chat",
+    "fastsock/_scripts fastsock/chat/__main__ fastsock/rpc/__main__",
 )
-"""The floors of engine/, lowest first. fs_reactor.h is the face that files of all floors implement:
-any .c includes it, no .h does."""
-
-FACE = "engine/fs_reactor.h"
+"""From the ground up. A longer name wins over that of its folder."""
 
 
-@cache
-def text_of(file: Path) -> str:
-    """A file without comments."""
-    return re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.S)
+def test_no_file_names_one_of_a_higher_floor():
+    assert floors.upward(floors.arrows(), FLOORS) == []
 
 
-def unit_of(file: Path | str) -> str:
-    return Path(file).stem.removeprefix("fs_")
+def test_no_files_form_a_circle():
+    assert floors.circles(floors.arrows()) == []
 
 
-def floor_of(file: Path) -> tuple[int, int]:
-    folder = FOLDERS.index(file.parent.name)
-    inner = [unit_of(file) in floor.split() for floor in ENGINE].index(True) if folder == 4 else 0
-    return folder, inner
+def made_up(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return floors.arrows(root)
 
 
-def files(pattern: str) -> list[Path]:
-    return sorted(CSRC.glob(f"*/{pattern}"))
-
-
-def included(file: Path) -> list[str]:
-    return re.findall(r'#include "(.+)"', text_of(file))
-
-
-def lower(above: Path, below: Path) -> bool:
-    """Whether one file may name the other. Folders but engine/ have no floors of their own."""
-    if floor_of(above)[0] == floor_of(below)[0] < 4:
-        return True
-    return unit_of(above) == unit_of(below) or floor_of(below) < floor_of(above)
-
-
-def test_includes_point_down() -> None:
-    wrong = [
-        f"{file.relative_to(CSRC)} includes {name}"
-        for file in files("*.[ch]")
-        for name in included(file)
-        if not (lower(file, CSRC / name) or (name == FACE and file.suffix == ".c"))
+def test_an_arrow_up_is_found_in_every_language(tmp_path):
+    graph = made_up(
+        tmp_path,
+        {
+            "csrc/base/fs_base.c": '#include "io/fs_sys.h"\n',
+            "csrc/io/fs_sys.h": "",
+            "fastsock/errors.py": "def late():\n    from fastsock.core import gate\n",
+            "fastsock/core/gate.py": "",
+            "fastsock/core/_lock.pyx": "from fastsock.server._engine cimport (\n    Engine,\n)\n",
+            "fastsock/server/_engine.pxd": "cdef class Engine:\n    pass\n",
+        },
+    )
+    assert floors.upward(graph, FLOORS) == [
+        ("csrc/base/fs_base", "csrc/io/fs_sys"),
+        ("fastsock/core/_lock", "fastsock/server/_engine"),
+        ("fastsock/errors", "fastsock/core/gate"),
     ]
-    assert wrong == []
 
 
-def test_headers_form_no_circle() -> None:
-    graph = {str(file.relative_to(CSRC)): included(file) for file in files("*.h")}
-    list(TopologicalSorter(graph).static_order())
-
-
-def test_calls_point_down() -> None:
-    """A definition begins in the first column, a use does not."""
-    home = {
-        name: file
-        for file in files("*.c")
-        for name in re.findall(r"^(?!static|#)\w[^\n(]*\b(fs_\w+)\(", text_of(file), flags=re.M)
-    }
-    assert len(home) > 100
-    wrong = [
-        f"{file.relative_to(CSRC)} calls {name} of {home[name].name}"
-        for file in files("*.[ch]")
-        for line in text_of(file).splitlines()
-        if line.startswith(" ")
-        for name in re.findall(r"\bfs_\w+\b", line)
-        if name in home and not lower(file, home[name])
+def test_a_circle_of_files_is_found(tmp_path):
+    graph = made_up(
+        tmp_path,
+        {
+            "csrc/log/fs_log.c": '#include "log/fs_log.h"\n#include "log/fs_outbox.h"\n',
+            "csrc/log/fs_log.h": "",
+            "csrc/log/fs_outbox.h": '#include "log/fs_log.h"\n',
+            "fastsock/core/gate.py": "import fastsock.core.flag\n",
+            "fastsock/core/flag.py": "from fastsock.core.gate import Gate\n",
+        },
+    )
+    assert floors.circles(graph) == [
+        ["csrc/log/fs_log", "csrc/log/fs_outbox"],
+        ["fastsock/core/flag", "fastsock/core/gate"],
     ]
-    assert wrong == []
-
-
-def test_public_functions_can_be_told_by_name() -> None:
-    """fs_reactor.h declares fs_reactor_..., fs_turn.h fs_turn_..., and so on."""
-    wrong = [
-        f"{file.name} declares {name}"
-        for file in (CSRC / "engine").glob("*.h")
-        for name in re.findall(r"^\w[^\n(=]*\b(fs_\w+)\(", text_of(file), flags=re.M)
-        if not name.startswith(f"fs_{unit_of(file)}") and unit_of(file) != "types"
-    ]
-    assert wrong == []
