@@ -1,5 +1,7 @@
 """Kernels and seccomp profiles that refuse system calls: a preloaded library plays them."""
 
+import re
+
 import preload
 import pytest
 
@@ -99,7 +101,7 @@ def test_everything_works_without_epoll_pwait2(programs, library, error):
 def test_a_call_that_is_missing_is_named_when_the_server_opens(programs, library, call, error):
     program = run(programs, library, call, error, "-c", OPEN)
     assert program.wait() == 0, program.err
-    told = program.out.removeprefix(f"{error} cannot listen on 127.0.0.1:0: ")
+    told = re.sub(rf"^{error} cannot listen on 127\.0\.0\.1:\d+: ", "", program.out)
     needed = f"a server needs {NEEDS[call]} and this kernel, or a seccomp profile, refuses it: "
     assert told.startswith(needed)
     assert told.count("\n") == 1
