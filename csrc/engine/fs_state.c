@@ -103,20 +103,12 @@ int fs_state_poll(fs_reactor *r, int64_t timeout_ns) {
   return count;
 }
 
-uint64_t fs_state_due_ns(const fs_reactor *r) {
-  return fs_min(r->deadline_ns, fs_wheel_next_ns(&r->wheel));
-}
-
 bool fs_state_asked(const fs_reactor *r) {
   for (uint32_t i = 0; i < r->channel_count; i++)
     if (atomic_load(&r->channels[i]->log.head) != atomic_load(&r->channels[i]->flushed))
       return true;
   return atomic_load(&r->asked) || atomic_load(&r->room_wanted) || atomic_load(&r->flush_wanted) ||
          atomic_load(&r->turn_wanted);
-}
-
-bool fs_state_can_accept(const fs_reactor *r) {
-  return r->listeners.ready_count && r->conns.free_count && r->now_ns >= r->accept_at_ns;
 }
 
 bool fs_state_has_news(const fs_reactor *r) {

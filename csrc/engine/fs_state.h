@@ -127,7 +127,9 @@ static inline void fs_state_wake(fs_reactor *reactor) {
 int fs_state_poll(fs_reactor *reactor, int64_t timeout_ns);
 
 /* When time itself calls for a turn; UINT64_MAX: never. */
-uint64_t fs_state_due_ns(const fs_reactor *reactor);
+static inline uint64_t fs_state_due_ns(const fs_reactor *reactor) {
+  return fs_min(reactor->deadline_ns, fs_wheel_next_ns(&reactor->wheel));
+}
 
 /* Whether any thread has asked for something that a turn of any kind does. */
 bool fs_state_asked(const fs_reactor *reactor);
@@ -136,7 +138,10 @@ bool fs_state_asked(const fs_reactor *reactor);
 bool fs_state_has_news(const fs_reactor *reactor);
 
 /* Whether a caller waits in a backlog and can be accepted now. */
-bool fs_state_can_accept(const fs_reactor *reactor);
+static inline bool fs_state_can_accept(const fs_reactor *reactor) {
+  return reactor->listeners.ready_count && reactor->conns.free_count &&
+         reactor->now_ns >= reactor->accept_at_ns;
+}
 
 /* Whether the reactor is closed, but has not begun to close its connections. */
 static inline bool fs_state_must_close(const fs_reactor *reactor) {
