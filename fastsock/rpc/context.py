@@ -92,7 +92,7 @@ class Context(ContextCore):
             raise RuntimeError(f"{self.method} has ended: call on_end() before")
 
     def _take_ends(self) -> list[tuple[Callable[[Ending], object], float]]:
-        """Who is to hear that the call has ended; from now on it has."""
+        """Return the callbacks for the call's end, and mark it as ended."""
         with _lock:
             ends, self._ends = self._ends, ENDED
         return ends or []

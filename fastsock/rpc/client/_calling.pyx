@@ -413,7 +413,7 @@ cdef class LinkCore:
         self.sender.send_first(call)
         frames = LinkCore.receive(self, call.seconds_left(self.keepalive))
         if frames is None:
-            return 0  # Whoever waits for the result knows what else to do.
+            return 0  # The caller that waits for the result goes on from here.
         if len(frames) != 1 or not self.take_answer(call, frames[0]):
             self.take(frames)
         return 0
@@ -441,7 +441,7 @@ cdef class LinkCore:
         return True
 
     cpdef take(self, list frames):
-        """Handles the frames, and tells who waits for them, and the server."""
+        """Handle the frames, and tell the event loops that wait for them, and the server."""
         try:
             for frame in frames:
                 self.handle(frame)
@@ -565,7 +565,7 @@ cdef class ConnectorCore:
     cpdef call(self, signature, tuple args, dict kwargs):
         """Calls and waits for the result."""
         cdef CallCore call = ConnectorCore.make(self, self.call_class, signature, args, kwargs)
-        cdef LinkCore link = self.link  # It stays while the call is there, whoever replaces it.
+        cdef LinkCore link = self.link  # It stays while the call is there, even if it is replaced.
         if link is None:
             raise TypeError("this connector was made by __new__ alone: it is connected to nothing")
         try:

@@ -85,7 +85,7 @@ class Call(CallCore, Generic[R]):
     connector: Caller
 
     def own(self) -> None:
-        """Copies what the caller may change before it is sent."""
+        """Copy what the caller may change before it is sent."""
         if not isinstance(self.body, bytes):
             self.body = owned(self.body)
 
@@ -93,7 +93,7 @@ class Call(CallCore, Generic[R]):
 
     @property
     def ready(self) -> bool:
-        """Whether who waits can go on."""
+        """Whether a thread that waits for it can go on."""
         return self.finished
 
     def done(self) -> bool:
@@ -189,7 +189,7 @@ class Call(CallCore, Generic[R]):
         return self.end(reply, None if error is None else (None, error))
 
     def wake(self) -> None:
-        """Lets those who wait look again."""
+        """Let the threads and coroutines that wait look again."""
         if self.event is not None:
             self.event.set()
         if self.waiters is not None:
@@ -302,7 +302,7 @@ class StreamCall(Call[Any]):
         return bool(self.items) or self.finished
 
     def add(self, flags: int, body: Any) -> None:
-        """Adds an item that has come. ConnectionClosed if the server had no credit for it."""
+        """Add an item that has come. ConnectionClosed if the server had no credit for it."""
         with self.connector.endings.lock:
             within = self.room_items > 0 and self.room_bytes > 0
             self.room_items -= 1

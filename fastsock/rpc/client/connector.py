@@ -93,7 +93,7 @@ class Connector(ConnectorCore):
     def begin(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call[Any]:
-        """Calls and does not wait."""
+        """Call and do not wait."""
         call: Call[Any] = self.make(Call, signature, args, kwargs)
         call.own()
         self._start_attended(call)
@@ -102,14 +102,14 @@ class Connector(ConnectorCore):
     async def call_async(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Calls and awaits the result."""
+        """Call and await the result."""
         call: Call[Any] = self.make(Call, signature, args, kwargs)
         call.own()
         await self.start_async(call)
         return await call
 
     async def start_async(self, call: Call[Any]) -> None:
-        """Starts a call that a coroutine has made; where that takes connecting, on a thread."""
+        """Start a call that a coroutine has made: on a thread if that takes connecting."""
         import asyncio  # takes 25 ms; a program that awaits has it already
 
         if not (self.link.dead or self.link.draining):
@@ -155,7 +155,7 @@ class Connector(ConnectorCore):
             raise
 
     def _unattended(self, call: Call[Any], error: RuntimeError) -> RpcError:
-        """Ends a call for which no thread can be started."""
+        """End a call for which no thread can be started."""
         failure = lost(call, f"no thread can be started for its answer: {error}")
         call.finish(None, failure)
         return failure
@@ -163,7 +163,7 @@ class Connector(ConnectorCore):
     def stream(
         self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Stream[Any]:
-        """Calls a method whose result is a stream."""
+        """Call a method whose result is a stream."""
         call: StreamCall = self.make(StreamCall, signature, args, kwargs)
         stream: Stream[Any] = Stream(call, begun=True)  # Whatever happens now, it ends the call.
         self._start_new(call)
@@ -194,7 +194,7 @@ class Connector(ConnectorCore):
             raise
 
     def _start(self, call: Call[Any]) -> None:
-        """Gives the call to the link of the time, unless it has ended meanwhile."""
+        """Hand the call to the current link unless it has already ended."""
         while not call.finished:
             link = self.link
             if link.dead or link.draining:
@@ -264,7 +264,7 @@ class Connector(ConnectorCore):
         self._recovery.recover(dead, error, move=move)
 
     def refused(self, call: Call[Any], body: Any) -> bool:
-        """Sends a call that a server refused to start to another server, if there is one."""
+        """Send a call that a server refused to start to another server, if there is one."""
         link = call.link
         assert link is not None
         try:
@@ -315,7 +315,7 @@ class Connector(ConnectorCore):
         return True
 
     def close(self) -> None:
-        """Closes the link; calls that have not ended end with ConnectionLost. Idempotent."""
+        """Close the link; calls that have not ended end with ConnectionLost. Idempotent."""
         closed = ConnectionLost("the stub is closed")
         for link in self.linking.close():
             self.lost(link, closed, move=False)

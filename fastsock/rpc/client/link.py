@@ -217,7 +217,7 @@ class Link(LinkCore):
         self.sender.enqueue(call, self.numbers[call.signature.name])
 
     def abandon(self, call: Call[Any]) -> None:
-        """Nobody waits for the call any more: the server need not run it."""
+        """Take out a call that nothing waits for any more: the server need not run it."""
         with self.lock:
             self._forget(call)
             if self.leader:  # Perhaps for this call: what comes back lets it look.
@@ -228,7 +228,7 @@ class Link(LinkCore):
             self.end_if_left()
 
     def _forget(self, call: Call[Any]) -> None:
-        """Takes out a call that has ended without an answer. If the server has it, it is told, and
+        """Take out a call that has ended without an answer. If the server has it, it is told, and
         the call's place is free when it answers: so long the method may run. The lock is held."""
         self.attended.pop(call, None)
         if self.pending.pop(call.id, None) is None:
@@ -245,7 +245,7 @@ class Link(LinkCore):
     # ---- Waiting ----
 
     def wait(self, waiter: Any, timeout: float | None) -> None:
-        """Until waiter.ready, or the link is dead, or the timeout is over; or for no reason."""
+        """Wait until waiter.ready, the link dies or the timeout expires. May return early."""
         leads = False
         try:
             with self.lock:
@@ -379,7 +379,7 @@ class Link(LinkCore):
             self.end_if_left()
 
     def start_next(self) -> None:
-        """A call has ended: one that was held back goes out."""
+        """Send calls that were held back, now that one has ended."""
         with self.lock:
             while self.unstarted and not self.full() and not self.dead:
                 self.place_until = monotonic() + self.settings.place_timeout
@@ -388,7 +388,7 @@ class Link(LinkCore):
                     self._enqueue(call, self._new_id())
 
     def _assemble(self, call: Call[Any], kind: int, flags: int, frame: bytes) -> Any:
-        """Adds to a body in pieces; returns it when it is whole."""
+        """Add to a body in pieces; return it when it is whole."""
         at = wire.HEADER_BYTES
         if kind != wire.CHUNK:
             if len(frame) < at + wire.TOTAL.size:
@@ -428,7 +428,7 @@ class Link(LinkCore):
             if self.dead:
                 return
             self.sender.dead = True
-        # On a thread of its own: whoever found it out may have a deadline, or be an event loop.
+        # On a thread of its own: the caller may have a deadline, or be an event loop.
         recovery = threading.Thread(
             target=self._recover, args=(error,), name="fastsock.rpc recovery", daemon=True
         )

@@ -1,6 +1,6 @@
 """What a server tells of its interface, so that another program can call it, or write it down.
 
-Types are texts as schema.py spells them. Whoever receives these records cannot trust them: see
+Types are texts as types_text.py spells them. A client cannot trust these records: see
 annotations.py for how the texts are read.
 """
 

@@ -85,7 +85,7 @@ def _reachable(address: tuple[str, int] | str, matchmaker: Address) -> tuple[str
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     plain = check(matchmaker)
     if isinstance(plain, str) or _is_loopback(plain[0]):
-        # Whoever asks that matchmaker is on this machine.
+        # Clients of that matchmaker are on this machine.
         return "::1" if family == socket.AF_INET6 else "127.0.0.1", address[1]
     for found, towards in resolve(plain):
         if found == family:

@@ -1,7 +1,7 @@
 """Which servers are registered with a matchmaker, by whom, and until when. No I/O.
 
 A server's **incarnation**, which everybody may know, is made of its **secret**, which only the
-server knows: whoever has the secret owns the registration. So a matchmaker need not remember
+server knows: the holder of the secret owns the registration. So a matchmaker need not remember
 whose a registration is, not even over its own restart.
 """
 
@@ -128,7 +128,7 @@ class _Lease:
 
 class Registry:
     """The registrations, each a lease of ``lease`` seconds. Not safe for threads; times are those
-    of one monotonic clock. A registrant is whoever registers, any hashable; None counts for
+    of one monotonic clock. A registrant is a client that registers, any hashable; None counts for
     nobody's share."""
 
     def __init__(self, lease: float, instances_max: int, per_registrant_max: int) -> None:

@@ -4,7 +4,7 @@ A registration is a lease: the server renews it by registering again, and once i
 is forgotten. So a matchmaker needs no memory of its own: one that is started anew has learnt of all
 servers within a lease. All time is monotonic, and everything is bounded.
 
-Whoever may talk to a matchmaker may register servers. So a registration needs the server's secret
+Any client of a matchmaker may register servers. So a registration needs the server's secret
 (registry.py), it is tried before clients are told of it (trial.py), and there are only so many of
 one client.
 """

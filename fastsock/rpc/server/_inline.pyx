@@ -313,7 +313,7 @@ cdef class InlineCalls:
         try:
             arguments = method.decode(body_of(frame))
         except Exception:
-            return False  # Whoever receives it says what is wrong.
+            return False  # The code that receives it says what is wrong.
         if deadline is not None and monotonic() >= deadline:
             return False
         # From here to the next call of Python no other thread runs: after close() no call begins

@@ -100,7 +100,7 @@ cdef class Place:
 
 def check_hashes(const uint8_t[::1] data not None, Place place not None):
     """ValueError if MessagePack has a map or an array from which to make a dict or a set takes more
-    than linear time, in a value of that place. What is not MessagePack passes: whoever decodes it
+    than linear time, in a value of that place. What is not MessagePack passes: the decoder
     says what is wrong."""
     walk(Walk(data, 16 * data.shape[0]), 0, place, 0)
 
