@@ -54,7 +54,7 @@ class Splitter:
     """Cuts bytes into texts without their ends: lines, and with ``records`` also records.
 
     It does no input itself. A text above ``text_bytes_max`` is cut to one byte more than that, so
-    that whoever takes it sees that it is too long; the memory it takes is bounded.
+    that its reader sees that it is too long; the memory it takes is bounded.
     """
 
     def __init__(self, text_bytes_max: int = 1 << 16, *, records: bool = False) -> None:
@@ -249,7 +249,7 @@ class FifoReader(_End):
         return False
 
     def _reopen(self) -> None:
-        """Forgets that the writers have left: poll(2) would report it for ever.
+        """Forget that the writers have left: poll(2) would report it without end.
 
         The old descriptor is closed last, so that nothing which a new writer has written is lost.
         """

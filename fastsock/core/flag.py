@@ -39,7 +39,7 @@ class Flag:
             return True
         lock = allocate_lock()
         lock.acquire()
-        self._waiting.append(lock)  # Then look: whoever sets it stores first and takes this then.
+        self._waiting.append(lock)  # Then look: a setter stores first, then takes this.
         try:
             if not self._set:
                 lock.acquire(timeout=-1 if timeout is None else timeout)

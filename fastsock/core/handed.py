@@ -40,7 +40,7 @@ def check_connected(given: Handed) -> tuple[int, tuple[str, int] | str]:
 
 
 def take(given: Handed) -> None:
-    """Leaves the descriptor of a socket that was looked at to whoever has it now."""
+    """Leave the descriptor of a socket that was looked at to its new owner."""
     if isinstance(given, std.socket):
         given.detach()
 

@@ -1,6 +1,6 @@
 """Looking up names within a time limit, which getaddrinfo(3) has not.
 
-A look-up with a limit runs on a thread of its own; whoever waits for it gives up when the limit is
+A look-up with a limit runs on a thread of its own. Its caller gives up when the limit is
 over, and what it finds later is dropped. Threads that look up the same name are one, and there are
 at most ``LOOK_UPS_MAX``: while a name server is silent, they last as long as resolv.conf(5) says.
 Numeric hosts need none.
@@ -148,7 +148,7 @@ def _wait(told: deque[Callable[[], object]], done: Callable[[], bool], until: fl
     bell = allocate_lock()
     bell.acquire()
     ring = bell.release
-    told.append(ring)  # Then look: whoever is done tells after that.
+    told.append(ring)  # Then look: a look-up tells after it is done.
     try:
         if done():
             return True

@@ -1,4 +1,4 @@
-"""Callers who were refused because this process had no descriptor for them, told to the log."""
+"""Logs callers that were refused because this process had no descriptor left for them."""
 
 import logging
 import resource

@@ -40,7 +40,7 @@ class ServerStats:
     accept_errors: int
     """How often accepting has failed, while callers waited in the backlog."""
     refused: int
-    """Callers who were closed at once, since this process had no descriptor left for them."""
+    """Callers that were closed at once because this process had no descriptor left for them."""
     messages_published: int
     bytes_published: int
     """Bytes appended to the log, framing included, whatever the number of clients."""
