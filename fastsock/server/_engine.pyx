@@ -36,6 +36,10 @@ from fastsock.server._figures cimport figures_of_connection, figures_of_server
 from fastsock.server._refusing cimport refuse_ended, refuse_for_log, refuse_for_outbox
 from fastsock.server._batch cimport Batch
 
+# A signal that comes while a turn sends, or to another thread, does not end the turn's wait: so
+# often a driver looks whether one has come.
+cdef int64_t SIGNAL_NS = 200_000_000
+
 
 cdef int raise_unless_opened(int result) except -1:
     """Raise what kept the engine from listening; names a system call that is missing."""
@@ -199,9 +203,12 @@ cdef class Engine(Dispatch):
         fs_reactor_set_reporting(self.live(), report)
 
     cdef list turn(self, int64_t timeout):
-        """Run a turn that waits at most timeout nanoseconds (-1: no limit); return its events."""
+        """Run a turn that waits at most timeout nanoseconds (-1: no limit), and SIGNAL_NS; return
+        its events."""
         cdef int count
         cdef fs_reactor *reactor = self.live()
+        if timeout < 0 or timeout > SIGNAL_NS:
+            timeout = SIGNAL_NS
         self.tell_refused()
         with nogil:
             count = fs_reactor_drive(reactor, timeout)

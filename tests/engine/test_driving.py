@@ -3,14 +3,18 @@
 import _thread
 import os
 import resource
+import signal
 import socket
 import threading
 from collections.abc import Callable
 
 import pytest
 from conftest import WAIT, read_exactly
+from peers.process import Programs
 
 from fastsock import Message, MultiServer
+
+pytest_plugins = ["peers.fixtures"]
 
 Serve = Callable[..., MultiServer]
 Dial = Callable[[MultiServer], socket.socket]
@@ -139,3 +143,35 @@ def test_waiting_needs_no_descriptor(serve: Serve, dial: Dial) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     reader.join(WAIT)
+
+
+WAITS = {
+    "inline": "for event in server: pass",
+    "poll": "server.poll()",
+    "handlers": "server.serve_forever()",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_a_signal_that_another_thread_takes_is_heard(programs: Programs, wait: str) -> None:
+    """As one that comes while the turn sends: no system call of the driver is interrupted."""
+    program = programs.python(
+        "-c",
+        f"""
+import signal, threading
+from fastsock import MultiServer
+
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+with MultiServer(("127.0.0.1", 0), linger=0) as server:
+    print("ready", flush=True)
+    try:
+        {wait}
+    except KeyboardInterrupt:
+        print("heard", flush=True)
+""",
+    )
+    program.expect("ready")
+    program.interrupt(signal.SIGINT)
+    program.expect("heard")
+    assert program.wait() == 0
