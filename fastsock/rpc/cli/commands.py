@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from contextlib import suppress
+from math import isnan
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -45,6 +46,19 @@ S = TypeVar("S", bound=Service)
 
 
 NOT_ASCII = re.compile("[^\x00-\x7f]")
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within a range; click lets NaN through, which is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; click's BadParameter if it is none or outside of the range."""
+        number = float(super().convert(value, param, ctx))
+        if isnan(number):
+            self.fail(f"{value!r} is not in the range {self._describe_range()}", param, ctx)
+        return number
 
 
 class CommandError(Exception):
@@ -123,7 +137,7 @@ def _token(token_file: str | None) -> str:
     "--lease",
     default=4.0,
     show_default=True,
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1, 3600),
     help="Seconds after which a server that does not renew its registration is forgotten.",
 )
 @token_option
@@ -204,9 +218,7 @@ def stub(address: Plain, token_file: str | None) -> None:
 @address_argument
 @click.argument("method")
 @click.argument("arguments", default="[]")
-@click.option(
-    "--timeout", default=30.0, show_default=True, type=click.FloatRange(0.001, 1e9), metavar="S"
-)
+@click.option("--timeout", default=30.0, show_default=True, type=Seconds(0.001, 1e9), metavar="S")
 @token_option
 def call(
     address: Plain, method: str, arguments: str, timeout: float, token_file: str | None
