@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 import rpc_raw as raw
 from conftest import WAIT, read_to_end, wait_until
-from rpc_ends import wait_running
+from rpc_ends import Server, wait_running
 from rpc_raw import RawClient, frame, pack
 
 from fastsock import rpc
@@ -31,6 +31,15 @@ def test_silent_connections_make_room(start, stub, closing):
     for _ in range(8):
         closing.enter_context(socket.create_connection(server.address))
     assert stub(server, connect_timeout=WAIT).add(1, 2) == 3
+
+
+def test_silent_connections_that_take_all_descriptors_make_room(stub, closing):
+    """The caller waits in the backlog, and is not refused: those that say nothing go."""
+    with Server("rpc_server.py", descriptors=80) as process:
+        address = "127.0.0.1", int(process.port)
+        for _ in range(100):
+            closing.enter_context(socket.create_connection(address))
+        assert stub(address, retry=0, connect_timeout=WAIT).add(1, 2) == 3
 
 
 def test_a_silent_connection_ends_on_a_quiet_server(start, closing):

@@ -13,11 +13,13 @@ from fastsock import rpc
 class Server(Process):
     """A program of this directory in its own process; it prints its port when it is ready."""
 
-    def __init__(self, name: str, *arguments: str) -> None:
+    def __init__(self, name: str, *arguments: str, descriptors: int | None = None) -> None:
         here = Path(__file__).parent
         path = f"{here}:{here.parent}:{here.parents[1]}"
         env = os.environ | {"PYTHONPATH": path}
-        super().__init__(sys.executable, str(here / name), *arguments, env=env, stderr=None)
+        limited = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}"]
+        command = [*limited, sys.executable, str(here / name), *arguments]
+        super().__init__(*command, env=env, stderr=None)
         self.port = self.expect("\n")
 
 

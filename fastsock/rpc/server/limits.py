@@ -1,11 +1,15 @@
 """What a server lets its clients do, and make it hold."""
 
 from dataclasses import dataclass
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 
 from fastsock.core.options import check_count, check_period
 from fastsock.rpc.context import METADATA_BYTES_MAX
 
 __all__ = ["Limits"]
+
+SPARE_DESCRIPTORS = 32
+"""What RLIMIT_NOFILE leaves to the program beside the connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,12 @@ class Limits:
         check_count("values_max", self.values_max, 1 << 40)
         check_count("held_bytes_max", self.held_bytes_max, 1 << 48)
         check_count("metadata_bytes_max", self.metadata_bytes_max, METADATA_BYTES_MAX)
+
+    @property
+    def places(self) -> int:
+        """How many connections may be open now: ``connections_max``, or what RLIMIT_NOFILE allows
+        if that is less. Others wait in the backlog until a place is free."""
+        soft, _ = getrlimit(RLIMIT_NOFILE)
+        if soft == RLIM_INFINITY:
+            return self.connections_max
+        return max(1, min(self.connections_max, soft - SPARE_DESCRIPTORS))

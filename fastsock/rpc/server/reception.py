@@ -7,7 +7,6 @@ is None, or Challenged once it has asked the server for its proof.
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from resource import RLIMIT_NOFILE, getrlimit
 from time import monotonic
 
 from fastsock.errors import ConnectionClosed
@@ -76,8 +75,7 @@ class Reception:
             if not greeted and conn.reason is None:
                 silent.append((begun, conn))
         limit = self._limits.greeting_seconds
-        places = min(self._limits.connections_max, getrlimit(RLIMIT_NOFILE)[0])
-        if 2 * len(silent) > places - connection_count:
+        if 2 * len(silent) > self._limits.places - connection_count:
             limit /= CROWDED
         while silent and silent[0][0] <= now - limit:
             silent.popleft()[1].close()

@@ -112,7 +112,7 @@ def serve(
     values_max       the most values in the arguments of a call: a text counts 2 and 1 more for 64
                      bytes, a list or a map 8 beside what is in it; docs/limits.md has the rest. A
                      million takes some 30 ms to decode, in which no other thread runs
-    connections_max  clients at a time
+    connections_max  clients at a time, fewer if RLIMIT_NOFILE does not allow so many
     session_seconds  for so long a client that lost its connection can come back to its calls
     sessions_max     clients that may be away at a time; the longest away are forgotten
     greeting_seconds for so long a connection may be without a hello; a tenth of that while such
@@ -169,7 +169,7 @@ def serve(
         "socket": socket,
         "fd": fd,
         "dual_stack": dual_stack,
-        "connections_max": connections_max,
+        "connections_max": limits.places,
         "idle_timeout": idle_timeout,
         "linger": linger,
         "busy_poll_us": busy_poll_us,
