@@ -164,8 +164,8 @@ from fastsock import MultiServer
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 with MultiServer(("127.0.0.1", 0), linger=0) as server:
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         {wait}
     except KeyboardInterrupt:
         print("heard", flush=True)
