@@ -5,6 +5,7 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 
 from fastsock.core.options import check_count, check_period
 from fastsock.rpc.context import METADATA_BYTES_MAX
+from fastsock.server.options import CONNECTIONS_MAX
 
 __all__ = ["Limits"]
 
@@ -29,6 +30,7 @@ class Limits:
     reading_seconds: float
 
     def __post_init__(self) -> None:
+        check_count("connections_max", self.connections_max, CONNECTIONS_MAX)
         check_period("greeting_seconds", self.greeting_seconds)
         check_period("session_seconds", self.session_seconds)
         check_period("reading_seconds", self.reading_seconds)
