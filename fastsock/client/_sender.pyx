@@ -49,7 +49,9 @@ cdef class Sender(Stream):
     def send_many(self, messages, *, timeout=None):
         """Send the messages of an iterable, in order, with few system calls.
 
-        Raises as ``send`` does; all are checked before the first goes out.
+        Raises as ``send`` does; all are checked before the first goes out. The whole batch is copied
+        at once: ``outbox_bytes_max`` bounds what was queued before it, not the batch, so send a
+        long one in parts.
         """
         cdef int64_t limit = timeout_ns(timeout)
         cdef size_t framed = 0

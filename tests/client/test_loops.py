@@ -58,7 +58,7 @@ def test_pending_counts_whole_messages_that_were_received(plain):
 
 
 def test_what_pending_counts_needs_neither_the_kernel_nor_waiting(plain):
-    """The socket is not readable any more: a loop that waits for it would wait for ever."""
+    """The socket is not readable any more: a loop that waits for it would wait forever."""
     client, peer = plain(framing="length")
     peer.sendall(b"\0\0\0\1a\0\0\0\0\0\0\0\2bc")
     assert client.recv(timeout=WAIT) == b"a"

@@ -306,7 +306,7 @@ def sleeps(pid):
 
 
 def test_without_memory_it_is_a_memory_error():
-    """Whoever has no memory is told so as Python tells it, not by an errno."""
+    """A lack of memory is a MemoryError, not an OSError with an errno."""
     program = """
 import resource
 from fastsock import MultiServer

@@ -1,4 +1,4 @@
-"""Readers that are slow, not dead: who is told from the rest, and who is not."""
+"""Readers that are slow, not dead: which of them are closed, and which stay."""
 
 import socket
 import threading
